@@ -1,0 +1,67 @@
+"""Entry point of the command `callwarden`: the group, its global option, and the one place where errors are printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from callwarden.failure import report
+from callwarden.lazy import LazyGroup, ReaderLeft
+from callwarden.options import DEFAULT_CONFIG, Invocation
+
+_AT = "callwarden.commands."
+_COMMANDS = {
+    "audit": (_AT + "audit:audit", "Verify the audit log."),
+    "calls": (_AT + "calls:calls", "List calls and what was answered."),
+    "central": (_AT + "central:central", "The central store: set up, run, erase, look."),
+    "config": (_AT + "config:config", "Check the configuration."),
+    "dialplan": (_AT + "dialplan:dialplan", "Print what Asterisk needs: the dialplan to include, the manager account."),
+    "export": (_AT + "export:export", "Decrypt a recording into a WAV file, or take it out as age files."),
+    "guard": (_AT + "guard:guard", "Run the AGI guard that stands between Asterisk and the daemon."),
+    "init": (_AT + "init:init", "Make keys, folders and a commented configuration."),
+    "key": (_AT + "key:key", "Make keys."),
+    "prompts": (_AT + "prompts:prompts", "Check the prompts."),
+    "receipt": (_AT + "receipt:receipt", "Verify a deletion receipt."),
+    "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
+    "run": (_AT + "run:run", "Run the edge daemon."),
+    "status": (_AT + "status:status", "Say whether this edge can record, and what is in its way."),
+    "why": (_AT + "why:why", "Say why a call was recorded, or why not."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CALLWARDEN_CONFIG",
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The edge's configuration; also CALLWARDEN_CONFIG.",
+)
+@click.version_option(package_name="callwarden", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config_path: Path) -> None:
+    """Recording and consent beside Asterisk: no audio is kept without a stored yes."""
+    ctx.obj = Invocation(config_path)
+
+
+def main() -> None:
+    """Run the command and leave with its exit code. CALLWARDEN_DEBUG=1 shows the traceback of an error."""
+    try:
+        code = cli.main(prog_name="callwarden", standalone_mode=False)
+        sys.stdout.flush()
+    except (ReaderLeft, BrokenPipeError):
+        # Nothing to report, and nothing more to flush into the pipe at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except BaseException as error:
+        code = report(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

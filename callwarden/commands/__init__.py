@@ -1,0 +1,1 @@
+"""Subcommands, one file each. Nothing here is imported before its command is called (`callwarden.lazy`)."""

@@ -1,0 +1,23 @@
+"""`callwarden central …`."""
+
+from __future__ import annotations
+
+import click
+
+from callwarden.lazy import LazyGroup
+
+_AT = "callwarden.commands."
+_COMMANDS = {
+    "add-key": (_AT + "central_setup:add_key", "Register the public key of a DPO or an auditor."),
+    "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
+    "erase": (_AT + "central_erase:erase", "Order a recording erased and wait for the edge's receipt."),
+    "init": (_AT + "central_setup:init", "Make central's keys, CA, token, database and configuration."),
+    "receipts": (_AT + "central_lists:receipts", "List the receipts that edges sent."),
+    "recordings": (_AT + "central_lists:recordings", "List the recordings that edges reported."),
+    "run": (_AT + "central_setup:run", "Run central."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def central() -> None:
+    """The central store: set up, run, erase, look."""

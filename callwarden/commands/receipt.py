@@ -1,0 +1,65 @@
+"""`callwarden receipt verify FILE --trust KEYS`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from callwarden.options import as_json
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@click.group()
+def receipt() -> None:
+    """Verify a deletion receipt."""
+
+
+@receipt.command()
+@click.argument("file", type=_FILE)
+@click.option("--trust", type=_FILE, required=True, help="The key set to believe (trust.json).")
+@as_json
+def verify(file: Path, trust: Path, json_: bool) -> None:
+    """Check a receipt with nothing but the trusted keys; needs no daemon and no network. Exit 7 when it does not hold."""
+    import msgspec
+
+    from callwarden.keyfiles import read_trust
+    from callwarden.output import plain, print_json
+    from callwarden.receiptcheck import check_receipt
+    from formats.errors import ReceiptError
+
+    keys = read_trust(trust)
+    try:
+        checked = check_receipt(file.read_bytes(), keys)
+    except ReceiptError as error:
+        from edge.errors import CallwardenError
+
+        hint = "do not rely on it; ask the edge for its receipt again"
+        raise CallwardenError(error.code, error.message, hint=hint, where=str(file)) from error
+    proof = checked.proof
+    claims, order = proof.claims, proof.order
+    signers = ", ".join(f"{s.owner} ({s.role})" for s in proof.ordered_by)
+    if json_:
+        print_json(
+            {
+                "verified": True,
+                "claims": msgspec.to_builtins(claims),
+                "order": msgspec.to_builtins(order),
+                "ordered_by": [{"kid": s.kid, "role": s.role, "owner": s.owner} for s in proof.ordered_by],
+                "edge_kid": proof.edge.kid,
+                "keeper": {"result": checked.keeper, "signed": checked.keeper_signed},
+                "checkpoint_size": checked.checkpoint_size,
+            }
+        )
+        return
+    print(f"holds: {claims.result}, {order.cmd} of {order.target.kind} {plain(order.target.id)}")
+    print(f"  done by edge {plain(claims.edge_id)} at {claims.at}")
+    print(f"  ordered by {plain(signers)} at {order.iat}, reason: {plain(order.reason)}")
+    if claims.key_ids:
+        print(f"  keys destroyed: {', '.join(claims.key_ids)}")
+    print(f"  central's copies: {plain(checked.keeper)}" + (" (signed)" if checked.keeper_signed else ""))
+    if checked.checkpoint_size is not None:
+        print(f"  audit log of the edge: {checked.checkpoint_size} entries were signed with it")
+    if claims.reason:
+        print(f"  note: {plain(claims.reason)}")

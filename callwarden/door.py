@@ -1,0 +1,210 @@
+"""The way to an edge's facts: its daemon's Unix socket, or, with the daemon stopped, its journal (`offline`)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from edge.errors import CallwardenError
+
+Json = Any
+#: Longest silence of the daemon before it counts as unreachable, seconds.
+TIMEOUT_S = 30.0
+
+
+class Source(Protocol):
+    """Bytes to read, as of a binary file; b"" at the end."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Door(Protocol):
+    """Questions to one edge. Shapes: docs/cli.md. Raises CallwardenError."""
+
+    def status(self) -> Json: ...
+    def calls(self) -> Json: ...
+    def recordings(self) -> Json: ...
+    def why(self, call: str) -> Json: ...
+    def bundle(self, recording: str) -> Json: ...
+    def header(self, recording_id: str, number: int, purpose: str) -> bytes: ...
+    @contextmanager
+    def payload(self, recording_id: str, number: int) -> Iterator[Source]: ...
+    def exported(self, recording_id: str, form: str, purpose: str) -> None: ...
+    def audit_entries(self, start: int, end: int) -> list[Json]: ...
+    def audit_checkpoints(self) -> Json: ...
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _Answer:
+    """A response's body, with the conversation's errors translated."""
+
+    def __init__(
+        self, response: http.client.HTTPResponse, translated: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._response = response
+        self._translated = translated
+
+    def read(self, size: int = -1, /) -> bytes:
+        with self._translated():
+            return self._response.read(None if size < 0 else size)
+
+
+class SocketDoor:
+    """The daemon, over its socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def _ask(self, method: str, path: str, **query: str | int) -> Iterator[_Answer]:
+        connection = _UnixConnection(self._path)
+        try:
+            with self._translated():
+                connection.request(method, path + ("?" + urlencode(query) if query else ""))
+                response = connection.getresponse()
+                if response.status != 200:
+                    raise _refusal(response)
+            yield _Answer(response, self._translated)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Around the conversation only: what the caller does with an answer has errors of its own."""
+        try:
+            yield
+        except PermissionError as error:
+            raise forbidden(self._path) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise unreachable(self._path, error) from error
+
+    def _json(self, method: str, path: str, **query: str | int) -> Json:
+        with self._ask(method, path, **query) as answer:
+            return json.loads(answer.read())
+
+    def status(self) -> Json:
+        """See `Door`; so for all that follow."""
+        return self._json("GET", "/v1/status")
+
+    def calls(self) -> Json:
+        return self._json("GET", "/v1/calls")
+
+    def recordings(self) -> Json:
+        return self._json("GET", "/v1/recordings")
+
+    def why(self, call: str) -> Json:
+        return self._json("GET", f"/v1/why/{quote(call, safe='')}")
+
+    def bundle(self, recording: str) -> Json:
+        return self._json("GET", f"/v1/recordings/{quote(recording, safe='')}/bundle")
+
+    def header(self, recording_id: str, number: int, purpose: str) -> bytes:
+        with self._ask("GET", f"/v1/recordings/{recording_id}/segments/{number}/header", purpose=purpose) as answer:
+            return answer.read()
+
+    @contextmanager
+    def payload(self, recording_id: str, number: int) -> Iterator[Source]:
+        with self._ask("GET", f"/v1/recordings/{recording_id}/segments/{number}/payload") as answer:
+            yield answer
+
+    def exported(self, recording_id: str, form: str, purpose: str) -> None:
+        self._json("POST", f"/v1/recordings/{recording_id}/exported", form=form, purpose=purpose)
+
+    def audit_entries(self, start: int, end: int) -> list[Json]:
+        entries = self._json("GET", "/v1/audit/entries", start=start, end=end)
+        assert isinstance(entries, list)
+        return entries
+
+    def audit_checkpoints(self) -> Json:
+        return self._json("GET", "/v1/audit/checkpoints")
+
+
+def _refusal(response: http.client.HTTPResponse) -> CallwardenError:
+    body = response.read(64 * 1024)
+    try:
+        error = json.loads(body)["error"]
+        again = bool(error.get("retryable", False))
+        return CallwardenError(
+            error["code"], error["message"], hint=error["hint"], where=error["where"], retryable=again
+        )
+    except (ValueError, KeyError, TypeError):
+        return CallwardenError("daemon.answer", f"the daemon answered {response.status} {response.reason}")
+
+
+def unreachable(path: Path, cause: Exception) -> CallwardenError:
+    """The daemon does not answer at `path`."""
+    reason = "is not running (nothing listens on its socket)"
+    if isinstance(cause, TimeoutError):
+        reason = f"did not answer within {TIMEOUT_S:.0f} s"
+    elif not isinstance(cause, FileNotFoundError | ConnectionRefusedError):
+        reason = f"broke off the conversation: {cause}"
+    return CallwardenError(
+        "daemon.unreachable",
+        f"the daemon {reason}",
+        hint="start it with `callwarden run`, or see its log",
+        retryable=True,
+        where=str(path),
+    )
+
+
+def forbidden(path: Path) -> CallwardenError:
+    """The socket is there but not for this user."""
+    return CallwardenError(
+        "environment.permission",
+        "you may not open the daemon's socket",
+        hint="run as the daemon's user, or as a member of the socket's group",
+        where=str(path),
+    )
+
+
+@contextmanager
+def open_door(config: Path) -> Iterator[Door]:
+    """The daemon's socket if it listens, else the journal itself, under the daemon's lock.
+
+    Raises config.* for a bad configuration, journal.locked when a daemon holds the journal but does not answer.
+    """
+    from edge.config import load
+
+    loaded = load(config)
+    path = loaded.edge.socket
+    if _listens(path):
+        yield SocketDoor(path)
+        return
+    if not loaded.edge.journal.exists():
+        raise unreachable(path, FileNotFoundError())
+    from callwarden.offline import open_offline
+
+    with open_offline(loaded) as door:
+        yield door
+
+
+def _listens(path: Path) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe.settimeout(TIMEOUT_S)
+    try:
+        probe.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    except PermissionError as error:
+        raise forbidden(path) from error
+    except OSError as error:
+        raise unreachable(path, error) from error
+    finally:
+        probe.close()
+    return True

@@ -1,0 +1,165 @@
+"""The way to an edge's facts while its daemon is stopped: its journal, vault and slots, under the daemon's own locks.
+
+The same desk answers as in the daemon, so shapes and audit entries are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from callwarden.door import Json, Source
+from callwarden.keyfiles import read_signing_key
+from edge.api.deps import ApiDeps
+from edge.api.desk import Desk, ReadBy
+from edge.audit.log import AuditLog
+from edge.clock import SystemClock
+from edge.config import EdgeConfig
+from edge.errors import CallwardenError
+from edge.store.journal import Journal
+from edge.vault.payloads import PayloadVault
+from edge.vault.slots import ShredSlots
+
+T = TypeVar("T")
+#: Name of the slot file in [edge] state.
+SLOT_FILE = "shred.keys"
+
+
+class _LateSlots:
+    """The slot file, opened when a key is wanted: lists and `why` need none. It only reads."""
+
+    def __init__(self, config: EdgeConfig, owner: str) -> None:
+        self._config, self._owner = config, owner
+        self._slots: ShredSlots | None = None
+
+    async def read(self, slot: int) -> bytes:
+        """See `edge.ports.Slots`."""
+        if self._slots is None:
+            path = self._config.edge.state / SLOT_FILE
+            if not path.exists():  # opening would make a new one
+                raise CallwardenError(
+                    "vault.missing_keys", "there is no slot file: nothing can be opened", where=str(path)
+                )
+            waived = "cow-filesystem" in self._config.edge.waive
+            self._slots = ShredSlots.open(str(path), owner=self._owner, allow_copy_on_write=waived)
+        return await self._slots.read(slot)
+
+    async def put(self, secret: bytes) -> int:
+        """Never: a command that reads makes no key."""
+        raise NotImplementedError
+
+    async def shred(self, slots: Sequence[int]) -> None:
+        """Never: erasing is the daemon's work."""
+        raise NotImplementedError
+
+    async def release(self, slots: Sequence[int]) -> None:
+        """Never, as `shred`."""
+        raise NotImplementedError
+
+    def sweep(self, in_use: Sequence[int]) -> int:
+        """Never, as `shred`."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Give the file back."""
+        if self._slots is not None:
+            await self._slots.close()
+
+
+class OfflineDoor:
+    """Implements `callwarden.door.Door`."""
+
+    def __init__(self, desk: Desk, runner: asyncio.Runner, owner: tuple[int, int]) -> None:
+        self._desk, self._runner, self._owner = desk, runner, owner
+
+    def _run(self, question: Coroutine[Any, Any, T]) -> T:
+        with acting_as(self._owner):
+            return self._runner.run(question)
+
+    def status(self) -> Json:
+        """See `Door`; so for all that follow."""
+        return self._run(self._desk.status())
+
+    def calls(self) -> Json:
+        return self._run(self._desk.calls())
+
+    def recordings(self) -> Json:
+        return self._run(self._desk.recordings())
+
+    def why(self, call: str) -> Json:
+        return self._run(self._desk.why(call))
+
+    def bundle(self, recording: str) -> Json:
+        return self._run(self._desk.bundle(recording))
+
+    def header(self, recording_id: str, number: int, purpose: str) -> bytes:
+        return self._run(self._desk.header(recording_id, number, ReadBy(os.getuid(), purpose)))
+
+    @contextmanager
+    def payload(self, recording_id: str, number: int) -> Iterator[Source]:
+        path, length = self._run(self._desk.payload(recording_id, number))
+        with acting_as(self._owner):
+            file = Path(path).open("rb")  # noqa: SIM115 - closed below, outside the owner's identity
+        with file:
+            yield _Bounded(file, length)
+
+    def exported(self, recording_id: str, form: str, purpose: str) -> None:
+        self._run(self._desk.exported(recording_id, form, ReadBy(os.getuid(), purpose)))
+
+    def audit_entries(self, start: int, end: int) -> list[Json]:
+        return self._run(self._desk.audit_entries(start, end))
+
+    def audit_checkpoints(self) -> Json:
+        return self._run(self._desk.audit_checkpoints())
+
+
+class _Bounded:
+    """A file up to its committed length."""
+
+    def __init__(self, file: Source, length: int) -> None:
+        self._file, self._left = file, length
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(piece)
+        return piece
+
+
+@contextmanager
+def acting_as(owner: tuple[int, int]) -> Iterator[None]:
+    """As root, work under the journal owner's ids: a file that SQLite makes as root would lock the daemon out."""
+    uid, gid = owner
+    if os.geteuid() != 0 or uid == 0:
+        yield
+        return
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@contextmanager
+def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
+    """Raises journal.locked when a daemon has the journal, auth.key when its signing key cannot be read."""
+    info = config.edge.journal.stat()
+    owner = (info.st_uid, info.st_gid)
+    jwk = read_signing_key(config.edge.signing_key_file).verify_key.jwk()
+    with asyncio.Runner() as runner:
+        with acting_as(owner):
+            journal = Journal.open(config.edge.journal, audit=AuditLog(), clock=SystemClock(), edge_id=config.edge.id)
+            slots = _LateSlots(config, journal.instance_id)
+            vault = PayloadVault(str(config.edge.vault))
+        desk = Desk(ApiDeps(config.edge.id, jwk, journal, journal.views, slots, vault))
+        try:
+            yield OfflineDoor(desk, runner, owner)
+        finally:
+            with acting_as(owner):
+                runner.run(slots.close())
+                runner.run(journal.close())

@@ -1,0 +1,47 @@
+"""Options that many subcommands share, and what they hold. Imports nothing but click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_CONFIG = Path("/etc/callwarden/edge.toml")
+
+
+@dataclass
+class Invocation:
+    """What the global options said. config: path of edge.toml."""
+
+    config: Path = DEFAULT_CONFIG
+
+
+def edge_config(command: F) -> F:
+    """Let `--config` also stand behind the subcommand, where fingers tend to put it."""
+
+    def set_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            ctx.ensure_object(Invocation).config = value
+
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=set_config,
+        expose_value=False,
+        help="The edge's configuration (default: as given before the command).",
+    )(command)
+
+
+def as_json(command: F) -> F:
+    """`--json`: exactly one JSON document on stdout."""
+    return click.option("--json", "json_", is_flag=True, help="Print one JSON document.")(command)
+
+
+def config_path() -> Path:
+    """The configuration of the running command."""
+    return click.get_current_context().ensure_object(Invocation).config

@@ -1,0 +1,104 @@
+"""Central's composition: one aiohttp application over one `Central`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from central import admin, audit, config, deliveries, enrol, events, keeper, orders, receipts, tls
+from central.auth import MAX_BODY, json_answer
+from central.config import CentralConfig
+from central.errors import CentralError
+from central.problems import problems
+from central.state import CENTRAL, Central, open_central, sweep_keeper, utc_now
+
+_log = structlog.get_logger("central")
+
+
+def make_app(central: Central) -> web.Application:
+    """All doors, version 1."""
+    app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
+    app[CENTRAL] = central
+    app.router.add_get("/v1/health", get_health)
+    for part in (enrol, events, audit, deliveries, receipts, keeper, orders, admin):
+        app.router.add_routes(part.routes())
+    return app
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """Ready when the database answers; needs no authority and tells nothing but the name and version of the door."""
+    central = request.app[CENTRAL]
+    await central.db.run(lambda conn: conn.execute("SELECT 1 FROM meta LIMIT 1").fetchone())
+    return json_answer({"status": "ok", "fleet": central.config.fleet, "api": "v1"})
+
+
+@dataclass
+class Running:
+    """A started central: `url` has the real port."""
+
+    central: Central
+    url: str
+    _runner: web.AppRunner
+
+    async def stop(self) -> None:
+        """Answer long-polls, finish requests, close the files."""
+        self.central.wake_all()
+        await self._runner.cleanup()
+        await self.central.db.close()
+        self.central.keeper.close()
+
+
+async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_now) -> Running:
+    """Open the files, sweep the keeper, listen. Raises CentralError config.*, keeper.*, environment.port."""
+    context: ssl.SSLContext | None = None
+    if settings.tls:
+        context = tls.server_context(settings.certificate, settings.certificate_key)
+    central = await asyncio.to_thread(open_central, settings, wall=wall)
+    # The signature and the size limits are over the bytes on the wire, so we gunzip ourselves.
+    runner = web.AppRunner(make_app(central), auto_decompress=False, access_log=None, shutdown_timeout=5)
+    running = Running(central, settings.url, runner)
+    try:
+        swept = await central.db.run(lambda conn: sweep_keeper(central, conn))
+        if swept:
+            _log.warning("keys without a row were destroyed", count=swept)
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
+    except OSError as error:
+        await running.stop()
+        raise CentralError(
+            "environment.port",
+            f"cannot listen: {error}",
+            where=f"{settings.host}:{settings.port}",
+            hint="does another program listen there?",
+        ) from error
+    except CentralError:
+        await running.stop()
+        raise
+    running.url = settings.url.rsplit(":", 1)[0] + f":{runner.addresses[0][1]}"
+    return running
+
+
+async def serve(settings: CentralConfig) -> None:
+    """Run until SIGTERM or SIGINT."""
+    running = await start(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _log.info("central listens", url=running.url, fleet=settings.fleet)
+    await stop.wait()
+    await running.stop()
+    _log.info("central stopped")
+
+
+def run(path: Path) -> None:
+    """Load `central.toml` and serve (blocking)."""
+    asyncio.run(serve(config.load(path)))

@@ -1,0 +1,155 @@
+"""Who is asking: an edge by its signature over the request, an administrator by a bearer token stored hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import sqlite3
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from central.errors import CentralError
+from central.replay import SKEW
+from central.state import CENTRAL, Central
+from formats import canonical
+from formats.errors import FormatError
+from formats.ids import is_id, parse_time
+from formats.jws import verify_compact
+from formats.keys import VerifyKey
+from formats.keyset import KeySet, entry
+
+TYP = "callwarden-request+json"
+SCHEME = "Callwarden "
+#: Largest request body on the wire, and after gunzip.
+MAX_BODY = 1024 * 1024
+MAX_PLAIN = 8 * 1024 * 1024
+
+
+class RequestClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an edge signs for each request. `path` has the query string; `body_sha256` is of the bytes on the wire, hex."""
+
+    edge_id: str
+    iat: str
+    method: str
+    path: str
+    body_sha256: str
+    jti: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRequest:
+    """A request whose signature was checked: `body` is decompressed."""
+
+    edge_id: str
+    keys: KeySet
+    body: bytes
+
+
+async def edge_request(request: web.Request) -> EdgeRequest:
+    """Authenticate the edge named in the path. Raises CentralError auth.* (401, 403), usage.* (4xx)."""
+    central = request.app[CENTRAL]
+    edge_id = request.match_info["edge_id"]
+    raw = await request.read()
+
+    def key_of(conn: sqlite3.Connection) -> str | None:
+        row = conn.execute("SELECT jwk FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
+        return None if row is None else str(row["jwk"])
+
+    jwk = await central.db.run(key_of)
+    if jwk is None:
+        raise CentralError("auth.unknown_edge", "no such edge is enrolled", status=401, where=edge_id[:64])
+    keys = edge_keys(edge_id, VerifyKey.from_jwk(canonical.loads(jwk)))
+    check_signature(central, request, raw, edge_id, keys)
+    # Only now: whoever cannot sign must neither look like this edge nor make us write.
+    seen = (central.now(), edge_id)
+    await central.db.run(lambda conn: conn.execute("UPDATE edge SET last_seen_at=? WHERE edge_id=?", seen).rowcount)
+    return EdgeRequest(edge_id, keys, plain_body(request, raw))
+
+
+def edge_keys(edge_id: str, key: VerifyKey) -> KeySet:
+    """The key set of one edge."""
+    return KeySet.of([entry(key, "edge", edge_id, edge_id=edge_id)])
+
+
+def check_signature(central: Central, request: web.Request, raw: bytes, edge_id: str, keys: KeySet) -> None:
+    """The Authorization header signs exactly this request, now, for the first time. Raises CentralError auth.*"""
+    header = request.headers.get("Authorization", "")
+    if not header.startswith(SCHEME):
+        raise CentralError("auth.missing", "the request is not signed", status=401, where="Authorization")
+    try:
+        verified = verify_compact(header[len(SCHEME) :].strip(), keys, TYP, "edge")
+        claims = msgspec.convert(canonical.loads(verified.payload), RequestClaims)
+        at = parse_time(claims.iat)
+    except FormatError as error:
+        raise CentralError(error.code, error.message, status=401, where="Authorization") from error
+    except msgspec.ValidationError as error:
+        raise CentralError("auth.claims", str(error), status=401, where="Authorization") from error
+    now = central.wall()
+    expected = (edge_id, request.method, request.raw_path, hashlib.sha256(raw).hexdigest())
+    if (claims.edge_id, claims.method, claims.path, claims.body_sha256) != expected or not is_id(claims.jti):
+        raise CentralError("auth.mismatch", "the signature is for another request", status=401, where="Authorization")
+    if abs(now - at) > SKEW:
+        raise CentralError(
+            "auth.clock",
+            f"signed at {claims.iat}, central's clock says {central.now()}",
+            status=401,
+            where="Authorization",
+            hint="set the clocks of both hosts (NTP)",
+            extra={"now": central.now()},
+        )
+    if not central.replays.first_time(edge_id, claims.jti, now):
+        raise CentralError("auth.replay", "this request was seen before", status=401, where="Authorization")
+
+
+def plain_body(request: web.Request, raw: bytes) -> bytes:
+    """The body after gunzip. Raises CentralError usage.encoding, usage.too_large."""
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return raw
+    if encoding != "gzip":
+        raise CentralError("usage.encoding", "only gzip is understood", status=415, where="Content-Encoding")
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        plain = unzip.decompress(raw, MAX_PLAIN)
+    except zlib.error as error:
+        raise CentralError("usage.encoding", "the body is not gzip", where="body") from error
+    if unzip.unconsumed_tail or (not unzip.eof and len(plain) >= MAX_PLAIN):
+        raise CentralError("usage.too_large", f"more than {MAX_PLAIN} bytes after gunzip", status=413, where="body")
+    if not unzip.eof or unzip.unused_data:
+        raise CentralError("usage.encoding", "the gzip stream is cut or has a tail", where="body")
+    return plain
+
+
+def token_hash(token: str) -> str:
+    """How bearer and enrolment tokens are stored: plain SHA-256 suffices for 256 random bits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+async def admin(request: web.Request) -> bytes:
+    """Demand an administrator's token and return the body. Raises CentralError auth.token (401)."""
+    central = request.app[CENTRAL]
+    header = request.headers.get("Authorization", "")
+    wanted = token_hash(header.removeprefix("Bearer ")) if header.startswith("Bearer ") else ""
+
+    def known(conn: sqlite3.Connection) -> bool:
+        rows = conn.execute("SELECT token_sha256 FROM admin_token").fetchall()
+        return any(hmac.compare_digest(row[0], wanted) for row in rows)
+
+    if not await central.db.run(known):
+        raise CentralError(
+            "auth.token",
+            "an administrator's token is needed",
+            status=401,
+            where="Authorization",
+            hint="send `Authorization: Bearer <content of central.token>`",
+        )
+    return plain_body(request, await request.read())
+
+
+def json_answer(value: Any, status: int = 200) -> web.Response:
+    """A JSON answer, canonical so that it can be compared and signed."""
+    return web.Response(status=status, body=canonical.dumps(value), content_type="application/json")

@@ -1,0 +1,156 @@
+"""Central's configuration: one TOML file into a frozen value. Secrets are files it names, never values in it."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from central.errors import CentralError
+
+#: Words that are loopback without asking a resolver.
+_LOOPBACK_NAMES = ("localhost", "ip6-localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class CentralConfig:
+    """Where central listens and where its files lie.
+
+    host, port: TCP address (port 0 takes a free one, for tests). fleet: name that orders carry. data: folder, 0700.
+    tls: HTTPS; plain HTTP only on loopback. Paths are absolute. poll_max_s: longest a long-poll waits, in seconds.
+    """
+
+    host: str
+    port: int
+    fleet: str
+    data: Path
+    database: Path
+    keeper: Path
+    store_key: Path
+    witness_key: Path
+    token: Path
+    tls: bool
+    ca: Path
+    certificate: Path
+    certificate_key: Path
+    allow_copy_on_write: bool
+    poll_max_s: float
+
+    @property
+    def url(self) -> str:
+        """The base URL of the configured address (not of an ephemeral port); loopback where it listens everywhere."""
+        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - nobody connects to "any"
+        host = f"[{reached}]" if ":" in reached else reached
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def log_origin(self) -> str:
+        """Origin line of central's own log."""
+        return f"callwarden/{self.fleet}/central"
+
+    @property
+    def witness_name(self) -> str:
+        """Key name of the witness in cosignatures."""
+        return f"callwarden/{self.fleet}/witness"
+
+
+_DEFAULTS: dict[str, Any] = {
+    "listen": "127.0.0.1:8443",
+    "fleet": "fleet",
+    "data": ".",
+    "database": "central.db",
+    "keeper": "keeper.keys",
+    "store_key": "store.key",
+    "witness_key": "witness.key",
+    "token": "central.token",
+    "tls": True,
+    "ca": "ca.crt",
+    "certificate": "server.crt",
+    "certificate_key": "server.key",
+    "allow_copy_on_write": False,
+    "poll_max_s": 30,
+}
+
+
+def split_listen(listen: str, where: str = "central.listen") -> tuple[str, int]:
+    """`host:port` or `[v6]:port` apart. Raises CentralError config.listen."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise CentralError("config.listen", f"not an address: {listen!r}", where=where, hint='write "127.0.0.1:8443"')
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be reached from this machine (names are not resolved)."""
+    if host in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load(path: Path) -> CentralConfig:
+    """Read `central.toml`. Relative paths are relative to `data`, which is relative to the file.
+
+    Raises CentralError config.* naming file and key.
+    """
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CentralError(
+            "config.missing", "there is no such file", where=str(path), hint="run `callwarden central init`"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CentralError("config.unreadable", str(error), where=str(path)) from error
+    unknown = sorted(set(document) - {"central"})
+    table = document.get("central", {})
+    if unknown or not isinstance(table, dict):
+        raise CentralError("config.unknown_key", f"unknown table {unknown}", where=str(path), hint="only [central]")
+    return from_table(table, base=path.resolve().parent, where=str(path))
+
+
+def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> CentralConfig:
+    """The `[central]` table into a configuration; `base` is the folder of the file. Raises CentralError config.*."""
+    for key, value in table.items():
+        if key not in _DEFAULTS:
+            raise CentralError("config.unknown_key", f"unknown key {key!r}", where=where, hint=", ".join(_DEFAULTS))
+        kind = type(_DEFAULTS[key])
+        if not (isinstance(value, kind) or (kind is int and isinstance(value, float))) or (
+            kind is int and isinstance(value, bool)
+        ):
+            raise CentralError("config.type", f"{key} must be of type {kind.__name__}", where=where)
+    full = _DEFAULTS | table
+    host, port = split_listen(full["listen"], where)
+    if not full["tls"] and not is_loopback(host):
+        raise CentralError(
+            "config.plain_http", f"plain HTTP is for loopback only, not {host}", where=where, hint="set tls = true"
+        )
+    fleet = full["fleet"]
+    if not fleet or any(c.isspace() or c in "+/" or not c.isprintable() for c in fleet):
+        raise CentralError("config.fleet", "fleet must be a word without spaces, + and /", where=where)
+    data = (base / full["data"]).resolve()
+    return CentralConfig(
+        host=host,
+        port=port,
+        fleet=fleet,
+        data=data,
+        **{
+            name: data / full[name]
+            for name in (
+                "database",
+                "keeper",
+                "store_key",
+                "witness_key",
+                "token",
+                "ca",
+                "certificate",
+                "certificate_key",
+            )
+        },
+        tls=full["tls"],
+        allow_copy_on_write=full["allow_copy_on_write"],
+        poll_max_s=float(full["poll_max_s"]),
+    )

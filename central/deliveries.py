@@ -1,0 +1,116 @@
+"""Deliveries: numbered per edge, fetched by long-poll, asked again from any number on."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from central.auth import edge_request, json_answer
+from central.errors import CentralError
+from central.problems import query_int
+from central.state import CENTRAL, Central
+from formats import canonical
+from formats.ids import format_time, parse_time
+from formats.keys import SigningKey
+from formats.orders import LIFE_S, OrderClaims, read_order, sign_delivery
+
+#: Deliveries in one answer.
+PAGE = 100
+#: More numbers than this no backup has missed; an edge that claims so is not believed.
+MAX_LOST = 1_000_000
+
+
+def routes() -> list[web.RouteDef]:
+    """The long-poll."""
+    return [web.get("/v1/edges/{edge_id}/deliveries", get_deliveries, allow_head=False)]
+
+
+def queue(
+    conn: sqlite3.Connection,
+    store: SigningKey,
+    edge_id: str,
+    jti: str,
+    order: dict[str, Any],
+    now: str,
+    exp: str | None,
+) -> int:
+    """Job: allocate the edge's next number and sign the delivery, inside the caller's transaction; the number."""
+    seq = _last(conn, edge_id) + 1
+    jws = sign_delivery(store, aud=edge_id, seq=seq, order=order, exp=exp)
+    conn.execute("INSERT INTO delivery VALUES (?,?,?,?,?)", (edge_id, seq, jti, jws, now))
+    return seq
+
+
+def _last(conn: sqlite3.Connection, edge_id: str) -> int:
+    """The highest number this edge was given, before a restore of this database included."""
+    (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM delivery WHERE edge_id=?", (edge_id,)).fetchone()
+    floor = conn.execute("SELECT value FROM meta WHERE key=?", (_floor(edge_id),)).fetchone()
+    return max(int(last), int(floor["value"]) if floor else 0)
+
+
+def _floor(edge_id: str) -> str:
+    return f"delivery_floor:{edge_id}"
+
+
+def _catch_up(central: Central, conn: sqlite3.Connection, edge_id: str, after: int) -> None:
+    """Job: the edge has numbers that we never gave it, so this database was put back from a backup.
+
+    Those numbers are used up. Orders without a last answer get new ones, since what we count as sent under an old number
+    may be an order that the edge has never seen; a repeat does nothing there. Raises CentralError usage.query.
+    """
+    if after <= (last := _last(conn, edge_id)):
+        return
+    if after - last > MAX_LOST:
+        raise CentralError("usage.query", f"after is far beyond the last number, {last}", where="after")
+    conn.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (_floor(edge_id), str(after)))
+    waiting = conn.execute(
+        "SELECT DISTINCT o.jti, o.jws FROM delivery d JOIN orders o USING (jti) WHERE d.edge_id=? AND NOT EXISTS (SELECT 1"
+        " FROM receipt r WHERE r.jti=o.jti AND r.edge_id=d.edge_id AND r.result<>'deferred') ORDER BY d.seq",
+        (edge_id,),
+    ).fetchall()
+    for row in waiting:
+        order = canonical.loads(row["jws"])
+        queue(conn, central.store, edge_id, row["jti"], order, central.now(), expiry(read_order(order)))
+    central.alarm(
+        conn,
+        edge_id,
+        "delivery.rolled_back",
+        f"the edge has deliveries up to {after}, this database up to {last}: it was restored from a backup",
+    )
+
+
+def expiry(claims: OrderClaims) -> str | None:
+    """Until when an order's delivery may be taken; None where late is right."""
+    life = LIFE_S[claims.cmd]
+    return None if life is None else format_time(parse_time(claims.iat) + timedelta(seconds=life))
+
+
+async def get_deliveries(request: web.Request) -> web.Response:
+    """`?after=N&wait=S`: what follows N, at once when there is something, else after at most S seconds."""
+    central = request.app[CENTRAL]
+    edge_id = (await edge_request(request)).edge_id
+    after = query_int(request, "after", 0)
+    wait = min(float(query_int(request, "wait", 25, high=3600)), central.config.poll_max_s)
+    end = asyncio.get_running_loop().time() + wait
+
+    def job(conn: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
+        _catch_up(central, conn, edge_id, after)
+        rows = conn.execute(
+            "SELECT seq, jws FROM delivery WHERE edge_id=? AND seq>? ORDER BY seq LIMIT ?", (edge_id, after, PAGE)
+        ).fetchall()
+        return [{"seq": row["seq"], "jws": row["jws"]} for row in rows], _last(conn, edge_id)
+
+    while True:
+        bell = central.doorbell(edge_id)  # before the look, so that nothing queued in between is missed
+        found, last = await central.db.run(job)
+        left = end - asyncio.get_running_loop().time()
+        if found or left <= 0 or central.closing.is_set():
+            return json_answer({"deliveries": found, "last": last})
+        try:
+            await asyncio.wait_for(bell.wait(), left)
+        except TimeoutError:
+            pass

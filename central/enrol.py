@@ -1,0 +1,201 @@
+"""Enrolment: a one-time token of one hour turns an edge's public key into a pinned one, and gives it our keys."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sqlite3
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from central import tls
+from central.auth import admin, check_signature, edge_keys, json_answer, token_hash
+from central.errors import CentralError
+from central.problems import field, object_body
+from central.state import CENTRAL, Central
+from formats import canonical
+from formats.errors import FormatError
+from formats.ids import format_time, parse_time
+from formats.keys import VerifyKey, b64url
+from formats.note import COSIGNATURE, NoteKey
+
+TOKEN_LIFE = timedelta(hours=1)
+_EDGE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
+
+
+def routes() -> list[web.RouteDef]:
+    """The doors of enrolment and of the key set."""
+    return [
+        web.get("/v1/ca", get_ca),
+        web.post("/v1/enrolments", post_enrolment),
+        web.post("/v1/enrol", post_enrol),
+        web.post("/v1/keys", post_key),
+        web.get("/v1/keys", get_keys),
+    ]
+
+
+def check_edge_id(edge_id: str) -> str:
+    """The edge's name if it is one. Raises CentralError usage.edge_id."""
+    if _EDGE_ID.match(edge_id) is None:
+        raise CentralError(
+            "usage.edge_id",
+            "an edge's name is lower-case letters, digits, dot, dash, underscore; 63 at most",
+            where="edge_id",
+        )
+    return edge_id
+
+
+def new_token(conn: sqlite3.Connection, now: str, ca_fingerprint: str, edge_id: str | None) -> tuple[str, str]:
+    """Job: a fresh enrolment token and when it ends. The token carries the CA's fingerprint (`-` without TLS)."""
+    token = f"cwe1.{b64url(secrets.token_bytes(32))}.{ca_fingerprint or '-'}"
+    expires = format_time(parse_time(now) + TOKEN_LIFE)
+    conn.execute("INSERT INTO enrolment VALUES (?,?,?,?,NULL,NULL)", (token_hash(token), edge_id, now, expires))
+    return token, expires
+
+
+def register(conn: sqlite3.Connection, central_now: str, edge_id: str, key: VerifyKey) -> bool:
+    """Job: pin an edge's key. The same key again is fine (False); another key for the name is refused."""
+    row = conn.execute("SELECT kid FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
+    if row is not None:
+        if row["kid"] == key.kid:
+            return False
+        raise CentralError(
+            "auth.edge_taken",
+            "this name is enrolled with another key",
+            status=409,
+            where=edge_id,
+            hint="choose another edge id, or retire the old edge first",
+        )
+    if conn.execute("SELECT 1 FROM edge WHERE kid=?", (key.kid,)).fetchone():
+        raise CentralError("auth.edge_cloned", "this key belongs to another edge", status=409, where=edge_id)
+    conn.execute(
+        "INSERT INTO edge(edge_id, kid, jwk, enrolled_at) VALUES (?,?,?,?)",
+        (edge_id, key.kid, canonical.dumps(key.jwk()).decode(), central_now),
+    )
+    return True
+
+
+def register_person(conn: sqlite3.Connection, now: str, role: str, owner: str, key: VerifyKey) -> bool:
+    """Job: add a DPO's or auditor's public key to the key set; False when it is there already with that role."""
+    if role not in ("dpo", "auditor"):
+        raise CentralError("usage.role", "role must be dpo or auditor", where="role")
+    row = conn.execute("SELECT role FROM key WHERE kid=?", (key.kid,)).fetchone()
+    if row is not None:
+        if row["role"] != role:
+            raise CentralError("auth.role", "this key has another role already", status=409, where="jwk")
+        return False
+    conn.execute(
+        "INSERT INTO key VALUES (?,?,?,?,?,NULL)", (key.kid, role, owner, canonical.dumps(key.jwk()).decode(), now)
+    )
+    return True
+
+
+def trust_answer(central: Central, conn: sqlite3.Connection, edge_id: str) -> dict[str, Any]:
+    """What an edge pins: the key set as a document, the witness's verifier key, names."""
+    keys = central.keys(conn, edge_id)
+    return {
+        "edge_id": edge_id,
+        "fleet": central.config.fleet,
+        "keyset": canonical.loads(keys.dump()),
+        "witness_vkey": str(NoteKey(central.config.witness_name, COSIGNATURE, central.witness.verify_key)),
+        "log_origin": central.config.log_origin,
+    }
+
+
+def public_key(body: dict[str, Any]) -> VerifyKey:
+    """The `jwk` member of a body. Raises CentralError auth.key."""
+    try:
+        return VerifyKey.from_jwk(field(body, "jwk", dict))
+    except FormatError as error:
+        raise CentralError("auth.key", error.message, where="jwk") from error
+
+
+def ca_fingerprint(central: Central) -> str:
+    """SHA-256 of our CA certificate, hex; empty without TLS."""
+    return tls.fingerprint(central.config.ca.read_bytes()) if central.config.tls else ""
+
+
+async def get_ca(request: web.Request) -> web.Response:
+    """Our CA certificate, for an edge that has its fingerprint in its token."""
+    central = request.app[CENTRAL]
+    if not central.config.tls:
+        raise CentralError("not_found.ca", "central runs without TLS", status=404)
+    return web.Response(body=central.config.ca.read_bytes(), content_type="application/x-pem-file")
+
+
+async def post_enrolment(request: web.Request) -> web.Response:
+    """Administrator: a token for one edge, shown once, stored hashed."""
+    body = object_body(await admin(request) or b"{}")
+    central = request.app[CENTRAL]
+    edge_id = field(body, "edge_id", optional=True)
+    if edge_id is not None:
+        check_edge_id(edge_id)
+
+    def job(conn: sqlite3.Connection) -> tuple[str, str]:
+        central.log.append(conn, central.now(), "enrolment.offered", {"edge_id": edge_id})
+        return new_token(conn, central.now(), ca_fingerprint(central), edge_id)
+
+    token, expires = await central.db.run(job)
+    return json_answer({"token": token, "expires_at": expires}, 201)
+
+
+async def post_enrol(request: web.Request) -> web.Response:
+    """Edge: token and public key, the request signed by that key (so nobody enrols a key they do not have)."""
+    central = request.app[CENTRAL]
+    raw = await request.read()
+    body = object_body(raw)
+    token, edge_id, key = field(body, "token"), check_edge_id(field(body, "edge_id")), public_key(body)
+    check_signature(central, request, raw, edge_id, edge_keys(edge_id, key))
+
+    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+        now = central.now()
+        row = conn.execute("SELECT * FROM enrolment WHERE token_sha256=?", (token_hash(token),)).fetchone()
+        if row is None or (row["edge_id"] not in (None, edge_id)):
+            raise CentralError("auth.enrolment", "the token is not known for this edge", status=403, where="token")
+        # The answer to the first use may have been lost: the same edge with the same key may ask again.
+        if row["used_by"] not in (None, key.kid):
+            raise CentralError("auth.enrolment_used", "the token was used before", status=403, where="token")
+        if row["expires_at"] < now:
+            raise CentralError(
+                "auth.enrolment_expired",
+                f"the token ended at {row['expires_at']}",
+                status=403,
+                where="token",
+                hint="ask for a new one: `callwarden central enrol-token`",
+            )
+        if register(conn, now, edge_id, key):
+            central.log.append(conn, now, "edge.enrolled", {"edge_id": edge_id, "kid": key.kid})
+        conn.execute(
+            "UPDATE enrolment SET used_at=?, used_by=? WHERE token_sha256=?", (now, key.kid, token_hash(token))
+        )
+        return trust_answer(central, conn, edge_id)
+
+    return json_answer(await central.db.run(job), 201)
+
+
+async def post_key(request: web.Request) -> web.Response:
+    """Administrator: register a person's public key. Edges pin the key set at enrolment."""
+    body = object_body(await admin(request))
+    central = request.app[CENTRAL]
+    role, owner, key = field(body, "role"), field(body, "owner", longest=200), public_key(body)
+
+    def job(conn: sqlite3.Connection) -> bool:
+        made = register_person(conn, central.now(), role, owner, key)
+        if made:
+            central.log.append(conn, central.now(), "key.registered", {"kid": key.kid, "role": role})
+            # Whoever has only the token could make a person of their own for the edges to come.
+            central.alarm(conn, "", "key.registered", f"edges that enrol from now on believe {role} {owner}, {key.kid}")
+        return made
+
+    made = await central.db.run(job)
+    return json_answer({"kid": key.kid, "role": role, "owner": owner}, 201 if made else 200)
+
+
+async def get_keys(request: web.Request) -> web.Response:
+    """Administrator: the whole key set, as a trust file."""
+    await admin(request)
+    central = request.app[CENTRAL]
+    keys = await central.db.run(central.keys)
+    return web.Response(body=keys.dump(), content_type="application/json")

@@ -1,0 +1,99 @@
+"""The keeper's door: an edge that erases asks central to destroy its recovery copies, and gets a signed statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from aiohttp import web
+
+from central.auth import edge_request, json_answer
+from central.errors import CentralError
+from central.problems import field, object_body
+from central.state import CENTRAL, Central
+from formats import canonical
+from formats.ids import is_id
+from formats.jws import sign_compact
+
+TYP = "callwarden-keeper+json"
+
+
+def routes() -> list[web.RouteDef]:
+    """Shred, and the list of what was shredded."""
+    return [
+        web.post("/v1/edges/{edge_id}/keeper/shred", post_shred),
+        web.get("/v1/edges/{edge_id}/tombstones", get_tombstones, allow_head=False),
+    ]
+
+
+def shred(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, jti: str | None) -> str:
+    """Job: overwrite the recording's slots, then row and tombstone; the statement as compact JWS. Repeats give the first one.
+
+    The slots go first: a crash in between leaves rows whose slots read as destroyed, and the repeat goes on. Raises
+    CentralError keeper.* and not_found.recording when the recording is another edge's.
+    """
+    known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+    if known is not None and known["edge_id"] != edge_id:
+        raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)
+    before = conn.execute(
+        "SELECT statement FROM tombstone WHERE edge_id=? AND recording_id=?", (edge_id, recording_id)
+    ).fetchone()
+    if before is not None:
+        return str(before["statement"])
+    rows = conn.execute(
+        "SELECT keeper_slot, key_id FROM header WHERE recording_id=? AND keeper_slot IS NOT NULL ORDER BY segment_id, version",
+        (recording_id,),
+    ).fetchall()
+    slots = [int(row["keeper_slot"]) for row in rows]
+    central.keeper.shred(slots)
+    at = central.now()
+    claims: dict[str, Any] = {
+        "iss": central.config.fleet,
+        "edge_id": edge_id,
+        "recording_id": recording_id,
+        "jti": jti,
+        "slots": slots,
+        "key_ids": [row["key_id"] for row in rows],
+        "at": at,
+        "result": "destroyed" if slots else "nothing_held",
+    }
+    statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP)
+    conn.execute("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE recording_id=?", (recording_id,))
+    conn.execute("INSERT INTO tombstone VALUES (?,?,?,?,?)", (edge_id, recording_id, jti, at, statement))
+    central.log.append(
+        conn, at, "keeper.shredded", {"edge_id": edge_id, "recording_id": recording_id, "slots": len(slots), "jti": jti}
+    )
+    return statement
+
+
+async def post_shred(request: web.Request) -> web.Response:
+    """Edge: `{recording_id, key_ids, jti}` → `{claims, jws}`; claims list what was held and is gone."""
+    central = request.app[CENTRAL]
+    asked = await edge_request(request)
+    body = object_body(asked.body)
+    recording_id, jti = field(body, "recording_id"), field(body, "jti", optional=True)
+    if not is_id(recording_id) or not (jti is None or is_id(jti)):
+        raise CentralError("usage.id", "recording_id and jti are 32 lower-case hex digits", where="recording_id")
+    statement = await central.db.run(lambda conn: shred(central, conn, asked.edge_id, recording_id, jti))
+    return json_answer(statement_answer(statement))
+
+
+def statement_answer(statement: str) -> dict[str, Any]:
+    """A stored statement with its claims beside, for readers without a JOSE library."""
+    from formats.keys import unb64url
+
+    return {"claims": canonical.loads(unb64url(statement.split(".")[1])), "jws": statement}
+
+
+async def get_tombstones(request: web.Request) -> web.Response:
+    """Edge: everything of it that was erased, for a journal restored from a backup."""
+    central = request.app[CENTRAL]
+    edge_id = (await edge_request(request)).edge_id
+
+    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+        rows = conn.execute(
+            "SELECT recording_id, jti, at FROM tombstone WHERE edge_id=? ORDER BY at, recording_id", (edge_id,)
+        )
+        return [dict(row) for row in rows]
+
+    return json_answer({"tombstones": await central.db.run(job)})

@@ -1,0 +1,221 @@
+"""Orders: drafted here, signed by people elsewhere, checked and countersigned here, queued for the edges that hold the target."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from central.auth import admin, json_answer
+from central.deliveries import expiry, queue
+from central.errors import CentralError
+from central.problems import field, object_body
+from central.receipts import receipt_answer
+from central.state import CENTRAL, Central
+from formats import canonical
+from formats.errors import FormatError
+from formats.ids import is_id
+from formats.orders import (
+    AUTHORITY,
+    OrderClaims,
+    Target,
+    VerifiedOrder,
+    countersign_order,
+    order_sha256,
+    read_order,
+    sign_order,
+    verify_order,
+)
+from formats.orders.claims import check
+from formats.roles import Role
+
+
+def routes() -> list[web.RouteDef]:
+    """Draft, submit, look."""
+    return [
+        web.post("/v1/orders/draft", post_draft),
+        web.post("/v1/orders", post_order),
+        web.get("/v1/orders/{jti}", get_order, allow_head=False),
+    ]
+
+
+async def post_draft(request: web.Request) -> web.Response:
+    """Administrator: `{cmd, target: {kind, id}, reason, case_ref?}` → `{claims}`, to be shown and signed by a person.
+
+    Nothing is stored: an order exists once somebody signed it.
+    """
+    body = object_body(await admin(request))
+    central = request.app[CENTRAL]
+    target = field(body, "target", dict)
+    now = central.now()
+    claims = {
+        "iss": central.config.fleet,
+        "jti": secrets.token_hex(16),
+        "iat": now,
+        "fleet": central.config.fleet,
+        "cmd": field(body, "cmd"),
+        "target": {"kind": field(target, "kind"), "id": field(target, "id", longest=200)},
+        "as_of": now,
+        "reason": field(body, "reason", longest=1000),
+        "case_ref": field(body, "case_ref", optional=True, longest=200),
+    }
+    try:
+        value = msgspec.convert(claims, OrderClaims)
+        check(value)
+    except (msgspec.ValidationError, FormatError) as error:
+        raise CentralError("command.malformed", str(error), where="body") from error
+    edges = await central.db.run(lambda conn: _edges(conn, value.target))
+    return json_answer({"claims": msgspec.to_builtins(value), "edges": edges})
+
+
+async def post_order(request: web.Request) -> web.Response:
+    """Administrator: `{order: <General JWS>}` with the people's signatures, or `{claims}` where the store alone signs.
+
+    202 with `{jti, order_sha256, deliveries}`; the same order again is answered the same, without a new delivery.
+    """
+    body = object_body(await admin(request))
+    central = request.app[CENTRAL]
+    if "claims" in body:
+        document, claims = _sign_alone(central, field(body, "claims", dict))
+    else:
+        document = field(body, "order", dict)
+        claims = None
+    answer = await central.db.run(lambda conn: _submit(central, conn, document, alone=claims is not None))
+    for delivery in answer["deliveries"]:
+        central.ring(delivery["edge_id"])
+    return json_answer(answer, 202)
+
+
+def _demands(cmd: Any) -> Sequence[Counter[Role]]:
+    """The people's signatures that must be there before the store adds its own."""
+    store: Counter[Role] = Counter({"store": 1})
+    return [demand - store for demand in AUTHORITY[cmd]]
+
+
+def _sign_alone(central: Central, body: dict[str, Any]) -> tuple[dict[str, Any], OrderClaims]:
+    try:
+        claims = msgspec.convert(body, OrderClaims)
+        if any(_demands(claims.cmd)):
+            raise CentralError(
+                "auth.count",
+                f"{claims.cmd} needs a person's signature",
+                status=403,
+                where="claims",
+                hint="sign the draft with a registered key and submit it as `order`",
+            )
+        return sign_order(claims, [central.store]), claims
+    except (msgspec.ValidationError, FormatError) as error:
+        raise CentralError("command.malformed", str(error), where="claims") from error
+
+
+def _check(central: Central, conn: sqlite3.Connection, document: dict[str, Any], *, alone: bool) -> VerifiedOrder:
+    keys = central.keys(conn)
+    try:
+        cmd = read_order(document).cmd
+        return verify_order(
+            document, keys, now=central.now(), fleet=central.config.fleet, required=None if alone else _demands(cmd)
+        )
+    except FormatError as error:
+        status = 403 if error.code.startswith("auth.") else 400
+        raise CentralError(error.code, error.message, status=status, where="order") from error
+
+
+def _submit(central: Central, conn: sqlite3.Connection, document: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+    """Job: verify, countersign, store, queue: one transaction."""
+    verified = _check(central, conn, document, alone=alone)
+    claims = verified.claims
+    known = conn.execute("SELECT jws FROM orders WHERE jti=?", (claims.jti,)).fetchone()
+    if known is not None:
+        if read_order(known["jws"]) != claims:
+            raise CentralError("command.jti", "another order has this jti", status=409, where="jti")
+        return _order_answer(conn, claims.jti)
+    if not alone and any("store" in demand for demand in AUTHORITY[claims.cmd]):
+        document = countersign_order(document, central.store)
+    edges = _edges(conn, claims.target)
+    now = central.now()
+    text = canonical.dumps(document).decode()
+    conn.execute(
+        "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?)",
+        (
+            claims.jti,
+            claims.cmd,
+            claims.target.kind,
+            claims.target.id,
+            text,
+            order_sha256(document),
+            canonical.dumps([one.kid for one in verified.signers]).decode(),
+            now,
+        ),
+    )
+    for edge_id in edges:
+        queue(conn, central.store, edge_id, claims.jti, document, now, expiry(claims))
+    central.log.append(
+        conn,
+        now,
+        "order.issued",
+        {
+            "jti": claims.jti,
+            "cmd": claims.cmd,
+            "order_sha256": order_sha256(document),
+            "edges": len(edges),
+            "signed_by": [one.kid for one in verified.signers],
+        },
+    )
+    return _order_answer(conn, claims.jti)
+
+
+def _edges(conn: sqlite3.Connection, target: Target) -> list[str]:
+    """The edges that hold a target. Raises CentralError not_found.* (404)."""
+    if target.kind in ("recording", "call"):
+        table, column = target.kind, f"{target.kind}_id"
+        row = conn.execute(f"SELECT edge_id FROM {table} WHERE {column}=?", (target.id,)).fetchone()  # noqa: S608
+        if row is None:
+            raise CentralError(
+                f"not_found.{table}",
+                f"no edge reported such a {table}",
+                status=404,
+                where=target.id,
+                hint="an edge that is cut off reports late; look at `callwarden central recordings`",
+            )
+        return [row["edge_id"]]
+    if target.kind == "edge":
+        if not conn.execute("SELECT 1 FROM edge WHERE edge_id=?", (target.id,)).fetchone():
+            raise CentralError("not_found.edge", "no such edge", status=404, where=target.id)
+        return [target.id]
+    return [row[0] for row in conn.execute("SELECT edge_id FROM edge ORDER BY edge_id")]
+
+
+def _order_answer(conn: sqlite3.Connection, jti: str) -> dict[str, Any]:
+    order = conn.execute("SELECT * FROM orders WHERE jti=?", (jti,)).fetchone()
+    deliveries = conn.execute("SELECT edge_id, seq FROM delivery WHERE jti=? ORDER BY edge_id", (jti,)).fetchall()
+    receipts = conn.execute("SELECT * FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
+    answered = {row["edge_id"] for row in receipts if row["result"] != "deferred"}
+    return {
+        "jti": jti,
+        "cmd": order["cmd"],
+        "target": {"kind": order["target_kind"], "id": order["target"]},
+        "at": order["at"],
+        "order": canonical.loads(order["jws"]),
+        "order_sha256": order["sha256"],
+        "deliveries": [dict(row) for row in deliveries],
+        "receipts": [receipt_answer(conn, row) for row in receipts],
+        "complete": all(row["edge_id"] in answered for row in deliveries),
+    }
+
+
+async def get_order(request: web.Request) -> web.Response:
+    """Administrator: an order with its deliveries and receipts; `complete` when every edge gave its last word."""
+    await admin(request)
+    jti = request.match_info["jti"]
+
+    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+        if not is_id(jti) or conn.execute("SELECT 1 FROM orders WHERE jti=?", (jti,)).fetchone() is None:
+            raise CentralError("not_found.order", "no such order", status=404, where=jti[:64])
+        return _order_answer(conn, jti)
+
+    return json_answer(await request.app[CENTRAL].db.run(job))

@@ -1,0 +1,131 @@
+"""Receipts from edges: verified, stored once, and read as documents that prove themselves."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from aiohttp import web
+
+from central.auth import EdgeRequest, admin, edge_request, json_answer
+from central.errors import CentralError
+from central.problems import field, object_body, query_int
+from central.state import CENTRAL, Central
+from formats.errors import FormatError
+from formats.orders import receipt_document, verify_receipt
+
+MAX_RECEIPTS = 200
+
+
+def routes() -> list[web.RouteDef]:
+    """In from edges, out to administrators."""
+    return [
+        web.post("/v1/edges/{edge_id}/receipts", post_receipts),
+        web.get("/v1/receipts", get_receipts, allow_head=False),
+        web.get("/v1/receipts/{receipt_id}", get_receipt, allow_head=False),
+    ]
+
+
+async def post_receipts(request: web.Request) -> web.Response:
+    """Edge: `{receipts: [{receipt_id, jti, n, result, jws}]}` → `{results: {receipt_id: status}}`."""
+    central = request.app[CENTRAL]
+    asked = await edge_request(request)
+    items = field(object_body(asked.body), "receipts", list)
+    if len(items) > MAX_RECEIPTS or not all(isinstance(one, dict) for one in items):
+        raise CentralError("usage.field", f"at most {MAX_RECEIPTS} objects", where="receipts")
+
+    def job(conn: sqlite3.Connection) -> dict[str, str]:
+        results = {}
+        for item in items:
+            receipt_id = field(item, "receipt_id", longest=64)
+            try:
+                results[receipt_id] = _take(central, conn, asked, item)
+            except (CentralError, FormatError) as error:
+                results[receipt_id] = f"rejected:{error.code}"
+        return results
+
+    return json_answer({"results": await central.db.run(job)})
+
+
+def _take(central: Central, conn: sqlite3.Connection, asked: EdgeRequest, item: dict[str, Any]) -> str:
+    jws = field(item, "jws", longest=512 * 1024)
+    claims, _ = verify_receipt(jws, asked.keys)
+    named = (item.get("receipt_id"), item.get("jti"), item.get("n"), item.get("result"))
+    if named != (claims.receipt_id, claims.jti, claims.n, claims.result):
+        raise CentralError("receipt.mismatch", "the receipt's envelope and its claims differ")
+    known = conn.execute("SELECT jws FROM receipt WHERE receipt_id=?", (claims.receipt_id,)).fetchone()
+    if known is not None:
+        if known["jws"] != jws:
+            raise CentralError("receipt.changed", "another receipt has this id")
+        return "duplicate"
+    if conn.execute(
+        "SELECT 1 FROM receipt WHERE edge_id=? AND jti=? AND n=?", (asked.edge_id, claims.jti, claims.n)
+    ).fetchone():
+        raise CentralError("receipt.number", "this order has another receipt with this number")
+    order = conn.execute("SELECT sha256 FROM orders WHERE jti=?", (claims.jti,)).fetchone()
+    if order is not None and order["sha256"] != claims.order_sha256:
+        raise CentralError("receipt.order", "the receipt answers another order than the one issued under its jti")
+    now = central.now()
+    conn.execute(
+        "INSERT INTO receipt VALUES (?,?,?,?,?,?,?,?)",
+        (claims.receipt_id, asked.edge_id, claims.jti, claims.n, claims.result, claims.recording_id, jws, now),
+    )
+    central.log.append(
+        conn,
+        now,
+        "receipt.stored",
+        {
+            "receipt_id": claims.receipt_id,
+            "edge_id": asked.edge_id,
+            "jti": claims.jti,
+            "n": claims.n,
+            "result": claims.result,
+        },
+    )
+    return "accepted"
+
+
+def receipt_answer(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+    """A stored receipt with its self-proving `document` (null when the order is not known here)."""
+    order = conn.execute("SELECT jws FROM orders WHERE jti=?", (row["jti"],)).fetchone()
+    return {
+        "receipt_id": row["receipt_id"],
+        "edge_id": row["edge_id"],
+        "jti": row["jti"],
+        "n": row["n"],
+        "result": row["result"],
+        "recording_id": row["recording_id"],
+        "received_at": row["received_at"],
+        "document": None if order is None else receipt_document(row["jws"], order["jws"]),
+    }
+
+
+async def get_receipts(request: web.Request) -> web.Response:
+    """Administrator: receipts, oldest first, optionally `?jti=` `?recording_id=`."""
+    await admin(request)
+    after, limit = query_int(request, "after", 0), query_int(request, "limit", 1000, low=1, high=1000)
+    jti, recording_id = request.query.get("jti"), request.query.get("recording_id")
+
+    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+        rows = conn.execute(
+            "SELECT rowid AS seq, * FROM receipt WHERE rowid>? AND (? IS NULL OR jti=?) AND (? IS NULL OR recording_id=?)"
+            " ORDER BY rowid LIMIT ?",
+            (after, jti, jti, recording_id, recording_id, limit),
+        ).fetchall()
+        return [receipt_answer(conn, row) | {"seq": row["seq"]} for row in rows]
+
+    return json_answer({"receipts": await request.app[CENTRAL].db.run(job)})
+
+
+async def get_receipt(request: web.Request) -> web.Response:
+    """Administrator: one receipt."""
+    await admin(request)
+    receipt_id = request.match_info["receipt_id"]
+
+    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+        row = conn.execute("SELECT * FROM receipt WHERE receipt_id=?", (receipt_id,)).fetchone()
+        if row is None:
+            raise CentralError("not_found.receipt", "no such receipt", status=404, where=receipt_id[:64])
+        return receipt_answer(conn, row)
+
+    return json_answer(await request.app[CENTRAL].db.run(job))

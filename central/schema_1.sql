@@ -1,0 +1,64 @@
+-- Central's database, schema 1. Shred keys are never in here: they lie in the keeper's slot file.
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE admin_token(token_sha256 TEXT PRIMARY KEY, label TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
+CREATE TABLE enrolment(
+  token_sha256 TEXT PRIMARY KEY, edge_id TEXT, created_at TEXT NOT NULL, expires_at TEXT NOT NULL,
+  used_at TEXT, used_by TEXT) STRICT;
+CREATE TABLE edge(
+  edge_id TEXT PRIMARY KEY, kid TEXT NOT NULL UNIQUE, jwk TEXT NOT NULL, enrolled_at TEXT NOT NULL, last_seen_at TEXT) STRICT;
+-- People's keys (roles dpo, auditor) and central's own; edges are in `edge`.
+CREATE TABLE key(
+  kid TEXT PRIMARY KEY, role TEXT NOT NULL CHECK (role IN ('dpo', 'auditor')), owner TEXT NOT NULL, jwk TEXT NOT NULL,
+  registered_at TEXT NOT NULL, retired_at TEXT) STRICT;
+-- Every event once; `data` without the shred key. `incarnation` tells journals of one edge apart.
+CREATE TABLE event(
+  event_id TEXT NOT NULL, edge_id TEXT NOT NULL REFERENCES edge, incarnation INTEGER NOT NULL, seq INTEGER NOT NULL,
+  type TEXT NOT NULL, subject TEXT NOT NULL, time TEXT NOT NULL, data TEXT NOT NULL,
+  received_at TEXT NOT NULL, PRIMARY KEY (edge_id, event_id)) STRICT;
+CREATE UNIQUE INDEX event_seq ON event(edge_id, incarnation, seq);
+CREATE INDEX event_subject ON event(subject);
+-- How far an edge's events are gapless, per incarnation.
+CREATE TABLE stream(
+  edge_id TEXT NOT NULL REFERENCES edge, incarnation INTEGER NOT NULL, contiguous INTEGER NOT NULL,
+  PRIMARY KEY (edge_id, incarnation)) STRICT;
+CREATE TABLE call(
+  call_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, opened TEXT, closed TEXT, outcome TEXT, outcome_seq INTEGER,
+  first_seen TEXT NOT NULL) STRICT;
+CREATE TABLE recording(
+  recording_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, call_id TEXT, state TEXT NOT NULL, opened TEXT,
+  sealed TEXT, erased TEXT, first_seen TEXT NOT NULL) STRICT;
+CREATE INDEX recording_call ON recording(call_id);
+CREATE TABLE segment(
+  segment_id TEXT PRIMARY KEY, recording_id TEXT NOT NULL REFERENCES recording, data TEXT NOT NULL) STRICT;
+CREATE TABLE header(
+  segment_id TEXT NOT NULL, version INTEGER NOT NULL, recording_id TEXT NOT NULL, suite TEXT NOT NULL, sealed_header BLOB,
+  key_id TEXT NOT NULL, keeper_slot INTEGER UNIQUE, PRIMARY KEY (segment_id, version)) STRICT;
+CREATE INDEX header_recording ON header(recording_id);
+-- Wins over everything that arrives later for the same recording.
+CREATE TABLE tombstone(
+  edge_id TEXT NOT NULL REFERENCES edge, recording_id TEXT NOT NULL, jti TEXT, at TEXT NOT NULL, statement TEXT NOT NULL,
+  PRIMARY KEY (edge_id, recording_id)) STRICT;
+CREATE TABLE orders(
+  jti TEXT PRIMARY KEY, cmd TEXT NOT NULL, target_kind TEXT NOT NULL, target TEXT NOT NULL, jws TEXT NOT NULL,
+  sha256 TEXT NOT NULL, signed_by TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+CREATE TABLE delivery(
+  edge_id TEXT NOT NULL REFERENCES edge, seq INTEGER NOT NULL, jti TEXT REFERENCES orders, jws TEXT NOT NULL,
+  queued_at TEXT NOT NULL, PRIMARY KEY (edge_id, seq)) STRICT;
+CREATE INDEX delivery_jti ON delivery(jti);
+CREATE TABLE receipt(
+  receipt_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, jti TEXT NOT NULL, n INTEGER NOT NULL,
+  result TEXT NOT NULL, recording_id TEXT, jws TEXT NOT NULL, received_at TEXT NOT NULL, UNIQUE (edge_id, jti, n)) STRICT;
+CREATE TABLE mirror(
+  edge_id TEXT NOT NULL REFERENCES edge, origin TEXT NOT NULL, idx INTEGER NOT NULL, entry TEXT NOT NULL,
+  PRIMARY KEY (edge_id, origin, idx)) STRICT, WITHOUT ROWID;
+CREATE TABLE mirror_node(
+  edge_id TEXT NOT NULL, origin TEXT NOT NULL, level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (edge_id, origin, level, idx)) STRICT, WITHOUT ROWID;
+CREATE TABLE witnessed(
+  edge_id TEXT NOT NULL REFERENCES edge, origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
+  note TEXT NOT NULL, cosigned TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (edge_id, origin, size)) STRICT;
+CREATE TABLE alarm(
+  id INTEGER PRIMARY KEY, at TEXT NOT NULL, edge_id TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL) STRICT;
+-- Central's own RFC 6962 log of what was done here.
+CREATE TABLE log(idx INTEGER PRIMARY KEY, at TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
+CREATE TABLE log_node(level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) STRICT, WITHOUT ROWID;

@@ -1,0 +1,176 @@
+"""What `callwarden central init` does: folders, keys, CA, token, configuration. Nothing that exists is overwritten."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from central import tls
+from central.auth import token_hash
+from central.config import CentralConfig, from_table, load
+from central.db import open_connection, transaction
+from central.enrol import check_edge_id, new_token, register, register_person
+from central.keyfiles import make_key, read_key, write_new
+from central.log import OwnLog
+from central.slotfile import SlotFile
+from central.state import key_set, utc_now
+from formats.ids import format_time
+from formats.keys import VerifyKey, b64url
+from formats.keyset import KeySet
+from formats.note import COSIGNATURE, NoteKey
+
+T = TypeVar("T")
+
+
+@dataclass
+class InitResult:
+    """What init made and what it kept because it was there. `ca_fingerprint` is empty without TLS."""
+
+    config_path: Path
+    config: CentralConfig
+    ca_fingerprint: str = ""
+    made: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+
+
+def init(
+    folder: Path,
+    listen: str = "127.0.0.1:8443",
+    *,
+    fleet: str = "fleet",
+    names: Sequence[str] = (),
+    use_tls: bool = True,
+    data: Path | None = None,
+    allow_copy_on_write: bool = False,
+) -> InitResult:
+    """Make a central in `folder` (configuration) and `data` (default: the same folder). Raises CentralError.
+
+    `names`: further names and addresses for the server certificate beside 127.0.0.1, ::1, localhost and the listener's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data = data or folder
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    table: dict[str, Any] = {"listen": listen, "fleet": fleet, "data": str(data.resolve()), "tls": use_tls}
+    if allow_copy_on_write:
+        table["allow_copy_on_write"] = True
+    from_table(table, base=folder.resolve())  # refuse bad values before anything is written
+    path = folder / "central.toml"
+    made_config = write_new(path, _toml(table).encode(), 0o644)
+    config = load(path)
+    result = InitResult(path, config)
+    _note(result, path, made_config)
+    for key in (config.store_key, config.witness_key):
+        _note(result, key, make_key(key))
+    if config.tls:
+        _certificates(result, config, names)
+        result.ca_fingerprint = tls.fingerprint(config.ca.read_bytes())
+    fresh = not config.database.exists()
+    conn = open_connection(config.database)
+    conn.close()
+    _note(result, config.database, fresh)
+    fresh = not config.keeper.exists()
+    if fresh:  # else it may be in use
+        SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write).close()
+    _note(result, config.keeper, fresh)
+    token = b64url(secrets.token_bytes(32))
+    # The row first: a token file without its row would never work, a row without a file harms nobody.
+    if not config.token.exists():
+        now = format_time(utc_now())
+        _job(config, lambda c: c.execute("INSERT INTO admin_token VALUES (?,?,?)", (token_hash(token), "init", now)))
+    _note(result, config.token, write_new(config.token, token.encode() + b"\n"))
+    return result
+
+
+def register_edge(config: CentralConfig, edge_id: str, key: VerifyKey) -> bool:
+    """Pin an edge's key directly in the database (same host); False when it was there. Raises CentralError."""
+    now = format_time(utc_now())
+
+    def job(conn: sqlite3.Connection) -> bool:
+        made = register(conn, now, check_edge_id(edge_id), key)
+        if made:
+            OwnLog().append(conn, now, "edge.enrolled", {"edge_id": edge_id, "kid": key.kid})
+        return made
+
+    return _job(config, job)
+
+
+def register_key(config: CentralConfig, role: str, owner: str, key: VerifyKey) -> bool:
+    """Add a person's public key (`dpo`, `auditor`) directly; False when it was there. Raises CentralError."""
+    now = format_time(utc_now())
+
+    def job(conn: sqlite3.Connection) -> bool:
+        made = register_person(conn, now, role, owner, key)
+        if made:
+            OwnLog().append(conn, now, "key.registered", {"kid": key.kid, "role": role})
+        return made
+
+    return _job(config, job)
+
+
+def enrol_token(config: CentralConfig, edge_id: str | None = None) -> tuple[str, str]:
+    """A one-time enrolment token and when it ends, made directly in the database."""
+    if edge_id is not None:
+        check_edge_id(edge_id)
+    fingerprint = tls.fingerprint(config.ca.read_bytes()) if config.tls else ""
+    return _job(config, lambda conn: new_token(conn, format_time(utc_now()), fingerprint, edge_id))
+
+
+def trust(config: CentralConfig, edge_id: str | None = None) -> KeySet:
+    """The key set as central has it now: what an edge pins (only its own key), or all edges' with None."""
+    store, witness = read_key(config.store_key).verify_key, read_key(config.witness_key).verify_key
+    return _job(config, lambda conn: key_set(conn, store, witness, config.witness_name, edge_id=edge_id))
+
+
+def vkey(config: CentralConfig) -> str:
+    """The witness's verifier key line, for `audit verify`."""
+    return str(NoteKey(config.witness_name, COSIGNATURE, read_key(config.witness_key).verify_key))
+
+
+def _job(config: CentralConfig, job: Callable[[sqlite3.Connection], T]) -> T:
+    conn = open_connection(config.database)
+    try:
+        return transaction(conn, job)
+    finally:
+        conn.close()
+
+
+def _certificates(result: InitResult, config: CentralConfig, names: Sequence[str]) -> None:
+    now = utc_now()
+    ca_key = config.ca.with_suffix(".key")
+    if not config.ca.exists() and not ca_key.exists():
+        certificate, key = tls.make_ca(config.fleet, now)
+        write_new(ca_key, key)
+        _note(result, ca_key, True)
+        _note(result, config.ca, write_new(config.ca, certificate, 0o644))
+    else:
+        result.kept += [ca_key, config.ca]
+    if config.certificate.exists():
+        result.kept += [config.certificate_key, config.certificate]
+        return
+    wanted = list(dict.fromkeys(["localhost", "127.0.0.1", "::1", config.host, *names]))
+    wanted = [name for name in wanted if name not in ("0.0.0.0", "::")]  # noqa: S104 - nobody connects to "any"
+    certificate, key = tls.make_server(config.ca.read_bytes(), ca_key.read_bytes(), wanted, now)
+    _note(result, config.certificate_key, write_new(config.certificate_key, key))
+    _note(result, config.certificate, write_new(config.certificate, certificate, 0o644))
+
+
+def _note(result: InitResult, path: Path, made: bool) -> None:
+    (result.made if made else result.kept).append(path)
+
+
+def _toml(table: dict[str, Any]) -> str:
+    lines = ["# Central's configuration. Secrets are files beside it, never values in here.", "[central]"]
+    for name, value in table.items():
+        # JSON's strings are TOML basic strings; booleans are spelled the same.
+        lines.append(f"{name} = {_spell(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _spell(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,136 @@
+"""What every handler shares: configuration, database, keeper, keys, the clock and who waits for deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from central.config import CentralConfig
+from central.db import Database
+from central.errors import CentralError
+from central.keyfiles import read_key
+from central.log import OwnLog
+from central.replay import ReplayCache
+from central.slotfile import SlotFile
+from formats import canonical
+from formats.ids import format_time
+from formats.keys import SigningKey, VerifyKey
+from formats.keyset import KeyEntry, KeySet, entry
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Central:
+    """The running service's parts. `wall` gives aware UTC; tests give their own."""
+
+    config: CentralConfig
+    db: Database
+    keeper: SlotFile
+    store: SigningKey
+    witness: SigningKey
+    wall: Callable[[], datetime] = utc_now
+    log: OwnLog = field(default_factory=OwnLog)
+    replays: ReplayCache = field(default_factory=ReplayCache)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    _doorbells: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def now(self) -> str:
+        """RFC 3339 UTC with milliseconds and Z."""
+        return format_time(self.wall())
+
+    def doorbell(self, edge_id: str) -> asyncio.Event:
+        """The event set at the next delivery for this edge; take it before looking whether there is one."""
+        return self._doorbells.setdefault(edge_id, asyncio.Event())
+
+    def keys(self, conn: sqlite3.Connection, edge_id: str | None = None) -> KeySet:
+        """See `key_set`."""
+        names = self.config.witness_name
+        return key_set(conn, self.store.verify_key, self.witness.verify_key, names, edge_id=edge_id)
+
+    def ring(self, edge_id: str) -> None:
+        """Wake the long-polls of an edge."""
+        bell = self._doorbells.pop(edge_id, None)
+        if bell is not None:
+            bell.set()
+
+    def wake_all(self) -> None:
+        """Shutdown: every long-poll answers at once with what there is."""
+        self.closing.set()
+        for edge_id in list(self._doorbells):
+            self.ring(edge_id)
+
+    def alarm(self, conn: sqlite3.Connection, edge_id: str, code: str, message: str) -> None:
+        """Store an alarm and log it, inside the caller's transaction."""
+        conn.execute(
+            "INSERT INTO alarm(at, edge_id, code, message) VALUES (?,?,?,?)", (self.now(), edge_id, code, message[:500])
+        )
+        self.log.append(conn, self.now(), "alarm.raised", {"edge_id": edge_id, "code": code})
+
+
+CENTRAL = web.AppKey("central", Central)
+
+
+def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_now) -> Central:
+    """Open every file central needs (blocking; before the loop serves). Raises CentralError config.* keeper.*."""
+    store, witness = read_key(config.store_key), read_key(config.witness_key)
+    keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
+    try:
+        database = Database(config.database, committed=keeper.commit, rolled_back=keeper.roll_back)
+    except CentralError:
+        keeper.close()
+        raise
+    return Central(config=config, db=database, keeper=keeper, store=store, witness=witness, wall=wall)
+
+
+def sweep_keeper(central: Central, conn: sqlite3.Connection) -> int:
+    """Job at start: shred slots that no header row names, and detach slots of recordings that have a tombstone."""
+    buried = [
+        row[0]
+        for row in conn.execute(
+            "SELECT keeper_slot FROM header JOIN recording USING (recording_id) JOIN tombstone USING (edge_id, recording_id)"
+            " WHERE keeper_slot IS NOT NULL"
+        )
+    ]
+    if buried:
+        central.keeper.shred(buried)
+        conn.executemany(
+            "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE keeper_slot=?", [(n,) for n in buried]
+        )
+    named = [r[0] for r in conn.execute("SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL")]
+    return central.keeper.sweep(named)
+
+
+def key_set(
+    conn: sqlite3.Connection, store: VerifyKey, witness: VerifyKey, witness_name: str, *, edge_id: str | None = None
+) -> KeySet:
+    """Everyone central knows: itself, people, edges (all, or only `edge_id`), retired keys with their dates.
+
+    The owner of the witness's entry is its name in cosignatures.
+    """
+    entries = [entry(store, "store", "central"), entry(witness, "witness", witness_name)]
+    for row in conn.execute("SELECT kid, role, owner, jwk, retired_at FROM key ORDER BY registered_at, kid"):
+        entries.append(
+            KeyEntry(
+                kid=row["kid"], role=row["role"], owner=row["owner"], jwk=_jwk(row["jwk"]), retired=row["retired_at"]
+            )
+        )
+    for row in conn.execute("SELECT edge_id, jwk FROM edge ORDER BY edge_id"):
+        if edge_id in (None, row["edge_id"]):
+            entries.append(entry(VerifyKey.from_jwk(_jwk(row["jwk"])), "edge", row["edge_id"], edge_id=row["edge_id"]))
+    return KeySet.of(entries)
+
+
+def _jwk(text: str) -> dict[str, Any]:
+    value = canonical.loads(text)
+    assert isinstance(value, dict)
+    return value

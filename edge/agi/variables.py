@@ -1,0 +1,31 @@
+"""Every channel and global variable the product sets or reads, named once. The dialplan uses the same names."""
+
+from __future__ import annotations
+
+#: Outcome of the call for the rest of the dialplan: `unavailable` before AGI, set last by the daemon.
+OUTCOME = "CALLWARDEN_OUTCOME"
+#: Our id of the call.
+CALL = "CALLWARDEN_CALL"
+#: Our id of the recording, when there is one.
+RECORDING = "CALLWARDEN_RECORDING"
+#: The policy that was applied.
+POLICY = "CALLWARDEN_POLICY"
+#: MixMonitor writes its id here (option `i`); a heap address, so it is read at once and used only for this channel.
+MONITOR = "CALLWARDEN_MONITOR"
+#: Global: proves to the daemon that its peer is Asterisk. Set over AMI at every link-up, asked for in every session.
+TOKEN = "CALLWARDEN_TOKEN"  # noqa: S105 - the variable's name
+#: Global: epoch seconds of the last heartbeat over AMI, for lamps and monitoring.
+ALIVE = "CALLWARDEN_ALIVE"
+#: Global, the admin's: address of the guard.
+AGI = "CALLWARDEN_AGI"
+#: Global, the admin's: seconds until the dead man's switch frees a caller from a frozen guard.
+DEADMAN = "CALLWARDEN_DEADMAN"
+#: The user field of the CDR, as AGI's SET VARIABLE names it.
+CDR_USERFIELD = "CDR(userfield)"
+#: Where the subroutine was called from: the admin's context. Not chosen by the caller.
+CALLED_FROM = "STACK_PEEK(1,c)"
+
+
+def cdr_tag(outcome: str, call_id: str = "") -> str:
+    """The text of the CDR's user field: `cw=OUTCOME;call=ID`."""
+    return f"cw={outcome};call={call_id}" if call_id else f"cw={outcome}"

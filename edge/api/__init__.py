@@ -1,0 +1,1 @@
+"""The local door: HTTP on a Unix socket. `desk` answers, `server` carries."""

@@ -1,0 +1,338 @@
+"""The composition root: builds every stage and adapter, joins them, and runs them until told to stop.
+
+The only file that knows two stages or adapters. Order at start: look at the host, open journal and slots, take up live
+captures (sealing goes on before anything else works), then the doors: AMI, AGI, central, the local socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from asyncinotify import Inotify, Mask
+
+from edge import host
+from edge.agi.server import AgiServer
+from edge.ami.link import AmiLink, AmiSettings
+from edge.api.deps import ApiDeps
+from edge.api.server import make_app, serve
+from edge.audit.checkpoints import Checkpointer
+from edge.audit.log import AuditLog
+from edge.calls.flow import World
+from edge.calls.tracker import Tracker
+from edge.clock import SystemClock
+from edge.config import EdgeConfig, check, load
+from edge.config.check import group_id
+from edge.consent.policy import Policy, select
+from edge.consent.units import Period
+from edge.errors import CallwardenError
+from edge.ports import Dialogue
+from edge.prompts.catalogue import Catalogue
+from edge.prompts.check import check_policies
+from edge.recorder.manifests import manifest_maker
+from edge.recorder.recorder import Recorder
+from edge.recorder.resume import ResumeFolder
+from edge.recorder.spool import Spool
+from edge.recorder.tools import Tools
+from edge.retention.executor import Executor, Means
+from edge.sinks import Sinks
+from edge.store.journal import Journal
+from edge.sync.service import Sync, incarnation_of
+from edge.vault.payloads import PayloadVault
+from edge.vault.slots import ShredSlots
+from formats.keys import SigningKey, load_key
+from formats.keyset import KeySet
+
+log = structlog.get_logger("edge")
+
+#: How often the journal notes that the daemon lives; a gap at the next start becomes the `outage` entry, seconds.
+ALIVE_EVERY_S: Final = 30.0
+
+
+def run(path: Path) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises CallwardenError when it cannot start."""
+    config = load(path)
+    host.refuse_core_dumps()
+    host.refuse("host", check(config))
+    asyncio.run(_main(config))
+
+
+class Daemon:
+    """Everything that runs, by name. Built by `_main`; `readiness` is what `callwarden status` shows of it."""
+
+    def __init__(self, config: EdgeConfig, key: SigningKey, trust: KeySet) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.key = key
+        self.trust = trust
+        self.audit = AuditLog()
+        edge, asterisk = config.edge, config.asterisk
+        self.journal = Journal.open(edge.journal, audit=self.audit, clock=self.clock, edge_id=edge.id)
+        self.slots = ShredSlots.open(
+            str(edge.state / "shred.keys"),
+            owner=self.journal.instance_id,
+            allow_copy_on_write="cow-filesystem" in edge.waive,
+        )
+        self.vault = PayloadVault(str(edge.vault))
+        self.prompts = Catalogue.load(edge.prompts, edge.prompt_cache)
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="sealer")
+        host.refuse("prompts", check_policies(config, self.prompts))
+        token = host.secret(asterisk.agi_token_file)
+        self.sinks = Sinks()
+        self.ami = AmiLink(
+            AmiSettings(
+                *host.address(str(asterisk.ami)),
+                asterisk.ami_user,
+                asterisk.ami_secret_file,
+                dead_man_s=round(asterisk.dead_man),
+            ),
+            self.sinks,
+            token,
+            self._ami_trouble,
+        )
+        self.spool = Spool(edge.spool, group_id(asterisk.group))
+        self.spool.prove()
+        self.recorder = Recorder(
+            Tools(
+                journal=self.journal,
+                slots=self.slots,
+                vault=self.vault,
+                spool=self.spool,
+                resume=ResumeFolder(edge.resume, self.journal.instance_id, self.clock),
+                clock=self.clock,
+                asterisk=self.ami,
+                make_manifest=manifest_maker(edge.id, key),
+                worker=self.worker,
+            )
+        )
+        world = World(
+            journal=self.journal,
+            recorder=self.recorder,
+            prompts=self.prompts,
+            clock=self.clock,
+            edge_id=edge.id,
+            policy_for=self._policy_for,
+            not_ready=self.not_ready,
+        )
+        self.tracker = Tracker(world, self.ami)
+        self.sinks.heard_by(self.recorder, self.tracker)
+        self.agi = AgiServer(
+            asterisk.agi_socket,
+            token,
+            self.tracker.take,
+            mode=0o660,
+            gid=group_id(asterisk.group),
+            on_turned_away=self._turned_away,
+        )
+        self.checkpoints = Checkpointer(self.journal, key)
+        self.sync = self._sync()
+        self.executor = Executor(
+            Means(
+                journal=self.journal,
+                slots=self.slots,
+                vault=self.vault,
+                recorder=self.recorder,
+                keeper=self.sync.keeper if self.sync else None,
+                clock=self.clock,
+                key=key,
+                trust=trust,
+                edge_id=edge.id,
+                minimum_of=self._minimum_of,
+                head=self._head,
+                worker=self.worker,
+            )
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def _sync(self) -> Sync | None:
+        central = self.config.central
+        if not central.url or not central.enabled:
+            log.warning("no central is configured: nothing is reported and no order can come")
+            return None
+        witnesses = self.trust.with_role("witness")
+        return Sync(
+            url=central.url,
+            edge_id=self.config.edge.id,
+            key=self.key,
+            ca_pem=central.ca_file.read_bytes() if central.ca_file else None,
+            trust=self.trust,
+            witness_name=witnesses[0].owner if witnesses else "none",
+            journal=self.journal,
+            slots=self.slots,
+            clock=self.clock,
+            incarnation=incarnation_of(self.journal.instance_id),
+            delivered=lambda: self.executor.wake(),
+        )
+
+    # ------------------------------------------------------------ decisions that need two neighbours
+
+    def _minimum_of(self, policy_id: str) -> Period:
+        policy = self.config.policies.get(policy_id)
+        return policy.retention.minimum if policy else Period("P0D")
+
+    async def _head(self) -> str | None:
+        made = await self.checkpoints.make()
+        return made.note if made else None
+
+    def _policy_for(self, dialogue: Dialogue) -> Policy | None:
+        return select(self.config.policies, name=dialogue.policy_name, did=dialogue.dialled, context=dialogue.context)
+
+    def not_ready(self) -> CallwardenError | None:
+        """Why nothing may be recorded now."""
+        if not self.ami.up:
+            return CallwardenError("ami.down", "no AMI link: a recording could not be stopped")
+        if not self.journal.writable:
+            return CallwardenError("journal.unwritable", "the journal cannot be written")
+        return None
+
+    def _alarm(self, code: str, message: str) -> None:
+        self.spawn(self.journal.alarm(code, message))
+
+    def _ami_trouble(self, code: str, message: str) -> None:
+        """An alarm; and where the account never worked and no capture needs us, the end: only a person can mend that,
+        and one at the keyboard sees it now. Once it has worked, the link tries again, slowly."""
+        self._alarm(code, message)
+        if code in ("ami.auth", "ami.secret") and not self.sinks.was_up and not self.recorder.live:
+            asterisk = self.config.asterisk
+            self.failed = CallwardenError(
+                code,
+                message,
+                hint="the secret in ami_secret_file must be that of the account in manager.conf, whose permit lines must"
+                " allow this address; `callwarden dialplan manager` prints that account",
+                where=f"{asterisk.ami_user}@{asterisk.ami}, {asterisk.ami_secret_file}",
+            )
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _turned_away(self, count: int) -> None:
+        log.warning("the guard let calls go on unrecorded", count=count)
+        self.spawn(self.journal.alarm("agi.turned_away", f"the guard let {count} calls go on unrecorded"))
+
+    def readiness(self) -> Mapping[str, Any]:
+        """What only the running daemon knows."""
+        why = self.not_ready()
+        return {
+            "ready": why is None and self.agi.guards > 0,
+            "reason": (why.message if why else "") or ("" if self.agi.guards else "no guard is connected"),
+            "ami_up": self.ami.up,
+            "guards": self.agi.guards,
+            "journal_writable": self.journal.writable,
+            "calls": self.tracker.open,
+            "captures": self.recorder.live,
+            "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
+            **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
+            "pid": os.getpid(),
+        }
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Everything up to open doors."""
+        swept = await asyncio.to_thread(self.slots.sweep, await self.journal.slots_in_use())
+        await self.audit.unlock(self.journal, self.slots)
+        if swept:
+            log.info("keys that no row names were destroyed", count=swept)
+        await self._note_outage()
+        await self.recorder.recover()
+        await self.tracker.recover()
+        self.executor.wake()
+        self.spawn(self.recorder.run())
+        self.spawn(self._watch_spool())
+        self.spawn(self.executor.run())
+        self.spawn(self.checkpoints.run())
+        self.spawn(self._live())
+        await self.agi.start()
+        self.spawn(self.ami.run())
+        if self.sync:
+            self.spawn(self.sync.run())
+        deps = ApiDeps(
+            edge_id=self.config.edge.id,
+            edge_jwk=self.key.verify_key.jwk(),
+            journal=self.journal,
+            reader=self.journal.views,
+            slots=self.slots,
+            vault=self.vault,
+            readiness=self.readiness,
+        )
+        self.door = await serve(make_app(deps), self.config.edge.socket)
+        # What is here now stays: the collector need not walk through it again and again while calls run.
+        gc.collect()
+        gc.freeze()
+        log.info("callwarden is up", edge=self.config.edge.id, policies=sorted(self.config.policies), pid=os.getpid())
+
+    async def stop(self) -> None:
+        """Doors first. Captures stay Asterisk's: the next start goes on with them."""
+        await self.agi.close()
+        await self.door.cleanup()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.sync:
+            await self.sync.close()
+        await self.journal.set_meta("alive_at", self.clock.wall_text())
+        await self.journal.close()
+        self.worker.shutdown()
+        await self.slots.close()
+        log.info("callwarden has stopped")
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run in the background; a task that dies of a bug takes the daemon down, which systemd starts again."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a part of the daemon died; it ends to be started again", exc_info=error)
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.failed = error
+
+    failed: BaseException | None = None
+
+    async def _watch_spool(self) -> None:
+        """Tell the recorder of closed files at once; its own rescan is the safety net."""
+        with Inotify() as inotify:
+            inotify.add_watch(self.config.edge.spool, Mask.CLOSE_WRITE)
+            async for event in inotify:
+                if event.name is not None:
+                    self.recorder.file_closed(str(event.name))
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                await self.journal.set_meta("alive_at", self.clock.wall_text())
+            except CallwardenError as error:  # captures must be seen through, and the writer tries again by itself
+                log.error("the journal cannot be written", code=error.code, why=error.message)
+            await asyncio.sleep(ALIVE_EVERY_S)
+
+    async def _note_outage(self) -> None:
+        last = await self.journal.meta("alive_at")
+        if last is not None:
+            await self.journal.note_audit("outage", body={"from": last, "to": self.clock.wall_text()})
+
+
+async def _main(config: EdgeConfig) -> None:
+    key = load_key(config.edge.signing_key_file.read_bytes())
+    trust = KeySet.load(config.edge.trust_file.read_bytes())
+    daemon = Daemon(config, key, trust)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await daemon.start()
+    host.notify_systemd("READY=1")
+    await stop.wait()
+    host.notify_systemd("STOPPING=1")
+    await daemon.stop()
+    if daemon.failed is not None:
+        raise daemon.failed
+
+
+__all__ = ["Daemon", "run"]

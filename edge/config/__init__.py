@@ -1,0 +1,17 @@
+"""The edge's configuration: `load` reads it, `check` looks at what it names, `schema` says what it can hold."""
+
+from edge.config.check import Finding, check
+from edge.config.load import load
+from edge.config.schema import WAIVABLE, Address, AsteriskSection, CentralSection, EdgeConfig, EdgeSection
+
+__all__ = [
+    "WAIVABLE",
+    "Address",
+    "AsteriskSection",
+    "CentralSection",
+    "EdgeConfig",
+    "EdgeSection",
+    "Finding",
+    "check",
+    "load",
+]

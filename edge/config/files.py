@@ -1,0 +1,92 @@
+"""Reading TOML files into one tree that remembers where every key stands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge.config.places import places
+from edge.errors import CallwardenError
+
+Key = tuple[str | int, ...]
+
+
+class Source:
+    """All files of a configuration: `tree` of tables, `where` ("file:line") and `base` (folder) of each key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tree: dict[str, Any] = {}
+        self.where: dict[Key, str] = {}
+        self.base: dict[Key, Path] = {}
+
+    def take(self, file: Path) -> None:
+        """Add a file. Raises CallwardenError `config.*` when it cannot be read or repeats a key."""
+        try:
+            text = file.read_text(encoding="utf-8")
+            tree = tomllib.loads(text)
+        except FileNotFoundError as e:
+            hint = "callwarden init writes one; --config names another"
+            raise CallwardenError("config.missing", "there is no configuration", hint=hint, where=str(file)) from e
+        except (OSError, UnicodeDecodeError) as e:
+            raise CallwardenError("config.unreadable", f"cannot be read: {e}", where=str(file)) from e
+        except tomllib.TOMLDecodeError as e:
+            at = re.search(r"\(at line (\d+), column (\d+)\)", str(e))
+            place = f"{file}:{at[1]}" if at else str(file)
+            raise CallwardenError(
+                "config.syntax", f"not TOML: {e}", hint="quotes around text, one key per line", where=place
+            ) from e
+        lines = places(text)
+        self._merge(file, {key: f"{file}:{line}" for key, line in lines.items()}, tree)
+
+    def _merge(self, file: Path, where: dict[Key, str], tree: dict[str, Any]) -> None:
+        """Tables of all files become one; a key set in two places is an error that names both."""
+        for key, value in leaves(tree):
+            target = self.tree
+            for part in key[:-1]:
+                target = target.setdefault(str(part), {})
+                if not isinstance(target, dict):
+                    raise self.error(
+                        key,
+                        "config.type",
+                        f"{dotted(key)} is a table here and a value elsewhere",
+                        where=where.get(key, str(file)),
+                    )
+            if key[-1] in target and (value != {} or target[str(key[-1])] != {}):
+                first = self.where.get(key, "elsewhere")
+                raise self.error(
+                    key,
+                    "config.twice",
+                    f"{dotted(key)} is set a second time",
+                    hint=f"it is set at {first}",
+                    where=where.get(key, str(file)),
+                )
+            target[str(key[-1])] = value
+            self.base[key] = file.parent
+        for spot, place in where.items():
+            self.where.setdefault(spot, place)
+
+    def error(self, key: Key, code: str, message: str, *, hint: str = "", where: str = "") -> CallwardenError:
+        """An error that points at a key, at its nearest table, or at the main file."""
+        place = where
+        for length in range(len(key), 0, -1):
+            place = place or self.where.get(key[:length], "")
+        return CallwardenError(code, message, hint=hint, where=place or str(self.path))
+
+
+def leaves(tree: Mapping[str, Any], at: Key = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(key path, value) of everything that is not a table; an empty table counts as a value."""
+    for name, value in tree.items():
+        path: tuple[str, ...] = (*(str(p) for p in at), name)
+        if isinstance(value, dict) and value:
+            yield from leaves(value, path)
+        else:
+            yield path, value
+
+
+def dotted(key: Key) -> str:
+    """A key path as TOML writes it."""
+    return ".".join(str(part) for part in key)

@@ -1,0 +1,115 @@
+"""docs/configuration.md, made from the docstrings beside the fields. `python -m edge.config.reference` prints it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from edge.config.schema import WAIVABLE, Address, AsteriskSection, CentralSection, EdgeSection
+from edge.config.words import toml
+from edge.consent.policy import BASES_OF_MODE, Capture, CentralSharing, Match, Policy, Retention
+from edge.consent.units import Period, Seconds
+
+_TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("[edge]", EdgeSection),
+    ("[asterisk]", AsteriskSection),
+    ("[central]", CentralSection),
+    ("[policy.NAME]", Policy),
+    ("[policy.NAME] match", Match),
+    ("[policy.NAME] capture", Capture),
+    ("[policy.NAME] retention", Retention),
+    ("[policy.NAME] central", CentralSharing),
+)
+
+_INTRODUCTION = """\
+# Configuration of the edge
+
+`/etc/callwarden/edge.toml`, and `conf.d/*.toml` beside it in order of name. All files are one configuration: a key may
+be set in one place only. Relative paths are relative to the file that names them. A setting that is not listed here is
+an error, as is a secret: secrets lie in files of mode 0600 that are named here. `callwarden config check` reads
+everything and looks at what it names; each finding says file, line and what to do. A reload that fails keeps the old
+configuration.
+
+Durations are written `"250ms"`, `"5s"`, `"2m"`, `"1h"` or ISO 8601 `"PT5S"`; periods that follow the calendar `"P30D"`,
+`"P6M"`, `"P1Y"`.
+
+This page is made from the source (`python -m edge.config.reference > docs/configuration.md`) and a test holds it there.
+"""
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    int: "whole number",
+    bool: "true or false",
+    Path: "path",
+    Seconds: "duration",
+    Period: "period",
+    Address: "address",
+    tuple[str, ...]: "list of text",
+    Path | None: "path",
+}
+
+
+def render() -> str:
+    """The page as Markdown."""
+    out = [_INTRODUCTION]
+    for title, kind in _TABLES:
+        out += [
+            f"## `{title}`\n",
+            _flat(kind.__doc__ or "") + "\n",
+            "| setting | kind | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        words = dict(_docstrings(kind))
+        for field in msgspec.structs.fields(kind):
+            if (kind, field.name) == (Policy, "name"):
+                continue
+            cells = (f"`{field.name}`", _kind(field.type), _default(field), _flat(words[field.name]))
+            out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        out.append("")
+    out += ["## Checks that can be waived\n", "| name | what is given up |", "|---|---|"]
+    out += [f"| `{name}` | {lost} |" for name, lost in WAIVABLE.items()]
+    out += ["", "## Modes and legal bases\n", "| mode | stands on |", "|---|---|"]
+    for mode, bases in BASES_OF_MODE.items():
+        out.append(f"| `{mode}` | {', '.join(f'`{b}`' for b in sorted(bases) if b)} |")
+    return "\n".join(out) + "\n"
+
+
+def _docstrings(kind: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
+    """(field, the string that follows it) of a class."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    for field, after in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                yield field.target.id, str(after.value.value)
+            else:
+                raise TypeError(f"{kind.__name__}.{field.target.id} is not documented")
+
+
+def _kind(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        return " or ".join(f"`{toml(word)}`" for word in get_args(wanted) if word != "")
+    return _KINDS.get(wanted, "table")
+
+
+def _default(field: Any) -> str:
+    if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+        return "required"
+    if field.default is None or isinstance(field.default, msgspec.Struct):
+        return ""
+    return f"`{toml(field.default)}`"
+
+
+def _flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+if __name__ == "__main__":
+    print(render(), end="")

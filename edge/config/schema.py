@@ -1,0 +1,156 @@
+"""What the edge's configuration can say: one frozen value per table, a docstring per field (unit, default, reason).
+
+Files: /etc/callwarden/edge.toml and conf.d/*.toml beside it. Relative paths are relative to the file that names them.
+Secrets are files of mode 0600 that are named here, never values.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from edge.consent.policy import Policy
+from edge.consent.units import Seconds
+
+#: Start-up checks that `waive` may name, each with what is given up.
+WAIVABLE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unencrypted-swap": "memory with speech in it may be written to a disk in the clear",
+        "cow-filesystem": "an overwritten key may survive in an old copy of its block",
+        "no-recovery-recipient": "a lost operator key loses the recordings",
+        "spool-not-mount": "other files share the spool's memory, and its size is not bounded",
+    }
+)
+
+
+def is_loopback(host: str) -> bool:
+    """True for "localhost" and loopback IP addresses; a name that only begins like one ("127.example") is not."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Address(str):
+    """ "host:port" of a TCP service on this machine's loopback."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Address:
+        """Read one; raises ValueError. Only loopback: AGI's port is a shell, and AMI speaks in the clear."""
+        if not isinstance(text, str):
+            raise ValueError(f'expected an address in quotes, like "127.0.0.1:5038", not {text!r}')  # noqa: TRY004
+        host, _, port = text.rpartition(":")
+        if not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
+            raise ValueError(f'expected "host:port", not {text!r}')
+        if not is_loopback(host.strip("[]")):
+            raise ValueError(f"{text!r} is not on this machine's loopback (127.0.0.1, ::1, localhost)")
+        return cls(text)
+
+    @property
+    def host(self) -> str:
+        """The part before the port, without brackets."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+        return int(self.rpartition(":")[2])
+
+
+class EdgeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[edge]`: who this edge is and where its things lie."""
+
+    id: str
+    """Name of this edge at central and in every manifest, 1 to 63 of a-z, 0-9, "-". No default: it must be unique."""
+    spool: Path = Path("/run/callwarden/spool")
+    """Folder Asterisk captures into. Must be a tmpfs mount of its own: speech in the clear never touches a disk."""
+    resume: Path = Path("/run/callwarden/resume")
+    """Second tmpfs folder, the daemon's alone (0700): keys of open segments, so that a restart goes on with them."""
+    vault: Path = Path("/var/lib/callwarden/vault")
+    """Folder of sealed recordings. On a disk; ciphertext only."""
+    journal: Path = Path("/var/lib/callwarden/journal.db")
+    """The SQLite file with every fact. On a local disk: SQLite's locks are not safe on network file systems."""
+    state: Path = Path("/var/lib/callwarden/state")
+    """Folder (0700) with `shred.keys`, the slots that are overwritten to erase. Not on a copy-on-write file system."""
+    socket: Path = Path("/run/callwarden/edge.sock")
+    """Unix socket of the local API, 0660; who may open it may ask everything, so it is guarded by its group."""
+    prompts: Path = Path("/usr/share/callwarden/prompts")
+    """Folder with one folder of prompts per language. Studio recordings go into a copy of your own, named here."""
+    prompt_cache: Path = Path("/var/lib/callwarden-prompts")
+    """Folder the daemon owns and Asterisk can read; prompts are copied there by hash, so the hash names what was heard.
+    Beside, not below, the private state folder, because Asterisk must be able to enter it."""
+    signing_key_file: Path = Path("/etc/callwarden/edge.key")
+    """File (0600) with this edge's Ed25519 key as a private JWK, as `callwarden init` writes it: signs
+    manifests, receipts and checkpoints."""
+    trust_file: Path = Path("/etc/callwarden/trust.json")
+    """Pinned public keys of people and of central (JSON): who may order what."""
+    waive: tuple[str, ...] = ()
+    """Names of start-up checks to do without: "unencrypted-swap", "cow-filesystem", "no-recovery-recipient",
+    "spool-not-mount". Default: none. Each waiver is said at every start."""
+
+
+class AsteriskSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[asterisk]`: the way to and from the PBX on the same host."""
+
+    ami: Address = Address("127.0.0.1:5038")
+    """Asterisk's manager interface. Loopback only: it speaks in the clear."""
+    ami_user: str = "callwarden"
+    """The account in manager.conf (classes: dialplan/manager.callwarden.conf.sample). Default "callwarden"."""
+    ami_secret_file: Path = Path("/etc/callwarden/ami.secret")
+    """File (0600) with that account's secret on its first line."""
+    agi_listen: Address = Address("127.0.0.1:4573")
+    """Where the guard listens for FastAGI. Loopback only: who holds this port can run applications in Asterisk."""
+    agi_socket: Path = Path("/run/callwarden/agi.sock")
+    """The daemon's own Unix socket, to which the guard forwards what it accepted."""
+    agi_token_file: Path = Path("/etc/callwarden/agi.token")
+    """File (0600) with the token that the daemon puts into Asterisk's globals by AMI and asks each AGI peer for: nobody else
+    is served."""
+    group: str = "asterisk"
+    """Group that Asterisk runs under, by name or number: spool files are 0660 for it. Default "asterisk"."""
+    guard_deadline: Seconds = Seconds(2)
+    """How long the daemon may owe the next command before the guard lets the call go on, 0.5 s to 10 s. Default "2s":
+    the longest silence a caller takes for a connection being made."""
+    dead_man: Seconds = Seconds(60)
+    """Longest time a call may spend with Callwarden before the dialplan takes it back, 10 s to 10 m. Default "60s"."""
+
+
+class CentralSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[central]`: the store this edge reports to. Without the table the edge works alone."""
+
+    url: str = ""
+    """Base address, "https://host[:port]"; "http://" only on loopback."""
+    ca_file: Path | None = None
+    """PEM of the one authority to trust for `url`. Default: the system's authorities."""
+    enabled: bool = True
+    """False keeps the outbox filling without sending. Default true."""
+
+
+class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration as the daemon holds it. A reload makes a new one; nothing changes in place."""
+
+    path: Path
+    """The main file, absolute."""
+    edge: EdgeSection
+    """`[edge]`."""
+    asterisk: AsteriskSection
+    """`[asterisk]`."""
+    central: CentralSection
+    """`[central]`; `enabled` is false when the table is absent."""
+    policies: Mapping[str, Policy]
+    """`[policy.NAME]` by name, read-only."""
+    places: Mapping[tuple[str | int, ...], str]
+    """Key path to "file:line" of everything that was written, read-only."""
+
+    def where(self, *key: str | int) -> str:
+        """ "file:line" of a key, or of the nearest table around it, or the main file."""
+        for length in range(len(key), 0, -1):
+            if place := self.places.get(tuple(key[:length])):
+                return place
+        return str(self.path)

@@ -1,0 +1,443 @@
+"""What stages need from the world, as Protocols. Adapters implement them; only `edge.app` knows both sides.
+
+Every coroutine of a *Book* that changes something returns after its transaction is durable (synchronous=FULL), and the
+audit entries and outbox rows it names are in that same transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from edge.consent.permit import Permit
+from edge.consent.policy import Policy
+from edge.consent.prompt import Prompt
+from edge.model.entities import (
+    AuditRow,
+    CallRow,
+    Checkpoint,
+    ClosedSegment,
+    ConsentEvent,
+    MonitorOrder,
+    NewCall,
+    NewRecording,
+    NewSegment,
+    OrderRow,
+    OutboxRow,
+    Progress,
+    ReceiptRow,
+    RecordingRow,
+)
+
+
+class Clock(Protocol):
+    """Both clocks. `wall` is aware UTC; `mono_ns` never jumps; `wall_text` is RFC 3339 with milliseconds and Z."""
+
+    def wall(self) -> datetime: ...
+    def wall_text(self) -> str: ...
+    def mono_ns(self) -> int: ...
+
+
+# ---------------------------------------------------------------- journal
+
+
+class AuditSink(Protocol):
+    """The tree over audit entries, kept inside the journal's own transactions. The store calls it on its writer's
+    connection; `root` and `proof` also on a reader's."""
+
+    def append(
+        self,
+        conn: sqlite3.Connection,
+        at: str,
+        kind: str,
+        *,
+        subject: str | None = None,
+        call_id: str | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Append an entry; `subject` (an id) goes in as an HMAC under the salt of its call. Returns the index."""
+        ...
+
+    def root(self, conn: sqlite3.Connection, size: int) -> bytes: ...
+    def proof(self, conn: sqlite3.Connection, index: int, size: int) -> Sequence[bytes]: ...
+
+
+class CallBook(Protocol):
+    """Rows of calls, parties, legs and consent events."""
+
+    async def open_call(self, call: NewCall) -> CallRow:
+        """State `offered`: policy (if new), call, party, leg rows; audit `call.opened`; outbox `call.opened`.
+
+        The same (linked_id, policy_id) entering twice returns the row that is there, unchanged.
+        """
+        ...
+
+    async def add_event(
+        self, call_id: str, event: ConsentEvent, *, state: str | None = None, outcome: str | None = None
+    ) -> int:
+        """Append an event, and set the call's state and outcome when given; audit; outbox `consent.recorded`. Returns seq."""
+        ...
+
+    async def grant(
+        self, call_id: str, event: ConsentEvent, permit_id: str, purposes: Sequence[str], recording: NewRecording
+    ) -> int:
+        """One commit: event, outcome (= event.kind), state `permitted`, permit, recording `starting`, capture, segment, header,
+        audit `recording.permitted`, outbox `consent.recorded` and `recording.opened`. Returns the event's seq."""
+        ...
+
+    async def end_call(self, call_id: str, ended_at: str) -> None:
+        """State `ended`; an open outcome becomes `abandoned` (asking) or `unavailable`; audit, outbox `call.closed`. Repeats do nothing."""
+        ...
+
+    async def open_calls(self) -> Sequence[CallRow]:
+        """Calls whose state is not `ended`."""
+        ...
+
+    async def call(self, call_id: str) -> CallRow | None: ...
+
+
+class RecordingBook(Protocol):
+    """Rows of recordings, captures, segments and headers."""
+
+    async def set_monitor(self, recording_id: str, monitor_id: str) -> None: ...
+
+    async def set_recording_state(self, recording_id: str, state: str) -> None:
+        """Only transitions of lifecycle.RECORDING; audit entry per change. `no_audio` also closes with its open segment
+        `truncated`, and writes outbox `recording.sealed` with state no_audio. Setting the present state does nothing."""
+        ...
+
+    async def progress(self, pieces: Sequence[Progress]) -> None:
+        """All pieces of a tick in one commit; no audit, no outbox."""
+        ...
+
+    async def add_segment(self, segment: NewSegment) -> None:
+        """A further segment with its header; audit `segment.opened`."""
+        ...
+
+    async def close_segment(self, closed: ClosedSegment) -> None:
+        """Segment closed or truncated with its final progress; audit; outbox `segment.closed` (names header slot and version)."""
+        ...
+
+    async def seal_recording(
+        self, recording_id: str, *, ending: str, frames: int, ended_at: str, manifest: str
+    ) -> None:
+        """State `sealed` with its manifest; audit `recording.sealed` with the manifest's hash; outbox `recording.sealed`."""
+        ...
+
+    async def recording(self, recording_id: str) -> RecordingRow | None: ...
+
+    async def recordings(self, *, states: Sequence[str] | None = None) -> Sequence[RecordingRow]:
+        """All, or those in `states`, oldest first, with segments."""
+        ...
+
+
+class OrderBook(Protocol):
+    """Inbox, receipts, erasure."""
+
+    async def take_delivery(self, seq: int, jti: str | None, jws: str | None, *, void: bool, at: str) -> bool:
+        """Store a delivery and its order (state `received`) unless known; audit. False if this seq was stored before."""
+        ...
+
+    async def last_delivery(self) -> int:
+        """Highest contiguous delivery seq stored (0 for none)."""
+        ...
+
+    async def orders(self, states: Sequence[str]) -> Sequence[OrderRow]: ...
+    async def order(self, jti: str) -> OrderRow | None: ...
+
+    async def begin_erase(self, recording_id: str, jti: str | None, cause: str) -> None:
+        """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`. One commit; repeats do nothing."""
+        ...
+
+    async def finish_erase(
+        self, recording_id: str, *, erased_at: str, cause: str, key_ids: Sequence[str], receipt: ReceiptRow | None
+    ) -> None:
+        """Recording `erased`, segments `shredded`, rows anonymised, tombstone, audit `recording.erased`, receipt (order `answered`),
+        outbox `recording.erased`. One commit; repeats do nothing."""
+        ...
+
+    async def answer(self, receipt: ReceiptRow, *, state: str) -> None:
+        """Store a receipt and put its order into `state` (`answered` or `deferred`); audit `order.answered`."""
+        ...
+
+    async def receipts_to_send(self) -> Sequence[ReceiptRow]: ...
+    async def receipts_of(self, jti: str) -> Sequence[ReceiptRow]: ...
+    async def acknowledge_receipt(self, receipt_id: str, at: str) -> None:
+        """Marks it; the order becomes `acknowledged`."""
+        ...
+
+    async def tombstone(self, recording_id: str) -> Mapping[str, Any] | None: ...
+    async def holds_on(self, recording_id: str, call_id: str) -> Sequence[str]:
+        """Reasons of the open holds that cover this recording (empty: none)."""
+        ...
+
+
+class OutboxBook(Protocol):
+    """Events to central."""
+
+    async def outbox(self, limit: int) -> Sequence[OutboxRow]:
+        """The oldest rows that are not dead, by seq."""
+        ...
+
+    async def prune(self, upto_seq: int) -> None:
+        """Acknowledged: delete rows with seq <= upto_seq that are not dead."""
+        ...
+
+    async def attempt_failed(self, seqs: Sequence[int]) -> None: ...
+    async def bury(self, seq: int, reason: str) -> None:
+        """Dead letter: stays on file, is not sent again; alarm."""
+        ...
+
+    async def outbox_depth(self) -> tuple[int, int]:
+        """(waiting, dead)."""
+        ...
+
+    def on_new(self, wake: Callable[[], None]) -> None:
+        """Call `wake` (on the event loop) after a commit that added outbox rows, receipts or audit entries."""
+        ...
+
+
+class AuditBook(Protocol):
+    """The audit log's rows. The tree itself is kept by the writer in the transactions above."""
+
+    async def note_audit(self, kind: str, *, subject: str | None = None, body: Mapping[str, Any] | None = None) -> None:
+        """An entry of its own (reads, refusals, alarms)."""
+        ...
+
+    async def alarm(self, code: str, message: str, *, where: str = "") -> None:
+        """An audit entry and an outbox `alarm.raised`; also counted in `status`. Never raises when the journal is gone."""
+        ...
+
+    async def audit_size(self) -> int: ...
+    async def audit_entries(self, start: int, end: int) -> Sequence[AuditRow]: ...
+    async def audit_root(self, size: int) -> bytes: ...
+    async def save_checkpoint(self, checkpoint: Checkpoint) -> None: ...
+    async def last_checkpoint(self) -> Checkpoint | None: ...
+    async def last_cosigned(self) -> Checkpoint | None: ...
+    async def audit_proof(self, index: int, size: int) -> Sequence[bytes]: ...
+
+
+class Journal(CallBook, RecordingBook, OrderBook, OutboxBook, AuditBook, Protocol):
+    """All books over one SQLite file with one writer."""
+
+    @property
+    def writable(self) -> bool:
+        """False after a commit failed (disk full, EIO) until one succeeds again."""
+        ...
+
+    @property
+    def edge_id(self) -> str: ...
+    @property
+    def instance_id(self) -> str:
+        """32 hex digits, random, new with every new journal file: the incarnation in the audit log's origin."""
+        ...
+
+    async def slots_in_use(self) -> Sequence[int]:
+        """Every slot that a row names (headers, the audit secret): what `Slots.sweep` must leave alone."""
+        ...
+
+    async def meta(self, key: str) -> str | None: ...
+    async def set_meta(self, key: str, value: str) -> None: ...
+    async def read_gate(self) -> None:
+        """Wait until short readers are done and checkpoint the WAL with TRUNCATE (erasure calls it)."""
+        ...
+
+
+# ---------------------------------------------------------------- slots and vault
+
+
+class Slots(Protocol):
+    """`shred.keys`: 32-byte secrets in a preallocated file, overwritten in place."""
+
+    async def put(self, secret: bytes) -> int:
+        """Write to a free slot, fdatasync, return its number. Raises CallwardenError vault.slots_full / vault.io."""
+        ...
+
+    async def read(self, slot: int) -> bytes:
+        """The 32 bytes. Raises vault.slot_shredded when overwritten or free."""
+        ...
+
+    async def shred(self, slots: Sequence[int]) -> None:
+        """Overwrite with random bytes, fdatasync, read back past the cache, and check. Repeats are harmless."""
+        ...
+
+    async def release(self, slots: Sequence[int]) -> None:
+        """Shred and make free again (a key that no row names)."""
+        ...
+
+    def sweep(self, in_use: Sequence[int]) -> int:
+        """At start: shred every written slot that no row names; returns how many."""
+        ...
+
+
+class Vault(Protocol):
+    """Payload files. These methods block: call them in a worker thread."""
+
+    def create(self, recording_id: str, segment_id: str) -> None:
+        """An empty payload file, O_EXCL, 0600, folder fsynced."""
+        ...
+
+    def append(self, recording_id: str, segment_id: str, offset: int, data: bytes) -> None:
+        """Write `data` at `offset` and fsync. When bytes already lie there (a crash between append and commit) they must
+        equal `data`'s beginning; a difference raises vault.differs before anything is written."""
+        ...
+
+    def truncate(self, recording_id: str, segment_id: str, length: int) -> None: ...
+    def length(self, recording_id: str, segment_id: str) -> int:
+        """Bytes on disk; 0 when there is no file."""
+        ...
+
+    def sha512(self, recording_id: str, segment_id: str) -> bytes: ...
+    def path(self, recording_id: str, segment_id: str) -> str: ...
+    def unlink(self, recording_id: str) -> int:
+        """Remove all payloads of a recording and its folder, fsync the parent; returns how many files went."""
+        ...
+
+    def listing(self) -> Sequence[tuple[str, str, int]]:
+        """(recording_id, segment_id, bytes) of every payload on disk."""
+        ...
+
+
+# ---------------------------------------------------------------- Asterisk
+
+
+class CallerGone(Exception):
+    """The caller hung up during the dialogue."""
+
+
+class DialogueLost(Exception):
+    """The AGI session ended or went out of step: nothing more can be said to this channel by AGI."""
+
+
+class Dialogue(Protocol):
+    """One AGI session, in the words of a call. Every method may raise CallerGone or DialogueLost."""
+
+    channel_uid: str
+    channel_name: str
+    linked_id: str
+    policy_name: str
+    caller_number: str
+    caller_name: str
+    dialled: str
+    context: str
+    language: str
+
+    async def answer(self) -> None: ...
+    async def play(self, path: str, keys: str, offset_ms: int = 0) -> tuple[str, int]:
+        """Play a file (absolute path, no extension) from `offset_ms`; any of `keys` stops it (none: cannot be stopped).
+
+        Returns (the key or "", the position reached in milliseconds from the file's start).
+        """
+        ...
+
+    async def wait_key(self, timeout_ms: int) -> str:
+        """One key or "" after the time-out."""
+        ...
+
+    async def discard_keys(self) -> None:
+        """Drop digits that were queued before now."""
+        ...
+
+    async def set_variable(self, name: str, value: str) -> None: ...
+    async def set_variables(self, values: Mapping[str, str]) -> None:
+        """Several at once, in order; values are words."""
+        ...
+
+    async def get_variable(self, name: str) -> str: ...
+    async def start_monitor(self, path: str, options: str) -> str:
+        """EXEC MixMonitor; returns the monitor id. `path` is ours alone. Raises CallerGone when a HANGUP came first."""
+        ...
+
+    async def user_event(self, name: str, fields: Mapping[str, str]) -> None: ...
+
+
+class Asterisk(Protocol):
+    """The AMI link in our words."""
+
+    @property
+    def up(self) -> bool: ...
+    async def stop_monitor(self, channel_name: str, monitor_id: str) -> bool:
+        """StopMixMonitor by id; True when Asterisk confirmed. Raises CallwardenError ami.* when the outcome is unknown."""
+        ...
+
+    async def set_variable(self, channel_name: str, name: str, value: str) -> None: ...
+    async def get_variable(self, channel_name: str, name: str) -> str:
+        """Empty when unset. Raises CallwardenError ami.*."""
+        ...
+
+    def channel_alive(self, channel_uid: str) -> bool | None:
+        """From the picture; None while the link is down."""
+        ...
+
+
+class ChannelSink(Protocol):
+    """Who wants to hear what happens to channels. Called on the event loop, must not block."""
+
+    def channel_gone(self, channel_uid: str) -> None: ...
+    def channel_bridged(self, channel_uid: str) -> None: ...
+    def channel_unbridged(self, channel_uid: str) -> None: ...
+    def link_up(self, alive: Mapping[str, str]) -> None:
+        """After every (re)connect: channel_uid -> channel name of all channels that exist now."""
+        ...
+
+    def link_down(self) -> None: ...
+
+
+# ---------------------------------------------------------------- between stages
+
+
+class RecorderPort(Protocol):
+    """What calls and retention ask of the recorder. `prepared` values are the recorder's own and opaque to others."""
+
+    async def prepare(self, policy: Policy) -> Any:
+        """While the prompt plays: file key, header, shred key in its slot. Raises vault.* recipient.* if it cannot."""
+        ...
+
+    async def discard(self, prepared: Any) -> None:
+        """The answer was no: the slot is released."""
+        ...
+
+    def rows(self, prepared: Any, permit: Permit, policy: Policy, channel_uid: str, channel_name: str) -> NewRecording:
+        """What `CallBook.grant` has to commit before anything is told to Asterisk."""
+        ...
+
+    def begin(self, permit: Permit, prepared: Any, new: NewRecording, policy: Policy) -> MonitorOrder:
+        """After `grant`: resume key and spool file. The one way a recording starts. Raises spool.unwritable."""
+        ...
+
+    async def confirm(self, recording_id: str, monitor_id: str) -> None:
+        """Asterisk named the monitor."""
+        ...
+
+    async def fail(self, recording_id: str) -> None:
+        """The monitor did not start: the recording ends as `no_audio`."""
+        ...
+
+    async def stop(self, recording_id: str, reason: str) -> None:
+        """End a live capture (AMI) and wait until it is sealed. Returns at once when it is not live."""
+        ...
+
+
+class PromptPort(Protocol):
+    """The prompts that callers hear."""
+
+    def resolve(self, prompt_id: str, language: str) -> Prompt:
+        """Raises CallwardenError prompt.missing."""
+        ...
+
+    def verify(self, prompt: Prompt) -> None:
+        """The file still has the hash that the evidence will name. Raises CallwardenError prompt.changed."""
+        ...
+
+
+class KeeperPort(Protocol):
+    """Central's keeper of shred keys."""
+
+    async def shred(self, recording_id: str, key_ids: Sequence[str], jti: str | None) -> Mapping[str, Any]:
+        """Central overwrites its slots and answers with its statement (JSON, signed). Raises sync.* when unreachable."""
+        ...
+
+
+Handler = Callable[[Dialogue], Awaitable[None]]

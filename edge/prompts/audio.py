@@ -1,0 +1,114 @@
+"""Prompt audio: is it what Asterisk plays on every channel, and how loud is it. Pure."""
+
+from __future__ import annotations
+
+import array
+import itertools
+import math
+import struct
+import sys
+from dataclasses import dataclass
+
+from edge.errors import CallwardenError
+
+#: Samples per second and bytes per sample of every prompt: Asterisk plays .wav only at 8 kHz, mono, 16-bit.
+RATE = 8000
+WIDTH = 2
+#: Shorter is no sentence, longer is no prompt, milliseconds.
+SHORTEST_MS = 300
+LONGEST_MS = 60_000
+
+_FIX = "sox IN -r 8000 -c 1 -b 16 -e signed-integer OUT.wav makes a file that fits"
+
+
+def samples(data: bytes, name: str) -> bytes:
+    """The PCM of a .wav or .sln prompt (signed 16-bit little-endian, 8 kHz, mono).
+
+    Raises CallwardenError prompt.empty, prompt.format, prompt.damaged or prompt.length, with `where` = name.
+    """
+    if not data:
+        raise CallwardenError(
+            "prompt.empty", "the file is empty", hint="put the audio back, or run make prompts", where=name
+        )
+    pcm = _wav(data, name) if name.endswith(".wav") else data
+    if len(pcm) % WIDTH:
+        raise CallwardenError("prompt.damaged", "the file ends within a sample", hint=_FIX, where=name)
+    length = duration_ms(pcm)
+    if not SHORTEST_MS <= length <= LONGEST_MS:
+        message = f"the audio is {length} ms long; {SHORTEST_MS} to {LONGEST_MS} ms is a prompt"
+        raise CallwardenError("prompt.length", message, hint=_FIX, where=name)
+    return pcm
+
+
+def duration_ms(pcm: bytes) -> int:
+    """Length in milliseconds, rounded down."""
+    return len(pcm) // WIDTH * 1000 // RATE
+
+
+def _wav(data: bytes, name: str) -> bytes:
+    """The data of a RIFF/WAVE file, whose format must be PCM, 8 kHz, mono, 16-bit."""
+    if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise CallwardenError("prompt.format", "this is not a WAV file", hint=_FIX, where=name)
+    at, form = 12, b""
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        body = data[at + 8 : at + 8 + size]
+        if kind == b"fmt ":
+            form = body
+        elif kind == b"data":
+            _check_form(form, name)
+            if len(body) < size:
+                message = f"the file is cut: {len(body)} of {size} bytes of audio"
+                raise CallwardenError("prompt.damaged", message, hint="copy the file again", where=name)
+            if not body:
+                raise CallwardenError("prompt.empty", "the file holds no audio", hint="record it again", where=name)
+            return body
+        at += 8 + size + size % 2
+    raise CallwardenError("prompt.damaged", "the file has no audio", hint="copy the file again", where=name)
+
+
+def _check_form(form: bytes, name: str) -> None:
+    if len(form) < 16:
+        raise CallwardenError("prompt.damaged", "the WAV header is cut", hint="copy the file again", where=name)
+    codec, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
+    if (codec, channels, rate, bits) != (1, 1, RATE, 16):
+        what = f"codec {codec}, {rate} Hz, {channels} channels, {bits} bits"
+        raise CallwardenError(
+            "prompt.format", f"wrong codec: {what}; Asterisk needs PCM (1), 8000 Hz, 1, 16", hint=_FIX, where=name
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """peak_db, rms_db: dB of full scale (rms over the parts that are not silent); clipped: samples at the rail in runs of
+    two or more; lead_ms, tail_ms: silence (under -50 dB) before and after."""
+
+    peak_db: float
+    rms_db: float
+    clipped: int
+    lead_ms: int
+    tail_ms: int
+
+
+def loudness(pcm: bytes) -> Loudness:
+    """Measure signed 16-bit little-endian PCM at 8 kHz, in windows of 10 ms."""
+    values = array.array("h", pcm)
+    if sys.byteorder == "big":
+        values.byteswap()
+    window = RATE // 100
+    powers = [sum(v * v for v in values[i : i + window]) / window for i in range(0, len(values) - window + 1, window)]
+    floor = (32768 * 10 ** (-50 / 20)) ** 2
+    loud = [i for i, power in enumerate(powers) if power > floor]
+    rail = [abs(v) >= 32767 for v in values]
+    clipped = sum(1 for a, b in itertools.pairwise(rail) if a and b)
+    if not loud:
+        return Loudness(-99.0, -99.0, clipped, len(powers) * 10, len(powers) * 10)
+    rms = math.sqrt(sum(powers[i] for i in loud) / len(loud))
+    peak = max(abs(v) for v in values)
+    return Loudness(
+        round(20 * math.log10(peak / 32768), 1),
+        round(20 * math.log10(rms / 32768), 1),
+        clipped,
+        loud[0] * 10,
+        (len(powers) - 1 - loud[-1]) * 10,
+    )

@@ -1,0 +1,237 @@
+"""One running capture: the spool file Asterisk fills, the open segment it is sealed into, and the blocking work.
+
+`seal` may be called again with nothing changed in between: it works from the committed state and moves that state only
+in `commit`, after the journal has the progress. So a failed commit, a crash or a repeat seals the same bytes again into
+the same place, which the vault checks to be identical.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from dataclasses import dataclass, field
+
+from edge.errors import CallwardenError
+from edge.failpoints import hit
+from edge.model.entities import ClosedSegment, Progress
+from edge.ports import Vault
+from edge.recorder.plan import CHUNK, Slice, plan, segment_chunks
+from edge.recorder.resume import ResumeFolder, ResumeKey
+from edge.recorder.spool import Spool
+from formats.age import NONCE, ChunkSealer
+from formats.manifest import extend_tags_hash
+
+TAG = 16
+
+
+@dataclass(slots=True)
+class OpenSegment:
+    """The segment that takes bytes now. Everything here is committed; `sealed_*` of the work in hand is in `Piece`."""
+
+    segment_id: str
+    number: int
+    spool_offset: int
+    key: ResumeKey
+    sealer: ChunkSealer
+    chunks: int = 0
+    plain_bytes: int = 0
+    payload_bytes: int = 0
+    tags_hash: bytes = bytes(32)
+    digest: hashlib._Hash = field(default_factory=hashlib.sha512)
+    #: Its row is closed and it takes no more bytes; its successor is made when there are some.
+    ended: bool = False
+
+    @property
+    def spool_end(self) -> int:
+        """Where in the spool file the sealed bytes end."""
+        return self.spool_offset + self.plain_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one pass sealed and synced, not committed yet. `last`: the segment takes no more bytes; `rotate`: it is full."""
+
+    progress: Progress
+    digest: hashlib._Hash
+    last: bool
+    rotate: bool
+    size: int
+
+
+class SegmentBroken(Exception):
+    """The open segment must not be sealed any further: its key is to be destroyed and a new segment begun."""
+
+
+@dataclass(slots=True)
+class Capture:
+    """A live recording. The event loop owns the flags; worker threads only run `seal` and `punch`, one at a time."""
+
+    recording_id: str
+    call_id: str
+    channel_uid: str
+    channel_name: str
+    spool_name: str
+    capture_id: str
+    byte_rate: int
+    recipients: tuple[str, ...]
+    inode: int
+    segment: OpenSegment
+    monitor_id: str | None = None
+    size: int = 0
+    growing: bool = False
+    grew_size: int = 0
+    grew_ns: int = 0
+    bridged_ns: int | None = None
+    channel_gone: bool = False
+    unwanted: bool = False
+    stop_reason: str = "hangup"
+    finishing: bool = False
+    unsealed_since_ns: int | None = None
+    alarmed: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def seal(self, spool: Spool, vault: Vault, resume: ResumeFolder, *, closing: bool) -> Piece | None:
+        """Seal and sync what `plan` says; None when there is nothing. Blocks: run it in a worker thread.
+
+        Raises SegmentBroken when a check of the resume rules fails, OSError or CallwardenError when disk or spool fail.
+        """
+        segment = self.segment
+        status = spool.status(self.spool_name)
+        if status is None:
+            raise CallwardenError("spool.lost", "the capture file is gone", where=spool.path(self.spool_name))
+        inode, size = status
+        self.size = size
+        if segment.ended:
+            if size > segment.spool_end:
+                raise SegmentBroken("more came after its end")
+            return None
+        if size < segment.spool_end:
+            raise CallwardenError("spool.lost", "the capture file was cut", where=spool.path(self.spool_name))
+        todo = plan(
+            spool_offset=segment.spool_offset,
+            chunks=segment.chunks,
+            size=size,
+            closing=closing,
+            limit=segment_chunks(self.byte_rate),
+        )
+        if not todo.slices:
+            return None
+        if why := resume.refuses(segment.key, inode):
+            raise SegmentBroken(why)
+        sealed = self._encrypt(spool, todo.slices)
+        first = segment.payload_bytes == 0
+        data = segment.key.nonce + sealed if first else sealed
+        if first and not os.path.exists(vault.path(self.recording_id, segment.segment_id)):
+            vault.create(self.recording_id, segment.segment_id)
+        try:
+            vault.append(self.recording_id, segment.segment_id, segment.payload_bytes, data)
+        except CallwardenError as error:
+            if error.code == "vault.differs":
+                raise SegmentBroken("other bytes lie where these would be written") from error
+            raise
+        hit("seal.payload_synced")
+        digest = segment.digest.copy()
+        digest.update(data)
+        return self._piece(todo.slices, sealed, len(data), digest, rotate=todo.rotate, size=size)
+
+    def _encrypt(self, spool: Spool, slices: tuple[Slice, ...]) -> bytes:
+        fd = spool.open(self.spool_name)
+        try:
+            start, end = slices[0].offset, slices[-1].offset + slices[-1].length
+            if spool.has_hole(fd, start, end):
+                raise SegmentBroken("the bytes to be sealed were freed before")
+            parts = []
+            for piece in slices:
+                plain = os.pread(fd, piece.length, piece.offset)
+                if len(plain) != piece.length:
+                    raise SegmentBroken("the spool file became shorter")
+                parts.append(self.segment.sealer.seal(piece.index, plain, piece.last))
+        finally:
+            os.close(fd)
+        return b"".join(parts)
+
+    def _piece(
+        self,
+        slices: tuple[Slice, ...],
+        sealed: bytes,
+        grown: int,
+        digest: hashlib._Hash,
+        *,
+        rotate: bool,
+        size: int,
+    ) -> Piece:
+        segment = self.segment
+        tags, at = segment.tags_hash, 0
+        for piece in slices:
+            at += piece.length + TAG
+            tags = extend_tags_hash(tags, sealed[at - TAG : at])
+        progress = Progress(
+            segment.segment_id,
+            segment.chunks + len(slices),
+            segment.plain_bytes + sum(s.length for s in slices),
+            segment.payload_bytes + grown,
+            tags,
+        )
+        return Piece(progress, digest, slices[-1].last, rotate, size)
+
+    def commit(self, piece: Piece) -> None:
+        """Take over what the journal has now."""
+        segment, progress = self.segment, piece.progress
+        segment.chunks = progress.chunks
+        segment.plain_bytes = progress.plain_bytes
+        segment.payload_bytes = progress.payload_bytes
+        segment.tags_hash = progress.tags_hash
+        segment.digest = piece.digest
+
+    def closed(self, piece: Piece | None, *, state: str, reason: str) -> ClosedSegment:
+        """The final facts of the open segment: after `piece`, or as committed."""
+        segment = self.segment
+        if piece is not None:
+            return ClosedSegment(piece.progress, self.recording_id, state, reason, piece.digest.digest())
+        progress = Progress(
+            segment.segment_id, segment.chunks, segment.plain_bytes, segment.payload_bytes, segment.tags_hash
+        )
+        return ClosedSegment(progress, self.recording_id, state, reason, segment.digest.digest())
+
+    @property
+    def unsealed(self) -> int:
+        """Bytes seen in the spool and not sealed yet."""
+        return max(0, self.size - self.segment.spool_end)
+
+
+def reopened(
+    key: ResumeKey, *, number: int, spool_offset: int, progress: Progress, vault: Vault, recording_id: str
+) -> OpenSegment:
+    """The open segment after a restart, its running hash read back from the committed part of the payload.
+
+    Raises SegmentBroken when the payload is shorter than what was committed.
+    """
+    segment = OpenSegment(
+        key.segment_id,
+        number,
+        spool_offset,
+        key,
+        ChunkSealer(key.file_key, key.nonce),
+        progress.chunks,
+        progress.plain_bytes,
+        progress.payload_bytes,
+        progress.tags_hash,
+    )
+    if progress.payload_bytes == 0:
+        return segment
+    left = progress.payload_bytes
+    with open(vault.path(recording_id, key.segment_id), "rb") as payload:
+        if payload.read(NONCE) != key.nonce:
+            raise SegmentBroken("the payload begins with another nonce")
+        payload.seek(0)
+        while left and (block := payload.read(min(left, 1 << 20))):
+            segment.digest.update(block)
+            left -= len(block)
+    if left:
+        raise SegmentBroken("the payload is shorter than the journal says")
+    return segment
+
+
+__all__ = ["CHUNK", "Capture", "OpenSegment", "Piece", "SegmentBroken", "reopened"]

@@ -1,0 +1,44 @@
+"""Keys of a segment: made while the prompt plays, written to the slot file before any row names them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.failpoints import hit
+from edge.model.entities import HeaderRow
+from edge.ports import Slots
+from formats.age import make_header, parse_recipient
+from formats.manifest import key_id
+from formats.shred import seal_header
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentKeys:
+    """A file key with everything that must be on file before it seals its first byte."""
+
+    segment_id: str
+    file_key: bytes
+    nonce: bytes
+    header: HeaderRow
+
+
+async def make_keys(slots: Slots, recording_id: str, recipients: Sequence[str]) -> SegmentKeys:
+    """A fresh file key, its header for `recipients`, sealed under a shred key that lies synced in its slot.
+
+    Raises FormatError for a recipient that does not parse and CallwardenError vault.* when no slot can be written.
+    """
+    segment_id = secrets.token_hex(16)
+    file_key = secrets.token_bytes(16)
+    shred_key = secrets.token_bytes(32)
+    header = make_header(file_key, [parse_recipient(r) for r in recipients], randbytes=secrets.token_bytes)
+    slot = await slots.put(shred_key)
+    hit("start.slot_synced")
+    sealed = seal_header(header, shred_key, secrets.token_bytes(12), recording_id, segment_id, 1)
+    return SegmentKeys(
+        segment_id,
+        file_key,
+        secrets.token_bytes(16),
+        HeaderRow(segment_id, 1, "age1", sealed, slot, tuple(recipients), key_id(file_key)),
+    )

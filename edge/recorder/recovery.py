@@ -1,0 +1,175 @@
+"""After a start: every capture the journal calls live is taken up, ended, or found lost; nothing else stays."""
+
+from __future__ import annotations
+
+import hashlib
+
+import structlog
+
+from edge.errors import CallwardenError
+from edge.model.entities import ClosedSegment, Progress, RecordingRow, SegmentRow
+from edge.model.lifecycle import LIVE
+from edge.recorder import endings
+from edge.recorder.capture import Capture, OpenSegment, SegmentBroken, reopened
+from edge.recorder.tools import Tools
+from formats.age import ChunkSealer
+
+log = structlog.get_logger("recorder")
+
+
+async def recover(tools: Tools) -> list[Capture]:
+    """The captures that go on. Ends those whose spool is gone, and removes spool files and resume keys no row names.
+
+    A file without a row cannot come from a permit (the row is committed before the file is made), so it is not kept.
+    """
+    rows = await tools.journal.recordings(states=LIVE)
+    captures: list[Capture] = []
+    for row in rows:
+        try:
+            capture = await _take_up(tools, row)
+        except CallwardenError as error:
+            if error.retryable:
+                raise  # the start fails and is tried again; the audio waits in the spool
+            log.error("a recording cannot be taken up again", recording=row.recording_id, why=str(error))
+            await tools.journal.alarm(error.code, error.message, where=row.recording_id)
+            await tools.journal.set_recording_state(row.recording_id, "quarantined")
+            continue
+        if capture is not None:
+            captures.append(capture)
+    known = {c.spool_name for c in captures}
+    for name in {row.spool_name for row in rows} - known:
+        tools.spool.unlink(name)
+    await remove_strangers(tools, known)
+    segments = {c.segment.segment_id for c in captures if not c.segment.ended}
+    for segment_id in tools.resume.segments():
+        if segment_id not in segments:
+            tools.resume.destroy(segment_id)
+    if captures:
+        log.info("captures go on after the restart", count=len(captures))
+    return captures
+
+
+async def remove_strangers(tools: Tools, known: set[str]) -> None:
+    """Nothing may lie in the spool that is not sealed: what no capture in `known` owns goes, and is alarmed."""
+    for name in tools.spool.names():
+        if name in known:
+            continue
+        try:
+            tools.spool.unlink(name)
+        except OSError as error:  # a folder, say: somebody planted it
+            log.error("something in the spool cannot be removed", name=name[:64], why=error.strerror)
+            continue
+        log.error("a spool file without a permit was removed", name=name[:64])
+        await tools.journal.alarm("spool.orphan", "a spool file without a permit was removed", where=name[:64])
+
+
+async def _take_up(tools: Tools, row: RecordingRow) -> Capture | None:
+    status = tools.spool.status(row.spool_name)
+    if status is None:
+        await _lost(tools, row)
+        return None
+    inode, size = status
+    last = row.segments[-1]
+    sealed_to = last.spool_offset + last.plain_bytes
+    if (
+        last.state != "open"
+        and row.state == "closing"
+        and sealed_to >= size
+        and tools.spool.writer_gone(row.spool_name)
+    ):
+        await endings.seal(tools, row.recording_id)
+        return None
+    placeholder = _key_less(tools, row, last, inode)
+    capture = Capture(
+        recording_id=row.recording_id,
+        call_id=row.call_id,
+        channel_uid=row.channel_uid,
+        channel_name=row.channel_name,
+        spool_name=row.spool_name,
+        capture_id=row.capture_id,
+        byte_rate=row.rate * row.frame_bytes,
+        recipients=last.header.recipients,
+        inode=inode,
+        segment=placeholder,
+        monitor_id=row.monitor_id,
+        size=size,
+        growing=row.state != "starting",
+    )
+    if last.state == "open":
+        refused = await _resume(tools, capture, last)
+        if not refused:
+            return capture
+        log.warning("a new segment starts", recording=row.recording_id, why=refused)
+        await _truncate(tools, last, "resume_refused")
+    capture.segment.ended = True  # the first tick begins the next one, when there is a byte for it
+    return capture
+
+
+def _key_less(tools: Tools, row: RecordingRow, last: SegmentRow, inode: int) -> OpenSegment:
+    """Stands for the segment that ended, or until `_resume` puts the real one: its key seals nothing."""
+    key = tools.resume.make(last.segment_id, bytes(16), bytes(16), inode)
+    sealer = ChunkSealer(bytes(16), bytes(16))
+    return OpenSegment(
+        last.segment_id, last.number, last.spool_offset, key, sealer, last.chunks, last.plain_bytes, last.payload_bytes
+    )
+
+
+async def _resume(tools: Tools, capture: Capture, last: SegmentRow) -> str:
+    """Go on with the open segment; the reason when that must not be."""
+    key = tools.resume.load(last.segment_id)
+    if key is None:
+        return "its resume key is gone"
+    if why := tools.resume.refuses(key, capture.inode):
+        return why
+    progress = _progress(last)
+    try:
+        capture.segment = await tools.in_worker(
+            lambda: reopened(
+                key,
+                number=last.number,
+                spool_offset=last.spool_offset,
+                progress=progress,
+                vault=tools.vault,
+                recording_id=capture.recording_id,
+            )
+        )
+    except (SegmentBroken, OSError) as error:
+        raise CallwardenError(
+            "vault.short",
+            f"the payload does not hold what was committed: {error}",
+            where=last.segment_id,
+            hint="look at the disk; the recording is quarantined",
+        ) from error
+    return ""
+
+
+async def _lost(tools: Tools, row: RecordingRow) -> None:
+    """No spool file: the daemon was killed before it made one, or the memory it lay in is gone."""
+    last = row.segments[-1]
+    if row.state != "starting":
+        await tools.journal.alarm("spool.lost", "the capture file is gone", where=row.recording_id)
+        await tools.journal.set_recording_state(row.recording_id, "closing")
+    elif last.plain_bytes == 0:
+        await tools.journal.set_recording_state(row.recording_id, "no_audio")
+        return
+    if last.state == "open":
+        await _truncate(tools, last, "power_cut")
+    await endings.seal(tools, row.recording_id)
+
+
+async def _truncate(tools: Tools, last: SegmentRow, reason: str) -> None:
+    """Close a segment at its last committed chunk: bytes behind it were never part of it."""
+    digest = await tools.in_worker(lambda: _cut(tools, last))
+    await tools.journal.close_segment(ClosedSegment(_progress(last), last.recording_id, "truncated", reason, digest))
+
+
+def _cut(tools: Tools, last: SegmentRow) -> bytes:
+    if tools.vault.length(last.recording_id, last.segment_id) > last.payload_bytes:
+        tools.vault.truncate(last.recording_id, last.segment_id, last.payload_bytes)
+    if last.payload_bytes == 0:  # there may be no file yet
+        return hashlib.sha512().digest()
+    return tools.vault.sha512(last.recording_id, last.segment_id)
+
+
+def _progress(row: SegmentRow) -> Progress:
+    return Progress(row.segment_id, row.chunks, row.plain_bytes, row.payload_bytes, row.tags_hash)

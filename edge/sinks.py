@@ -1,0 +1,45 @@
+"""Hands what happens to channels to everybody who wants to hear it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from edge.ports import ChannelSink
+
+log = structlog.get_logger("edge")
+
+
+class Sinks:
+    """Hands what happens to channels to the recorder and to the tracker."""
+
+    def __init__(self) -> None:
+        self._sinks: tuple[ChannelSink, ...] = ()
+        self.was_up = False
+
+    def heard_by(self, *sinks: ChannelSink) -> None:
+        """Who listens."""
+        self._sinks = sinks
+
+    def channel_gone(self, channel_uid: str) -> None:
+        for sink in self._sinks:
+            sink.channel_gone(channel_uid)
+
+    def channel_bridged(self, channel_uid: str) -> None:
+        for sink in self._sinks:
+            sink.channel_bridged(channel_uid)
+
+    def channel_unbridged(self, channel_uid: str) -> None:
+        for sink in self._sinks:
+            sink.channel_unbridged(channel_uid)
+
+    def link_up(self, alive: Mapping[str, str]) -> None:
+        self.was_up = True
+        log.info("AMI link is up", channels=len(alive))
+        for sink in self._sinks:
+            sink.link_up(alive)
+
+    def link_down(self) -> None:
+        for sink in self._sinks:
+            sink.link_down()

@@ -1,0 +1,198 @@
+"""Calls, parties, legs, consent events and permits."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge.model.entities import CallRow, ConsentEvent, NewCall, NewRecording
+from edge.model.lifecycle import CALL, step
+from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
+from edge.store.recordings import insert_recording
+
+_SELECT: Final = """
+SELECT c.call_id, c.linked_id, c.channel_uid, c.channel_name, c.party_id, c.policy_id, c.policy_version, c.mode,
+  c.state, c.outcome, c.language, p.number_heard, c.started_at, c.ended_at,
+  (SELECT json_group_array(recording_id) FROM (SELECT recording_id FROM recording r
+    WHERE r.call_id = c.call_id ORDER BY r.seq))
+FROM call c JOIN party p ON p.party_id = c.party_id"""
+
+
+def read_calls(conn: sqlite3.Connection, where: str, *args: Any) -> list[CallRow]:
+    """Call rows that match `where` (SQL of our own), oldest first."""
+    rows = conn.execute(f"{_SELECT} WHERE {where} ORDER BY c.seq", args)
+    return [CallRow(*(*row[:14], tuple(decode_json(row[14])))) for row in rows]
+
+
+class Calls(Base):
+    """The `CallBook` of the journal."""
+
+    async def open_call(self, call: NewCall) -> CallRow:
+        """See `edge.ports.CallBook`."""
+
+        def job(conn: sqlite3.Connection) -> CallRow:
+            known = read_calls(conn, "c.linked_id=? AND c.policy_id=?", call.linked_id, call.policy_id)
+            if known:
+                return known[0]
+            at = self._clock.wall_text()
+            conn.execute(
+                "INSERT OR IGNORE INTO policy(policy_id, version, document, loaded_at) VALUES(?, ?, ?, ?)",
+                (call.policy_id, call.policy_version, call.policy_document, at),
+            )
+            state = step(CALL, "", "accept")
+            conn.execute(
+                "INSERT INTO call(call_id, linked_id, channel_uid, channel_name, party_id, direction, policy_id,"
+                " policy_version, mode, purposes, state, language, started_at) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (call.call_id, call.linked_id, call.channel_uid, call.channel_name, call.party_id, call.direction,
+                 call.policy_id, call.policy_version, call.mode, text_json(call.purposes), state, call.language,
+                 call.started_at),
+            )  # fmt: skip
+            conn.execute(
+                "INSERT INTO party(party_id, call_id, role, number_heard, number_class) VALUES(?, ?, 'caller', ?, ?)",
+                (call.party_id, call.call_id, call.number_heard, call.number_class),
+            )
+            conn.execute(
+                "INSERT INTO leg(party_id, channel_uid, channel_name, joined_at) VALUES(?, ?, ?, ?)",
+                (call.party_id, call.channel_uid, call.channel_name, call.started_at),
+            )
+            facts = {
+                "policy_id": call.policy_id,
+                "policy_version": call.policy_version,
+                "mode": call.mode,
+                "direction": call.direction,
+            }
+            self._audit.append(conn, at, "call.opened", subject=call.call_id, call_id=call.call_id, body=facts)
+            more = {
+                "call_id": call.call_id,
+                "linked_id": call.linked_id,
+                "number_class": call.number_class,
+                "language": call.language,
+                "purposes": call.purposes,
+                "started_at": call.started_at,
+            }
+            emit(conn, "call.opened", call.call_id, {**facts, **more})
+            return CallRow(
+                call.call_id, call.linked_id, call.channel_uid, call.channel_name, call.party_id, call.policy_id,
+                call.policy_version, call.mode, state, None, call.language, call.number_heard, call.started_at, None, (),
+            )  # fmt: skip
+
+        return await self._writer.do(job)
+
+    async def add_event(
+        self, call_id: str, event: ConsentEvent, *, state: str | None = None, outcome: str | None = None
+    ) -> int:
+        """See `edge.ports.CallBook`."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            before = _state(conn, call_id)
+            seq = _insert_event(conn, call_id, event)
+            if state is not None and state != before:
+                check_move(CALL, before, state, "a call")
+            conn.execute(
+                "UPDATE call SET state=ifnull(?, state), outcome=ifnull(?, outcome),"
+                " ended_at=CASE WHEN ?='ended' THEN ifnull(ended_at, ?) ELSE ended_at END WHERE call_id=?",
+                (state, outcome, state, event.at_wall, call_id),
+            )
+            self._audit.append(
+                conn, self._clock.wall_text(), f"consent.{event.kind}", subject=call_id, call_id=call_id,
+                body={"event": seq, "state": state or before, "outcome": outcome},
+            )  # fmt: skip
+            _report(conn, call_id, seq, event, state or before, outcome)
+            return seq
+
+        return await self._writer.do(job)
+
+    async def grant(
+        self, call_id: str, event: ConsentEvent, permit_id: str, purposes: Sequence[str], recording: NewRecording
+    ) -> int:
+        """See `edge.ports.CallBook`. Raises CallwardenError journal.conflict when the slot already has a row."""
+        if recording.call_id != call_id or recording.permit_id != permit_id:
+            raise ValueError("the recording is not of this call and permit")
+
+        def job(conn: sqlite3.Connection) -> int:
+            before = _state(conn, call_id)
+            if before != "permitted":
+                check_move(CALL, before, "permitted", "a call")
+            seq = _insert_event(conn, call_id, event)
+            conn.execute("UPDATE call SET state='permitted', outcome=? WHERE call_id=?", (event.kind, call_id))
+            conn.execute(
+                "INSERT INTO permit(permit_id, call_id, event_seq, purposes, policy_version, granted_at)"
+                " SELECT ?, call_id, ?, ?, policy_version, ? FROM call WHERE call_id=?",
+                (permit_id, seq, text_json(purposes), event.at_wall, call_id),
+            )
+            self._audit.append(
+                conn, self._clock.wall_text(), "recording.permitted", subject=call_id, call_id=call_id,
+                body={"event": seq, "outcome": event.kind, "recording_id": recording.recording_id,
+                      "permit_id": permit_id, "purposes": list(purposes)},
+            )  # fmt: skip
+            _report(conn, call_id, seq, event, "permitted", event.kind)
+            insert_recording(conn, recording)
+            return seq
+
+        return await self._writer.do(job)
+
+    async def end_call(self, call_id: str, ended_at: str) -> None:
+        """See `edge.ports.CallBook`."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            row = conn.execute("SELECT state, outcome, party_id FROM call WHERE call_id=?", (call_id,)).fetchone()
+            if row is None:
+                raise missing("call", call_id)
+            state, outcome, party_id = row
+            if state == "ended":
+                return
+            ended = step(CALL, state, "gone")
+            if outcome is None:
+                # The outcome is the last word of the event list, so the word must be on the list.
+                outcome = "abandoned" if state == "asking" else "unavailable"
+                event = ConsentEvent(outcome, ended_at, self._clock.mono_ns(), {"reason": "call_ended"}, party_id)
+                seq = _insert_event(conn, call_id, event)
+                _report(conn, call_id, seq, event, ended, outcome)
+            conn.execute(
+                "UPDATE call SET state=?, outcome=?, ended_at=? WHERE call_id=?", (ended, outcome, ended_at, call_id)
+            )
+            conn.execute("UPDATE leg SET left_at=ifnull(left_at, ?) WHERE party_id=?", (ended_at, party_id))
+            facts = {"outcome": outcome}
+            self._audit.append(
+                conn, self._clock.wall_text(), "call.closed", subject=call_id, call_id=call_id, body=facts
+            )
+            emit(conn, "call.closed", call_id, {"call_id": call_id, "ended_at": ended_at, **facts})
+
+        await self._writer.do(job, patient=True)
+
+    async def open_calls(self) -> Sequence[CallRow]:
+        """See `edge.ports.CallBook`."""
+        return await self._readers.read(lambda conn: read_calls(conn, "c.state <> 'ended'"))
+
+    async def call(self, call_id: str) -> CallRow | None:
+        """See `edge.ports.CallBook`."""
+        rows = await self._readers.read(lambda conn: read_calls(conn, "c.call_id=?", call_id))
+        return rows[0] if rows else None
+
+
+def _state(conn: sqlite3.Connection, call_id: str) -> str:
+    row = conn.execute("SELECT state FROM call WHERE call_id=?", (call_id,)).fetchone()
+    if row is None:
+        raise missing("call", call_id)
+    state: str = row[0]
+    return state
+
+
+def _insert_event(conn: sqlite3.Connection, call_id: str, event: ConsentEvent) -> int:
+    cursor = conn.execute(
+        "INSERT INTO consent_event(call_id, party_id, kind, at_wall, at_mono, evidence) VALUES(?, ?, ?, ?, ?, ?)",
+        (call_id, event.party_id, event.kind, event.at_wall, event.at_mono_ns, text_json(event.evidence)),
+    )
+    assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
+    return cursor.lastrowid
+
+
+def _report(
+    conn: sqlite3.Connection, call_id: str, seq: int, event: ConsentEvent, state: str, outcome: str | None
+) -> None:
+    body = {
+        "call_id": call_id, "event_seq": seq, "kind": event.kind, "at": event.at_wall, "party_id": event.party_id,
+        "evidence": event.evidence, "state": state, "outcome": outcome,
+    }  # fmt: skip
+    emit(conn, "consent.recorded", call_id, body)

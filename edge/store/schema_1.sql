@@ -1,0 +1,130 @@
+-- Journal, schema 1. Words in CHECKs are those of edge/model/lifecycle.py (tests/unit/store/test_schema.py compares them).
+-- Order comes from integer seq columns, never from ids. Shred keys and salts are slots outside this file.
+
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE policy(
+  policy_id TEXT NOT NULL, version TEXT NOT NULL, document TEXT NOT NULL, loaded_at TEXT NOT NULL,
+  PRIMARY KEY(policy_id, version)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE call(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL UNIQUE, linked_id TEXT NOT NULL,
+  channel_uid TEXT NOT NULL, channel_name TEXT NOT NULL, party_id TEXT NOT NULL,
+  direction TEXT NOT NULL, policy_id TEXT NOT NULL, policy_version TEXT NOT NULL,
+  mode TEXT NOT NULL CHECK(mode IN ('opt_in','opt_out','notice','prior','obligation','manual','never')),
+  purposes TEXT NOT NULL,
+  state TEXT NOT NULL CHECK(state IN ('offered','asking','permitted','declined','ended')),
+  outcome TEXT CHECK(outcome IN ('given','notified','not_required','refused','objected','withdrawn','abandoned',
+    'not_recorded','unavailable','adopted')),
+  language TEXT, started_at TEXT NOT NULL, ended_at TEXT,
+  FOREIGN KEY(policy_id, policy_version) REFERENCES policy(policy_id, version),
+  CHECK(state <> 'ended' OR (outcome IS NOT NULL AND ended_at IS NOT NULL))) STRICT;
+-- The same call entering twice under one policy is one row.
+CREATE UNIQUE INDEX call_entry ON call(linked_id, policy_id);
+CREATE INDEX call_open ON call(seq) WHERE state <> 'ended';
+
+CREATE TABLE party(
+  party_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
+  role TEXT NOT NULL CHECK(role IN ('caller','callee','agent','third')),
+  number_heard TEXT, number_e164 TEXT,
+  number_class TEXT NOT NULL CHECK(number_class IN ('plain','withheld','invalid'))) STRICT, WITHOUT ROWID;
+
+CREATE TABLE leg(
+  party_id TEXT NOT NULL REFERENCES party(party_id), channel_uid TEXT NOT NULL, channel_name TEXT NOT NULL,
+  joined_at TEXT, left_at TEXT, PRIMARY KEY(party_id, channel_uid)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE consent_event(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL REFERENCES call(call_id),
+  party_id TEXT REFERENCES party(party_id),
+  kind TEXT NOT NULL CHECK(kind IN ('given','notified','not_required','refused','objected','withdrawn','abandoned',
+    'not_recorded','unavailable','adopted','requested','objection_noted','recording_failed')),
+  at_wall TEXT NOT NULL, at_mono INTEGER NOT NULL, evidence TEXT NOT NULL) STRICT;
+CREATE INDEX consent_event_call ON consent_event(call_id);
+CREATE TRIGGER consent_event_final BEFORE UPDATE ON consent_event
+  BEGIN SELECT RAISE(ABORT, 'consent events are only ever added'); END;
+-- Anonymisation sets meta.anonymising inside its own transaction and removes it again.
+CREATE TRIGGER consent_event_kept BEFORE DELETE ON consent_event
+  WHEN NOT EXISTS(SELECT 1 FROM meta WHERE key = 'anonymising')
+  BEGIN SELECT RAISE(ABORT, 'consent events are only ever added'); END;
+
+CREATE TABLE permit(
+  permit_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
+  event_seq INTEGER NOT NULL REFERENCES consent_event(seq), purposes TEXT NOT NULL,
+  policy_version TEXT NOT NULL, granted_at TEXT NOT NULL, revoked_at TEXT) STRICT, WITHOUT ROWID;
+
+CREATE TABLE recording(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, recording_id TEXT NOT NULL UNIQUE,
+  call_id TEXT NOT NULL REFERENCES call(call_id), permit_id TEXT NOT NULL REFERENCES permit(permit_id),
+  channel_uid TEXT NOT NULL, channel_name TEXT NOT NULL, suite TEXT NOT NULL CHECK(suite IN ('age1','aes256gcm')),
+  state TEXT NOT NULL CHECK(state IN ('starting','recording','paused','closing','sealed','no_audio','quarantined',
+    'erasing','erased')),
+  ending TEXT CHECK(ending IN ('complete','truncated')), frames INTEGER CHECK(frames >= 0),
+  started_at TEXT NOT NULL, ended_at TEXT, manifest TEXT) STRICT;
+CREATE INDEX recording_call ON recording(call_id);
+CREATE INDEX recording_state ON recording(state);
+
+CREATE TABLE capture(
+  capture_id TEXT PRIMARY KEY, recording_id TEXT NOT NULL UNIQUE REFERENCES recording(recording_id),
+  spool_name TEXT NOT NULL UNIQUE, monitor_id TEXT, codec TEXT NOT NULL,
+  rate INTEGER NOT NULL CHECK(rate > 0), channels INTEGER NOT NULL CHECK(channels IN (1, 2)),
+  muted INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+
+CREATE TABLE segment(
+  segment_id TEXT PRIMARY KEY, recording_id TEXT NOT NULL REFERENCES recording(recording_id),
+  number INTEGER NOT NULL CHECK(number >= 0), capture_id TEXT NOT NULL REFERENCES capture(capture_id),
+  spool_offset INTEGER NOT NULL CHECK(spool_offset >= 0),
+  state TEXT NOT NULL CHECK(state IN ('open','closed','truncated','shredded')),
+  chunks INTEGER NOT NULL DEFAULT 0, plain_bytes INTEGER NOT NULL DEFAULT 0, payload_bytes INTEGER NOT NULL DEFAULT 0,
+  tags_hash BLOB NOT NULL CHECK(length(tags_hash) = 32),
+  payload_sha512 BLOB CHECK(length(payload_sha512) = 64),
+  end_reason TEXT CHECK(end_reason IN ('hangup','pause','rotate','party','withdraw','power_cut','resume_refused',
+    'erase')),
+  UNIQUE(recording_id, number)) STRICT, WITHOUT ROWID;
+
+-- slot 0 is the slot file's own header: a row that names it names no key any more (erased).
+CREATE TABLE header(
+  segment_id TEXT NOT NULL REFERENCES segment(segment_id), version INTEGER NOT NULL CHECK(version >= 0),
+  suite TEXT NOT NULL, sealed_header BLOB NOT NULL, slot INTEGER NOT NULL CHECK(slot >= 0),
+  recipients TEXT NOT NULL, key_id BLOB NOT NULL CHECK(length(key_id) = 32), made_by TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(segment_id, version)) STRICT, WITHOUT ROWID;
+-- One slot holds one key: two rows naming one slot would shred each other's recording.
+CREATE UNIQUE INDEX header_slot ON header(slot) WHERE slot > 0;
+
+CREATE TABLE hold(
+  hold_id TEXT PRIMARY KEY, scope TEXT NOT NULL CHECK(scope IN ('recording','call','person')), target TEXT NOT NULL,
+  reason TEXT NOT NULL, case_ref TEXT, placed_by TEXT NOT NULL, placed_at TEXT NOT NULL,
+  release_first_by TEXT, released_by TEXT, released_at TEXT) STRICT, WITHOUT ROWID;
+CREATE INDEX hold_target ON hold(target) WHERE released_at IS NULL;
+
+CREATE TABLE inbox(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, jti TEXT NOT NULL UNIQUE, jws TEXT NOT NULL,
+  state TEXT NOT NULL CHECK(state IN ('received','deferred','executing','answered','acknowledged')),
+  received_at TEXT NOT NULL, due_at TEXT) STRICT;
+CREATE TABLE delivery(
+  seq INTEGER PRIMARY KEY, jti TEXT, void INTEGER NOT NULL DEFAULT 0 CHECK(void IN (0, 1)),
+  received_at TEXT NOT NULL) STRICT;
+CREATE TABLE receipt(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, receipt_id TEXT NOT NULL UNIQUE, jti TEXT NOT NULL, n INTEGER NOT NULL,
+  result TEXT NOT NULL, jws TEXT NOT NULL, acked_at TEXT, UNIQUE(jti, n)) STRICT;
+CREATE INDEX receipt_waiting ON receipt(seq) WHERE acked_at IS NULL;
+
+-- AUTOINCREMENT: pruned numbers never come back, and a rolled back number is used again, so seq is gapless.
+CREATE TABLE outbox(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, subject TEXT NOT NULL,
+  body TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, dead_reason TEXT) STRICT;
+
+CREATE TABLE alarm(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,
+  place TEXT NOT NULL) STRICT;
+
+CREATE TABLE tombstone(
+  recording_id TEXT PRIMARY KEY, erased_at TEXT NOT NULL, cause TEXT NOT NULL, receipt_id TEXT,
+  key_ids TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- leaf hashes are level 0; audit_node has the complete subtrees of level 1 and up (RFC 6962).
+CREATE TABLE audit(idx INTEGER PRIMARY KEY, at TEXT NOT NULL, entry TEXT NOT NULL, leaf BLOB NOT NULL) STRICT;
+CREATE TABLE audit_node(
+  level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(level, idx)) STRICT, WITHOUT ROWID;
+CREATE TRIGGER audit_final BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
+CREATE TRIGGER audit_kept BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END;
+CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL, cosigned TEXT) STRICT;

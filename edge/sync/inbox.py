@@ -1,0 +1,97 @@
+"""Deliveries from central: long-polled, checked against the pinned store key, stored byte for byte before anything acts.
+
+Whether an order's own signatures suffice is for its executor to say, from the same pinned keys; here only the envelope
+is judged: is it central's, for this edge, in time, under which number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edge.failpoints import hit
+from edge.ports import Clock, Journal
+from edge.sync.uplink import Uplink
+from formats import canonical
+from formats.errors import FormatError
+from formats.jws import verify_compact
+from formats.keyset import KeySet
+from formats.orders import DELIVERY_TYP, DeliveryClaims, read_order, verify_delivery
+from formats.orders.claims import decode
+
+#: How long central may hold a poll, and how much longer we wait for its answer, seconds.
+WAIT_S = 25
+GRACE_S = 15
+
+
+class Inbox:
+    """One long-poll at a time. `delivered` is called after new orders were stored."""
+
+    def __init__(
+        self, uplink: Uplink, journal: Journal, trust: KeySet, clock: Clock, delivered: Callable[[], None]
+    ) -> None:
+        self._uplink = uplink
+        self._journal = journal
+        self._trust = trust
+        self._clock = clock
+        self._delivered = delivered
+        self._noted: set[tuple[int, str]] = set()
+        self.stuck = False
+
+    async def poll(self, wait_s: int = WAIT_S) -> int:
+        """Ask from the last number without a gap; how many deliveries were new. Raises CallwardenError sync.*
+
+        After it `stuck` says that there were deliveries of which none moved us on: a gap, or one that was refused.
+        """
+        after = await self._journal.last_delivery()
+        path = self._uplink.edge_path(f"deliveries?after={after}&wait={wait_s}")
+        answer = await self._uplink.get(path, timeout_s=wait_s + GRACE_S)
+        deliveries = answer.get("deliveries")
+        new = 0
+        for item in deliveries if isinstance(deliveries, list) else []:
+            new += await self._take(item)
+        if new:
+            self._delivered()
+        self.stuck = bool(deliveries) and await self._journal.last_delivery() == after
+        return new
+
+    async def _take(self, item: Any) -> bool:
+        seq = item.get("seq") if isinstance(item, dict) else None
+        jws = item.get("jws") if isinstance(item, dict) else None
+        try:
+            claims = verify_delivery(str(jws), self._trust, aud=self._uplink.edge_id, now=self._clock.wall_text())
+            order = canonical.dumps(claims.order).decode() if claims.order is not None else None
+            jti = read_order(order).jti if order is not None else None
+        except FormatError as error:
+            if error.code == "command.expired":
+                return await self._expired(str(jws), error)
+            await self._refuse(seq, error.code, error.message)
+            return False
+        if claims.seq != seq:
+            await self._refuse(seq, "command.sequence", "the delivery has another number than its envelope")
+            return False
+        return await self._store(claims, jti, order)
+
+    async def _store(self, claims: DeliveryClaims, jti: str | None, order: str | None) -> bool:
+        hit("sync.delivery_checked")
+        new = await self._journal.take_delivery(claims.seq, jti, order, void=order is None, at=self._clock.wall_text())
+        hit("sync.delivery_stored")
+        return new
+
+    async def _expired(self, jws: str, error: FormatError) -> bool:
+        """Too late to act on, but its number is used up: it is stored as void, so that the sequence goes on."""
+        verified = verify_compact(jws, self._trust, DELIVERY_TYP, "store")  # everything but the time was checked
+        issued = decode(verified.payload, DeliveryClaims)
+        await self._refuse(issued.seq, error.code, error.message)
+        await self._journal.take_delivery(issued.seq, None, None, void=True, at=self._clock.wall_text())
+        return True
+
+    async def _refuse(self, seq: Any, code: str, message: str) -> None:
+        """Audited once per number and reason: the same delivery is asked for again and again."""
+        number = seq if isinstance(seq, int) and not isinstance(seq, bool) else 0
+        if (number, code) in self._noted:
+            return
+        if len(self._noted) < 1000:
+            self._noted.add((number, code))
+        await self._journal.note_audit("delivery.refused", body={"seq": number, "code": code})
+        await self._journal.alarm("sync.delivery_refused", message, where=f"delivery {number}: {code}")

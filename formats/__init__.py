@@ -1,0 +1,5 @@
+"""The formats of Callwarden, shared by edge and central. PURE: no clock, socket, file, thread or randomness.
+
+Randomness and time are arguments. One exception is inherited: post-quantum encapsulation (`formats.age.hybrid`) draws
+from OpenSSL, because the library offers no derandomised form.
+"""

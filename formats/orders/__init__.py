@@ -1,0 +1,62 @@
+"""Orders, deliveries and receipts: who may make an edge destroy or change something, and the proof that it did."""
+
+from formats.orders.authority import AUTHORITY, COMMANDS, LIFE_S, Command
+from formats.orders.claims import (
+    DELIVERY_TYP,
+    ORDER_TYP,
+    RECEIPT_TYP,
+    DeliveryClaims,
+    OrderClaims,
+    ReceiptClaims,
+    Target,
+    TargetKind,
+)
+from formats.orders.order import (
+    VerifiedOrder,
+    countersign_order,
+    order_sha256,
+    read_order,
+    sign_delivery,
+    sign_order,
+    sign_void,
+    verify_delivery,
+    verify_order,
+)
+from formats.orders.receipt import (
+    VerifiedReceipt,
+    open_receipt_document,
+    receipt_document,
+    sign_receipt,
+    verify_receipt,
+    verify_receipt_document,
+)
+
+__all__ = [
+    "AUTHORITY",
+    "COMMANDS",
+    "DELIVERY_TYP",
+    "LIFE_S",
+    "ORDER_TYP",
+    "RECEIPT_TYP",
+    "Command",
+    "DeliveryClaims",
+    "OrderClaims",
+    "ReceiptClaims",
+    "Target",
+    "TargetKind",
+    "VerifiedOrder",
+    "VerifiedReceipt",
+    "countersign_order",
+    "open_receipt_document",
+    "order_sha256",
+    "read_order",
+    "receipt_document",
+    "sign_delivery",
+    "sign_order",
+    "sign_receipt",
+    "sign_void",
+    "verify_delivery",
+    "verify_order",
+    "verify_receipt",
+    "verify_receipt_document",
+]

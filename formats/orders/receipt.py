@@ -1,0 +1,102 @@
+"""Receipts: an edge's signed answer to an order, and the document that proves it to anybody with the trusted keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from formats import canonical
+from formats.errors import FormatError, ReceiptError
+from formats.jws import sign_compact, verify_compact
+from formats.keys import SigningKey, unb64url
+from formats.keyset import KeyEntry, KeySet
+from formats.orders.claims import RECEIPT_TYP, OrderClaims, ReceiptClaims, decode, encode
+from formats.orders.order import read_order, verify_order
+
+TYPE = "callwarden-receipt/v1"
+_MEMBERS = {"type", "claims", "jws", "order"}
+
+
+@dataclass(frozen=True)
+class VerifiedReceipt:
+    """What a receipt document proves: what was ordered and by whom, what was done and by which edge."""
+
+    claims: ReceiptClaims
+    order: OrderClaims
+    ordered_by: tuple[KeyEntry, ...]
+    edge: KeyEntry
+
+
+def sign_receipt(claims: ReceiptClaims, key: SigningKey) -> str:
+    """The compact JWS. Raises OrderError `command.malformed`."""
+    return sign_compact(encode(claims), key, key.kid, RECEIPT_TYP)
+
+
+def verify_receipt(jws: str, keys: KeySet) -> tuple[ReceiptClaims, KeyEntry]:
+    """The claims, signed by the very edge they name, with a key that counted at the time they name.
+
+    Raises SignatureError, OrderError `command.malformed`, ReceiptError `receipt.edge`.
+    """
+    verified = verify_compact(jws, keys, RECEIPT_TYP, "edge")
+    claims = decode(verified.payload, ReceiptClaims)
+    keys.active(claims.at).find(verified.signer.kid, "edge")
+    if verified.signer.edge_id != claims.edge_id:
+        raise ReceiptError("receipt.edge", f"the receipt of {claims.edge_id} is signed by {verified.signer.edge_id}")
+    return claims, verified.signer
+
+
+def receipt_document(jws: str, order: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
+    """The document that `callwarden receipt verify` reads: the claims to look at, the JWS and the order to prove them.
+
+    Raises OrderError, SignatureError, JsonError where either is malformed; nothing is verified.
+    """
+    payload = canonical.loads(_payload(jws))
+    document = canonical.loads(order) if isinstance(order, str | bytes) else dict(order)
+    read_order(document)
+    return {"type": TYPE, "claims": payload, "jws": jws, "order": document}
+
+
+def _payload(jws: str) -> bytes:
+    parts = jws.split(".")
+    if len(parts) != 3:
+        raise ReceiptError("receipt.malformed", "a receipt's signature has three parts")
+    return unb64url(parts[1])
+
+
+def open_receipt_document(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> VerifiedReceipt:
+    """Everything a receipt document proves, checked with nothing but `keys`.
+
+    The edge's signature, the order's signatures as the authority table demands them (with keys that counted when it was
+    issued), that the receipt names this very order, that what is shown is what was signed, and that an erasure called
+    done names the keys it destroyed. Raises ReceiptError `receipt.*`, whatever was wrong.
+    """
+    try:
+        return _open(document, keys)
+    except ReceiptError:
+        raise
+    except FormatError as error:
+        raise ReceiptError(f"receipt.{error.code.rpartition('.')[2]}", error.message) from error
+
+
+def _open(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> VerifiedReceipt:
+    value = canonical.loads(document) if isinstance(document, bytes | str) else dict(document)
+    if not isinstance(value, dict) or value.keys() != _MEMBERS or value["type"] != TYPE:
+        raise ReceiptError("receipt.malformed", f"the file is not a receipt of type {TYPE}")
+    if not isinstance(value["jws"], str) or not isinstance(value["order"], dict):
+        raise ReceiptError("receipt.malformed", "the receipt's members have the wrong type")
+    claims, edge = verify_receipt(value["jws"], keys)
+    if canonical.dumps(value["claims"]) != _payload(value["jws"]):
+        raise ReceiptError("receipt.shown", "what the receipt shows is not what the edge signed")
+    issued = read_order(value["order"]).iat
+    order = verify_order(value["order"], keys, now=issued, expires=False)
+    if (claims.order_sha256, claims.jti) != (order.sha256, order.claims.jti):
+        raise ReceiptError("receipt.order", "the receipt answers another order than the one beside it")
+    if order.claims.cmd == "erase" and claims.result == "done" and not (claims.key_ids and claims.evidence):
+        raise ReceiptError("receipt.evidence", "the receipt says done, but names no destroyed key or no evidence")
+    return VerifiedReceipt(claims, order.claims, order.signers, edge)
+
+
+def verify_receipt_document(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> ReceiptClaims:
+    """The claims of a receipt document that holds in every respect. Raises ReceiptError."""
+    return open_receipt_document(document, keys).claims

@@ -1,0 +1,124 @@
+"""Asterisk's configuration files as text, from the ports and folders of one run (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: Loaded by name with autoload=no: SIP calls on loopback, recording, FastAGI, AMI, queues, conferences, transfers.
+MODULES = (
+    "res_timing_timerfd res_sorcery_config res_sorcery_memory res_sorcery_astdb res_pjproject res_pjsip "
+    "res_pjsip_session res_pjsip_pubsub res_pjsip_authenticator_digest res_pjsip_sdp_rtp res_pjsip_caller_id "
+    "res_pjsip_dtmf_info res_pjsip_nat "
+    "res_pjsip_rfc3326 res_pjsip_refer res_pjsip_empty_info res_pjsip_header_funcs res_pjsip_diversion "
+    "res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifier_anonymous chan_pjsip res_rtp_asterisk codec_ulaw "
+    "codec_alaw codec_a_mu codec_resample format_pcm format_sln format_wav bridge_simple bridge_native_rtp "
+    "bridge_softmix bridge_holding bridge_builtin_features bridge_builtin_interval_features app_dial app_playback "
+    "app_stack app_verbose app_exec app_playtones app_echo app_queue app_confbridge app_senddtmf app_read "
+    "app_userevent app_cdr app_celgenuserevent app_while app_chanspy app_mixmonitor app_transfer app_directed_pickup "
+    "app_originate app_channelredirect func_periodic_hook func_cut func_groupcount func_uri func_callerid "
+    "func_channel func_strings func_logic func_math func_timeout func_global func_cdr func_db func_dialplan "
+    "func_devstate func_hangupcause func_shell func_env func_sprintf func_pjsip_endpoint func_pjsip_contact "
+    "func_pjsip_aor res_speech res_agi res_musiconhold res_parking res_mutestream res_manager_devicestate "
+    "res_cdrel_custom cdr_custom cel_custom pbx_config "
+)
+
+#: Order of the columns in cdr.csv and cel.csv; rig/checker.py reads them by these names.
+CDR_COLUMNS = (
+    "src", "dst", "channel", "start(double)", "answer(double)", "end(double)", "duration", "billsec", "disposition",
+    "userfield", "uniqueid", "linkedid",
+)  # fmt: skip
+CEL_COLUMNS = (
+    "eventtype", "eventtime(float)", "num", "exten", "channame", "appname", "appdata", "uniqueid", "linkedid",
+    "eventextra",
+)  # fmt: skip
+
+AMI_USER = "callwarden"
+#: What the product asks an admin to grant, and no more (dialplan/manager.callwarden.conf.sample).
+AMI_READ, AMI_WRITE = "call,reporting,user,dtmf,agent", "call,reporting,user"
+AMI_EVENTS = ("Newchannel", "Rename", "Hangup", "BridgeEnter", "BridgeLeave", "BridgeDestroy")
+
+
+@dataclass(frozen=True)
+class PbxSettings:
+    """One Asterisk: folders, loopback ports, the shared AMI secret, and what to include from the project."""
+
+    run: Path
+    modules: Path
+    data: Path
+    sip_port: int
+    agent_port: int
+    ami_port: int
+    rtp_first: int
+    rtp_last: int
+    ami_secret: str
+    extensions: str
+    features: str = ""
+    globals: dict[str, str] = field(default_factory=dict)
+
+
+def files(pbx: PbxSettings) -> dict[str, str]:
+    """File name to content, for the folder `run/etc`."""
+    run = pbx.run
+    folders = {
+        "astetcdir": run / "etc", "astmoddir": pbx.modules, "astvarlibdir": run / "lib", "astdbdir": run / "lib",
+        "astkeydir": run / "lib", "astdatadir": pbx.data, "astagidir": run / "agi-bin", "astspooldir": run / "spool",
+        "astrundir": run / "run", "astlogdir": run / "log", "astcachedir": run / "lib",
+    }  # fmt: skip
+    return {
+        "asterisk.conf": "[directories]\n"
+        + "".join(f"{name} => {path}\n" for name, path in folders.items())
+        + "[options]\nnocolor = yes\nverbose = 3\ndefaultlanguage = en\nlive_dangerously = no\nhideconnect = yes\n",
+        "modules.conf": "[modules]\nautoload = no\n" + "".join(f"load = {module}.so\n" for module in MODULES.split()),
+        "logger.conf": "[general]\ndateformat = %F %T.%3q\n[logfiles]\nfull => notice,warning,error,verbose(3)\n",
+        "pjproject.conf": "[startup]\nlog_mappings = default\n[default]\ntype = log_mappings\n",
+        "pjsip.conf": _pjsip(pbx),
+        "rtp.conf": f"[general]\nrtpstart = {pbx.rtp_first}\nrtpend = {pbx.rtp_last}\nicesupport = no\n",
+        "manager.conf": _manager(pbx),
+        "cdr.conf": "[general]\nenable = yes\nunanswered = yes\n",
+        "cdr_custom.conf": _records("cdr.csv", CDR_COLUMNS),
+        "cel.conf": "[general]\nenable = yes\napps = dial\n"
+        "events = CHAN_START,CHAN_END,ANSWER,HANGUP,BRIDGE_ENTER,BRIDGE_EXIT,APP_START,"
+        "BLINDTRANSFER,ATTENDEDTRANSFER\n",
+        "cel_custom.conf": _records("cel.csv", CEL_COLUMNS),
+        "extensions.conf": "[general]\nstatic = yes\nwriteprotect = yes\n[globals]\n"
+        + "".join(f"{name} = {value}\n" for name, value in pbx.globals.items())
+        + pbx.extensions,
+        "features.conf": "[general]\n[featuremap]\nblindxfer => ##\natxfer => *2\n" + pbx.features,
+        "musiconhold.conf": f"[default]\nmode = files\ndirectory = {run / 'moh'}\n",
+        "queues.conf": "[general]\n[support]\nstrategy = ringall\ntimeout = 15\nmember => PJSIP/agent\n",
+        "confbridge.conf": "[general]\n[default_bridge]\ntype = bridge\n[default_user]\ntype = user\n",
+        "http.conf": "[general]\nenabled = no\n",
+        "indications.conf": "[general]\ncountry = us\n[us]\ndescription = us\nringcadence = 2000,4000\n"
+        "dial = 350+440\nbusy = 480+620/500,0/500\nring = 440+480/2000,0/4000\ncongestion = 480+620/250,0/250\n",
+    } | dict.fromkeys(("acl.conf", "ccss.conf", "codecs.conf", "udptl.conf", "res_parking.conf", "cli.conf"), "")
+
+
+def _pjsip(pbx: PbxSettings) -> str:
+    """Anybody may call in, with keys as the SDP offers them or else as SIP INFO; one agent, whose contact is fixed."""
+    media = "disallow = all\nallow = ulaw,alaw\ndirect_media = no\nrtp_symmetric = yes\ntimers = no\n"
+    return (
+        "[global]\ntype = global\nuser_agent = rig\nunidentified_request_count = 100000\n"
+        f"[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:{pbx.sip_port}\n"
+        f"[anonymous]\ntype = endpoint\ncontext = from-callers\ntrust_id_inbound = yes\ndtmf_mode = auto_info\n{media}"
+        f"[agent]\ntype = endpoint\ncontext = from-agents\naors = agent\ntransport = udp\ndtmf_mode = rfc4733\n{media}"
+        f"[agent]\ntype = aor\nqualify_frequency = 0\ncontact = sip:agent@127.0.0.1:{pbx.agent_port}\n"
+    )
+
+
+def _manager(pbx: PbxSettings) -> str:
+    local = "deny = 0.0.0.0/0.0.0.0\npermit = 127.0.0.1/255.255.255.255\n"
+    secret = f"secret = {pbx.ami_secret}\n"
+    wanted = "".join(f"eventfilter(name({event})) =\n" for event in AMI_EVENTS)
+    return (
+        f"[general]\nenabled = yes\nbindaddr = 127.0.0.1\nport = {pbx.ami_port}\n"
+        "webenabled = no\ndisplayconnects = no\n"
+        f"[{AMI_USER}]\n{secret}{local}read = {AMI_READ}\nwrite = {AMI_WRITE}\nwritetimeout = 10000\n{wanted}"
+        # The rig's own account, for tests that must originate or watch everything.
+        f"[rig]\n{secret}{local}read = all\nwrite = all\nwritetimeout = 10000\n"
+    )
+
+
+def _records(name: str, columns: tuple[str, ...]) -> str:
+    """An "advanced mapping" of 22.10: every field quoted, quotes doubled."""
+    return f"[{name}]\nformat = dsv\nfields = {','.join(columns)}\n"

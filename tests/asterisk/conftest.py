@@ -1,0 +1,33 @@
+"""A real Asterisk and its agent, alone, for the tests of the rig itself and of the dialplan."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rig.agent import Line, start_agent
+from rig.asterisk import start_asterisk
+from rig.places import state_folder
+
+
+@pytest.fixture(scope="session")
+def rig_folder() -> Iterator[Path]:
+    """A folder of this test run that Asterisk's own id can walk to (pytest's tmp_path is closed to it)."""
+    folder = state_folder() / f"test-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def line(rig_folder: Path) -> Iterator[Line]:
+    """Asterisk with the rig's dialplan and an answering agent, without the daemon."""
+    pbx = start_asterisk(rig_folder / "pbx")
+    agent = start_agent(pbx)
+    yield Line(pbx, agent)
+    agent.stop()
+    pbx.stop()

@@ -1,0 +1,153 @@
+"""A daemon cut down to journal, slots, vault and recorder, for killing: `capture_child.py STATE SPOOL [--hung-up]`.
+
+On an empty journal it grants one permit, begins a capture and prints the spool file's path; then, and on every later
+start, it recovers and seals until no capture is live. Whoever started it plays Asterisk and writes into the file.
+`--hung-up`: Asterisk says that no channel is left. `--segment-chunks N`: a segment is full after N chunks.
+`--clock-jump`: the wall clock jumps ahead by an hour once a first piece is sealed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from edge import log
+from edge.audit.log import AuditLog
+from edge.clock import SystemClock
+from edge.consent.permit import grant
+from edge.consent.policy import Capture as Format
+from edge.consent.policy import Policy
+from edge.consent.units import Seconds
+from edge.errors import CallwardenError
+from edge.model.entities import ConsentEvent, NewCall
+from edge.recorder import capture
+from edge.recorder.manifests import manifest_maker
+from edge.recorder.recorder import Recorder
+from edge.recorder.resume import ResumeFolder
+from edge.recorder.spool import Spool
+from edge.recorder.tools import Tools
+from edge.store.journal import Journal
+from edge.vault.payloads import PayloadVault as Payloads
+from edge.vault.slots import ShredSlots
+from formats.age import X25519Identity
+from formats.keys import SigningKey
+
+IDENTITY = X25519Identity.generate(b"\x07" * 32)
+KEY = SigningKey.from_seed(b"\x09" * 32)
+EDGE_ID = "crash-1"
+POLICY = Policy(
+    name="support",
+    mode="opt_in",
+    purposes=("quality",),
+    capture=Format(seal_every=Seconds(0.5)),
+    recipients=(str(IDENTITY.recipient()),),
+)
+
+
+class NoAsterisk:
+    """The link is down all the time: the recorder must not need it."""
+
+    up = False
+
+    async def stop_monitor(self, channel_name: str, monitor_id: str) -> bool:
+        raise CallwardenError("ami.down", "no link")
+
+    async def set_variable(self, channel_name: str, name: str, value: str) -> None:
+        raise CallwardenError("ami.down", "no link")
+
+    async def get_variable(self, channel_name: str, name: str) -> str:
+        raise CallwardenError("ami.down", "no link")
+
+    def channel_alive(self, channel_uid: str) -> bool | None:
+        return None
+
+
+def open_parts(state: Path, spool: Path) -> tuple[Journal, ShredSlots, Payloads, Recorder]:
+    clock = JumpingClock()
+    audit = AuditLog()
+    journal = Journal.open(state / "journal.db", audit=audit, clock=clock, edge_id=EDGE_ID)
+    slots = ShredSlots.open(str(state / "shred.keys"), owner=journal.instance_id, count=256, allow_copy_on_write=True)
+    journal.audit_log = audit  # type: ignore[attr-defined]
+    vault = Payloads(str(state / "vault"))
+    tools = Tools(
+        journal=journal,
+        slots=slots,
+        vault=vault,
+        spool=Spool(spool, None),
+        resume=ResumeFolder(state.parent / "resume", journal.instance_id, clock),
+        clock=clock,
+        asterisk=NoAsterisk(),
+        make_manifest=manifest_maker(EDGE_ID, KEY),
+        worker=ThreadPoolExecutor(1),
+    )
+    return journal, slots, vault, Recorder(tools)
+
+
+async def begin(journal: Journal, recorder: Recorder, spool: Path) -> None:
+    clock = SystemClock()
+    call_id = secrets.token_hex(16)
+    await journal.open_call(
+        NewCall(
+            call_id=call_id, linked_id=secrets.token_hex(4), channel_uid="1.1", channel_name="SIP/x-1", party_id=secrets.token_hex(16),
+            direction="inbound", policy_id="support", policy_version=POLICY.version, policy_document=POLICY.document,
+            mode="opt_in", purposes=POLICY.purposes, language="en", number_heard="100", number_class="plain",
+            started_at=clock.wall_text(),
+        )
+    )  # fmt: skip
+    prepared = await recorder.prepare(POLICY)
+    permit = grant(secrets.token_hex(16), call_id, "given", POLICY.purposes, "support", POLICY.version)
+    new = recorder.rows(prepared, permit, POLICY, "1.1", "SIP/x-1")
+    event = ConsentEvent("given", clock.wall_text(), clock.mono_ns(), {"key": "1"}, None)
+    await journal.grant(call_id, event, permit.permit_id, POLICY.purposes, new)
+    order = recorder.begin(permit, prepared, new, POLICY)
+    print(order.path, flush=True)
+
+
+class JumpingClock(SystemClock):
+    """The machine's clocks, of which the wall's can be set."""
+
+    ahead = timedelta()
+
+    def wall(self) -> datetime:
+        return super().wall() + self.ahead
+
+
+async def jump(journal: Journal) -> None:
+    """Once something is sealed, the wall clock is an hour ahead."""
+    while not any(s.chunks for r in await journal.recordings() for s in r.segments):
+        await asyncio.sleep(0.05)
+    JumpingClock.ahead = timedelta(hours=1)
+
+
+async def main(state: Path, spool: Path) -> None:
+    journal, slots, _, recorder = open_parts(state, spool)
+    slots.sweep(await journal.slots_in_use())
+    await journal.audit_log.unlock(journal, slots)  # type: ignore[attr-defined]
+    await recorder.recover()
+    if "--hung-up" in sys.argv:
+        recorder.link_up({})
+    if not await journal.recordings():
+        await begin(journal, recorder, spool)
+    jumping = asyncio.create_task(jump(journal)) if "--clock-jump" in sys.argv else None
+    running = asyncio.create_task(recorder.run())
+    while recorder.live:
+        if running.done():
+            running.result()
+        await asyncio.sleep(0.02)
+    running.cancel()
+    if jumping:
+        jumping.cancel()
+    await journal.close()
+    await slots.close()
+
+
+if __name__ == "__main__":
+    log.set_up("console")
+    if "--segment-chunks" in sys.argv:
+        limit = int(sys.argv[sys.argv.index("--segment-chunks") + 1])
+        capture.segment_chunks = lambda byte_rate: limit  # type: ignore[attr-defined]
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))

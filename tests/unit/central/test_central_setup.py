@@ -1,0 +1,190 @@
+"""Init, configuration, schema, and central as a process that is killed."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from central import config, setup
+from central.db import open_connection
+from central.errors import CentralError
+from central.keyfiles import read_key
+from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+
+
+def test_init_makes_everything_once(tmp_path: Path) -> None:
+    first = setup.init(tmp_path / "c", "127.0.0.1:8443", names=["central.example"])
+    names = {path.name for path in first.made}
+    assert names == {
+        "central.toml", "store.key", "witness.key", "ca.key", "ca.crt", "server.key", "server.crt", "central.db",
+        "keeper.keys", "central.token",
+    }  # fmt: skip
+    for path in first.made:
+        public = path.name in ("central.toml", "ca.crt", "server.crt")
+        assert path.stat().st_mode & 0o777 == (0o644 if public else 0o600), path
+    before = {path: path.read_bytes() for path in first.made}
+    second = setup.init(tmp_path / "c", "127.0.0.1:9999")
+    assert second.made == []
+    assert {path: path.read_bytes() for path in second.kept} == before
+    assert second.ca_fingerprint == first.ca_fingerprint
+    assert second.config.port == 8443  # what is written stays
+
+
+def test_secrets_are_files_and_never_in_the_configuration(tmp_path: Path) -> None:
+    made = setup.init(tmp_path / "c")
+    text = made.config_path.read_text()
+    assert set(tomllib.loads(text)["central"]) == {"listen", "fleet", "data", "tls"}
+    made.config.store_key.chmod(0o644)
+    with pytest.raises(CentralError, match="others may read"):
+        read_key(made.config.store_key)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[central]\nlisten = 'nowhere'", "config.listen"),
+        ("[central]\nlisten = '127.0.0.1:99999'", "config.listen"),
+        ("[central]\nlisten = '0.0.0.0:80'\ntls = false", "config.plain_http"),
+        ("[central]\nlisten = 'example.com:80'\ntls = false", "config.plain_http"),
+        ("[central]\nprot = 1", "config.unknown_key"),
+        ("[edge]\n", "config.unknown_key"),
+        ("[central]\ntls = 'yes'", "config.type"),
+        ("[central]\npoll_max_s = true", "config.type"),
+        ("[central]\nfleet = 'a b'", "config.fleet"),
+        ("[central", "config.unreadable"),
+    ],
+)
+def test_bad_configuration_is_named(tmp_path: Path, text: str, code: str) -> None:
+    path = tmp_path / "central.toml"
+    path.write_text(text)
+    with pytest.raises(CentralError) as caught:
+        config.load(path)
+    assert caught.value.code == code
+    assert str(path) in caught.value.where
+
+
+def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(CentralError, match="central init"):
+        config.load(tmp_path / "central.toml")
+
+
+def test_70_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "central.db"
+    with sqlite3.connect(path) as conn:
+        conn.execute("CREATE TABLE future(x)")
+        conn.execute("PRAGMA user_version=2")
+    conn.close()
+    before = path.read_bytes()
+    with pytest.raises(CentralError) as caught:
+        open_connection(path)
+    assert caught.value.code == "config.newer_schema"
+    with sqlite3.connect(path) as conn:
+        assert [row[0] for row in conn.execute("SELECT name FROM sqlite_schema")] == ["future"]
+    conn.close()
+    assert path.read_bytes()[100:] == before[100:]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def spawn(central: TestCentral) -> subprocess.Popen[bytes]:
+    """`python -m central run`, ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "central", "run", "--config", str(central.made.config_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", central.config.port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return process
+    process.kill()
+    raise AssertionError("central did not listen")
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> TestCentral:
+    central = TestCentral(tmp_path / "central")
+    port = free_port()
+    path = central.made.config_path
+    path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+    central.config = replace(central.config, port=port)
+    return central
+
+
+async def test_kill_9_loses_nothing_that_was_acknowledged(stopped: TestCentral) -> None:
+    edge = TestEdge(stopped)
+    keys = {}
+    for n in range(1, 6):
+        process = spawn(stopped)
+        try:
+            recording, key = an_id(), secrets.token_bytes(32)
+            status, answer = await edge.send(edge.opened(n, recording, key=key))
+            assert (status, answer["contiguous"]) == (200, n)
+            keys[recording] = key
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    await stopped.start()
+    for recording, key in keys.items():
+        ((slot,),) = await stopped.rows("SELECT keeper_slot FROM header WHERE recording_id=?", recording)
+        assert stopped.running is not None
+        assert stopped.running.central.keeper.read(slot) == key
+    assert await stopped.rows("PRAGMA integrity_check") == [("ok",)]
+    await stopped.stop()
+
+
+def test_sigterm_ends_central_quietly_and_a_second_one_is_refused(stopped: TestCentral) -> None:
+    process = spawn(stopped)
+    second = subprocess.run(
+        [sys.executable, "-m", "central", "run", "--config", str(stopped.made.config_path)],
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert second.returncode == 8
+    assert b"environment.locked" in second.stderr
+    assert b"Traceback" not in second.stderr
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert b"Traceback" not in output
+
+
+async def test_a_taken_port_is_named(stopped: TestCentral) -> None:
+    with socket.create_server(("127.0.0.1", stopped.config.port)):
+        with pytest.raises(CentralError) as caught:
+            await stopped.start()
+        assert caught.value.code == "environment.port"
+    await stopped.start()  # nothing was left locked
+    await stopped.stop()
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("0.0.0.0:8443", "https://127.0.0.1:8443"),
+        ("[::]:8443", "https://[::1]:8443"),
+        ("192.0.2.7:1", "https://192.0.2.7:1"),
+    ],
+)
+def test_a_central_that_listens_everywhere_is_asked_on_loopback(tmp_path: Path, listen: str, url: str) -> None:
+    """Its certificate names loopback and not "any"."""
+    assert config.from_table({"listen": listen}, base=tmp_path).url == url

@@ -1,0 +1,138 @@
+"""The project's own vectors (tests/vectors): still what the code makes, and each with the outcome it states."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from formats import age, manifest, merkle, orders, shred
+from formats.checkpoint import EntryProof, open_checkpoint
+from formats.errors import FormatError, PayloadError, ProofError, ReceiptError, SealError
+from formats.keyset import KeySet
+from formats.merkle import leaf_hash
+from formats.note import NoteKey
+from tests.vectors.make import FILES, plain, render, tags_hash
+
+FOLDER = Path(__file__).parents[2] / "vectors"
+
+
+def read(name: str) -> Any:
+    return json.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def trust(document: Any) -> KeySet:
+    return KeySet.load(json.dumps(document["keyset"]).encode())
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_are_what_the_code_makes(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == render(name), "run: python -m tests.vectors.make"
+
+
+def _damaged(payload: bytes, failure: dict[str, Any]) -> bytes:
+    nonce, body = payload[:16], payload[16:]
+    chunks = [body[at : at + age.ENC_CHUNK] for at in range(0, len(body), age.ENC_CHUNK)]
+    match failure["op"]:
+        case "cut":
+            return payload[: failure["to"]]
+        case "append":
+            return payload + bytes.fromhex(failure["hex"])
+        case "flip":
+            at = failure["at"]
+            return payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
+        case "swap":
+            one, two = failure["chunks"]
+            chunks[one], chunks[two] = chunks[two], chunks[one]
+        case "drop":
+            del chunks[failure["chunk"]]
+        case "repeat":
+            chunks.insert(failure["chunk"], chunks[failure["chunk"]])
+    return nonce + b"".join(chunks)
+
+
+def test_age_detached() -> None:
+    document = read("age-detached.json")
+    identity = age.X25519Identity.parse(document["identity"])
+    file_key = age.open_header(document["header"].encode(), [identity])
+    assert file_key.hex() == document["file_key"]
+    assert manifest.key_id(file_key).hex() == document["key_id"]
+    nonce = bytes.fromhex(document["nonce"])
+    made = {}
+    for one in document["payloads"]:
+        length = one["length"]
+        made[length] = b"".join(age.encrypt_stream(file_key, nonce, io.BytesIO(plain(length))))
+        assert len(made[length]) == one["size"]
+        assert hashlib.sha512(made[length]).hexdigest() == one["sha512"]
+        assert tags_hash(made[length]) == one["tags_hash"]
+    for failure in document["failures"]:
+        with pytest.raises(PayloadError):
+            list(age.decrypt_stream(file_key, io.BytesIO(_damaged(made[failure["length"]], failure))))
+
+
+def _unseal(one: dict[str, Any]) -> bytes:
+    key, sealed = bytes.fromhex(one["shred_key"]), bytes.fromhex(one["sealed"])
+    return shred.unseal_header(sealed, key, one["recording_id"], one["segment_id"], one["version"])
+
+
+def test_sealed_headers() -> None:
+    document = read("sealed-header.json")
+    for one in document["valid"]:
+        assert _unseal(one).decode() == one["header"]
+    for one in document["invalid"]:
+        with pytest.raises(SealError):
+            _unseal(one)
+
+
+def test_manifests() -> None:
+    document = read("manifest.json")
+    for one in document["valid"]:
+        assert manifest.verify_manifest(one["jws"], trust(document)).recording_id == one["manifest"]["recording_id"]
+    for one in document["invalid"]:
+        with pytest.raises(FormatError):
+            manifest.verify_manifest(one["jws"], trust(document))
+
+
+def test_orders() -> None:
+    document = read("orders.json")
+    for one in document["valid"]:
+        assert orders.verify_order(one["order"], trust(document), now=document["now"]).sha256 == one["sha256"]
+    for one in document["invalid"]:
+        with pytest.raises(FormatError):
+            orders.verify_order(one["order"], trust(document), now=document["now"])
+
+
+def test_receipts() -> None:
+    document = read("receipts.json")
+    for one in document["valid"]:
+        assert orders.verify_receipt_document(one, trust(document)).result == "done"
+    for one in document["invalid"]:
+        with pytest.raises(ReceiptError):
+            orders.verify_receipt_document(one["document"], trust(document))
+
+
+def test_audit_log() -> None:
+    document = read("audit-log.json")
+    log, witness = NoteKey.parse(document["log"]), NoteKey.parse(document["witness"])
+    leaves = [leaf_hash(one.encode()) for one in document["entries"]]
+    roots = [bytes.fromhex(one) for one in document["roots"]]
+    assert roots == [merkle.root_of(leaves[:size]) for size in range(8)]
+    for one in document["inclusion"]:
+        path = [bytes.fromhex(h) for h in one["proof"]]
+        merkle.verify_inclusion(leaves[one["index"]], one["index"], one["size"], path, roots[one["size"]])
+    for one in document["consistency"]:
+        first, second = one["first"], one["second"]
+        merkle.verify_consistency(first, second, roots[first], roots[second], [bytes.fromhex(h) for h in one["proof"]])
+    seen = open_checkpoint(document["checkpoint"], log, [witness])
+    assert (seen.checkpoint.root, seen.self_witnessed) == (roots[7], False)
+    fork = open_checkpoint(document["fork"], log).checkpoint
+    proof = [bytes.fromhex(h) for h in document["consistency"][2]["proof"]]
+    with pytest.raises(ProofError):
+        merkle.verify_consistency(3, 7, roots[3], fork.root, proof)
+    with pytest.raises(ProofError):
+        open_checkpoint(document["not signed by the log"], log, [witness])
+    assert EntryProof.parse(document["proof of entry 3"]).verify(b'{"n":3}', log, [witness]).witnesses

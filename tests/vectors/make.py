@@ -1,0 +1,318 @@
+"""Make the project's own vectors: `python -m tests.vectors.make` writes the JSON files beside this one.
+
+Everything is deterministic, so the files are a function of the code; a test holds them equal. They are for other
+implementations: each says what the right outcome is, failures included, and by which error code of ours.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from formats import age, canonical, manifest, merkle, orders, shred
+from formats.checkpoint import Checkpoint, EntryProof
+from formats.jws import sign_compact, sign_general
+from formats.keys import SigningKey, b64url
+from formats.keyset import KeySet, entry
+from formats.merkle import TreeFrontier, leaf_hash
+from formats.note import COSIGNATURE, ED25519, NoteKey
+from formats.orders import OrderClaims, ReceiptClaims, Target
+
+HERE = Path(__file__).parent
+NAMES = ("store", "dpo", "dpo-2", "edge", "edge-2", "stranger", "witness")
+KEYS = {name: SigningKey.from_seed(hashlib.sha256(f"test key {name}".encode()).digest()) for name in NAMES}
+STORE, DPO, DPO2, EDGE, EDGE2, STRANGER, WITNESS = KEYS.values()
+NOW = "2026-03-01T10:00:30.000Z"
+TRUST = KeySet.of(
+    [
+        entry(STORE.verify_key, "store", "central"),
+        entry(DPO.verify_key, "dpo", "dpo"),
+        entry(DPO2.verify_key, "dpo", "dpo-2"),
+        entry(EDGE.verify_key, "edge", "pbx-1", edge_id="pbx-1"),
+        entry(EDGE2.verify_key, "edge", "pbx-2", edge_id="pbx-2"),
+    ]
+)
+Case = dict[str, Any]
+
+
+def plain(length: int) -> bytes:
+    """The plaintext of every vector: byte i is i mod 251."""
+    return (bytes(range(251)) * (length // 251 + 1))[:length]
+
+
+def tags_hash(payload: bytes) -> str:
+    """The running hash over the chunk tags of a payload."""
+    value = manifest.TAGS_HASH_START
+    for at in range(age.NONCE, len(payload), age.ENC_CHUNK):
+        value = manifest.extend_tags_hash(value, payload[at : at + age.ENC_CHUNK][-age.TAG :])
+    return value.hex()
+
+
+def age_detached() -> Any:
+    """Payloads by length, and what is done to them in the failures."""
+    file_key, nonce = bytes(range(16)), bytes(range(16, 32))
+    identity = age.X25519Identity.generate(bytes([7]) * 32)
+    header = age.make_header(file_key, [identity.recipient()], randbytes=lambda size: bytes([9]) * size)
+    payloads: list[Case] = []
+    for length in (0, 1, 65535, 65536, 65537, 131072, 131073):
+        data = b"".join(age.encrypt_stream(file_key, nonce, io.BytesIO(plain(length))))
+        digest = hashlib.sha512(data).hexdigest()
+        payloads.append({"length": length, "size": len(data), "sha512": digest, "tags_hash": tags_hash(data)})
+    failures = [
+        {"length": 0, "op": "cut", "to": 16},
+        {"length": 1, "op": "cut", "to": 32},
+        {"length": 65537, "op": "cut", "to": 16 + 65552},
+        {"length": 131072, "op": "cut", "to": 16 + 65552},
+        {"length": 131073, "op": "cut", "to": 16 + 2 * 65552 + 16},
+        {"length": 65536, "op": "append", "hex": "00"},
+        {"length": 65537, "op": "append", "hex": "00" * 16},
+        {"length": 1, "op": "flip", "at": 0},
+        {"length": 131073, "op": "flip", "at": 16},
+        {"length": 131073, "op": "flip", "at": 16 + 65552 + 100},
+        {"length": 131073, "op": "flip", "at": 16 + 2 * 65552},
+        {"length": 131072, "op": "swap", "chunks": [0, 1]},
+        {"length": 131073, "op": "drop", "chunk": 1},
+        {"length": 131073, "op": "repeat", "chunk": 0},
+    ]
+    return {
+        "file_key": file_key.hex(),
+        "nonce": nonce.hex(),
+        "identity": str(identity),
+        "recipient": str(identity.recipient()),
+        "header": header.decode(),
+        "key_id": manifest.key_id(file_key).hex(),
+        "payloads": payloads,
+        "failures": failures,
+    }
+
+
+def sealed_header() -> Any:
+    """One sealed header, and the places where it must not open."""
+    base: Case = {"shred_key": bytes(range(32)).hex(), "recording_id": "aa" * 16, "segment_id": "bb" * 16, "version": 1}
+    header = b"age-encryption.org/v1\n-> X25519 test\n\n--- test\n"
+    sealed = shred.seal_header(header, bytes(range(32)), bytes(range(12)), "aa" * 16, "bb" * 16, 1)
+    wrong: list[Case] = [
+        {"version": 2},
+        {"segment_id": "aa" * 16},
+        {"recording_id": "bb" * 16},
+        {"shred_key": bytes(32).hex()},
+        {"sealed": (sealed[:-1] + bytes([sealed[-1] ^ 1])).hex()},
+        {"sealed": sealed[:12].hex()},
+    ]
+    good = {**base, "sealed": sealed.hex(), "header": header.decode()}
+    return {"valid": [good], "invalid": [{**base, "sealed": sealed.hex(), **one} for one in wrong]}
+
+
+def _recording() -> manifest.Manifest:
+    payload = b"".join(age.encrypt_stream(bytes(range(16)), bytes(range(16, 32)), io.BytesIO(plain(131072))))
+    one = manifest.SegmentEntry(
+        segment_id="bb" * 16, number=0, suite="age1", codec="sln", rate=8000, channels=2, start_ms=0, duration_ms=4096,
+        plain_bytes=131072, payload_bytes=len(payload), chunks=2, payload_sha512=hashlib.sha512(payload).hexdigest(),
+        tags_hash=tags_hash(payload), key_id=manifest.key_id(bytes(range(16))).hex(), state="closed",
+        end_reason="hangup",
+    )  # fmt: skip
+    return manifest.Manifest(
+        recording_id="aa" * 16, call_id="cc" * 16, edge_id="pbx-1", policy_id="support", policy_version="00" * 32,
+        permit_id="dd" * 16, consent_event=5, ending="complete", started_at="2026-03-01T10:00:00.000Z",
+        ended_at="2026-03-01T10:00:04.096Z", frames=32768, software="callwarden", segments=(one,),
+    )  # fmt: skip
+
+
+def manifests() -> Any:
+    """A signed manifest, and ones that are signed but must be refused."""
+    value = msgspec.to_builtins(_recording())
+
+    def signed(changed: Any, key: SigningKey = EDGE, typ: str = manifest.TYP) -> str:
+        return sign_compact(canonical.dumps(changed), key, key.kid, typ)
+
+    good = signed(value)
+    h, p, s = good.split(".")
+    segment = value["segments"][0]
+    bad = {
+        "unknown key": signed(value, STRANGER),
+        "another edge's key": signed(value, EDGE2),
+        "a key of another role": signed(value, STORE),
+        "another typ": signed(value, EDGE, orders.RECEIPT_TYP),
+        "unknown member": signed({**value, "note": ""}),
+        "frames contradict": signed({**value, "frames": 1}),
+        "chunks contradict": signed({**value, "segments": [{**segment, "chunks": 3}]}),
+        "no segment": signed({**value, "segments": []}),
+        "ends before it starts": signed({**value, "ended_at": "2026-03-01T09:00:00.000Z"}),
+        "not canonical": sign_compact(json.dumps(value).encode(), EDGE, EDGE.kid, manifest.TYP),
+        "altered payload": f"{h}.{b64url(canonical.dumps({**value, 'call_id': 'ee' * 16}))}.{s}",
+        "no signature": f"{h}.{p}.",
+        "alg none": f"{b64url(canonical.dumps({'alg': 'none', 'kid': EDGE.kid, 'typ': manifest.TYP}))}.{p}.",
+    }
+    return {
+        "keyset": json.loads(TRUST.dump()),
+        "valid": [{"jws": good, "manifest": value}],
+        "invalid": [{"why": why, "jws": jws} for why, jws in bad.items()],
+    }
+
+
+CLAIMS = OrderClaims(
+    iss="dpo", jti="ab" * 16, iat="2026-03-01T10:00:00.000Z", fleet="test", cmd="erase",
+    target=Target("recording", "aa" * 16), as_of="2026-03-01T10:00:00.000Z", reason="erasure request", case_ref="17",
+)  # fmt: skip
+ORDER = orders.sign_order(CLAIMS, [DPO, STORE])
+
+
+def _mutated(change: Callable[[Any], Any]) -> Any:
+    document = copy.deepcopy(ORDER)
+    change(document)
+    return document
+
+
+def order_cases() -> Any:
+    """Orders that hold and orders that must be refused, all at the same `now`."""
+
+    def order(cmd: str, *keys: SigningKey, iat: str = CLAIMS.iat) -> Any:
+        claims = msgspec.structs.replace(CLAIMS, cmd=cmd, iat=iat)
+        return orders.sign_order(claims, keys)
+
+    def swap(document: Any) -> None:
+        one, two = document["signatures"]
+        one["signature"], two["signature"] = two["signature"], one["signature"]
+
+    payload = canonical.dumps(msgspec.to_builtins(CLAIMS))
+    unsorted = sign_general(json.dumps(msgspec.to_builtins(CLAIMS)).encode(), [(DPO, DPO.kid), (STORE, STORE.kid)],
+                            orders.ORDER_TYP)  # fmt: skip
+    old = "2026-02-28T10:00:00.000Z"
+    valid = {
+        "erase by store and dpo": ORDER,
+        "the other way round": order("erase", STORE, DPO),
+        "erase is never too late": order("erase", STORE, DPO, iat=old),
+        "pause by the store": order("pause", STORE),
+        "release by two people": order("release", DPO, DPO2),
+    }
+    invalid = {
+        "stripped: the dpo alone": _mutated(lambda d: d["signatures"].pop(1)),
+        "stripped: the store alone": _mutated(lambda d: d["signatures"].pop(0)),
+        "stripped: nobody": _mutated(lambda d: d["signatures"].clear()),
+        "doubled: the dpo twice": _mutated(lambda d: d["signatures"].__setitem__(1, d["signatures"][0])),
+        "doubled: a third line": _mutated(lambda d: d["signatures"].append(d["signatures"][0])),
+        "swapped signatures": _mutated(swap),
+        "one too many": order("erase", STORE, DPO, DPO2),
+        "two dpo, no store": order("erase", DPO, DPO2),
+        "an edge instead of the dpo": order("erase", STORE, EDGE),
+        "a stranger": order("erase", STORE, STRANGER),
+        "release by one person twice": order("release", DPO, DPO),
+        "release by the store and a person": order("release", STORE, DPO),
+        "unprotected header": _mutated(lambda d: d["signatures"][0].update(header={"kid": DPO.kid})),
+        "another member": _mutated(lambda d: d.update(note="x")),
+        "altered payload": _mutated(lambda d: d.update(payload=b64url(payload.replace(b"test", b"best")))),
+        "not canonical": unsorted,
+        "another typ": sign_general(payload, [(DPO, DPO.kid), (STORE, STORE.kid)], orders.RECEIPT_TYP),
+        "expired": order("pause", STORE, iat=old),
+        "from the future": order("hold", STORE, iat="2026-03-02T10:00:00.000Z"),
+    }
+    return {
+        "keyset": json.loads(TRUST.dump()),
+        "now": NOW,
+        "valid": [{"why": why, "order": one, "sha256": orders.order_sha256(one)} for why, one in valid.items()],
+        "invalid": [{"why": why, "order": one} for why, one in invalid.items()],
+    }
+
+
+def receipts() -> Any:
+    """A receipt document that proves an erasure, and ones that prove nothing."""
+    claims = ReceiptClaims(
+        receipt_id="ef" * 16, jti=CLAIMS.jti, n=0, result="done", edge_id="pbx-1", at=NOW,
+        order_sha256=orders.order_sha256(ORDER), recording_id="aa" * 16,
+        key_ids=(manifest.key_id(bytes(range(16))).hex(),), slots=(3,), evidence={"read_back": True},
+    )  # fmt: skip
+
+    def document(key: SigningKey = EDGE, order: Any = ORDER, **change: Any) -> Any:
+        return orders.receipt_document(orders.sign_receipt(msgspec.structs.replace(claims, **change), key), order)
+
+    stripped = orders.sign_order(CLAIMS, [STORE])
+    good = document()
+    invalid = {
+        "another edge signed": document(EDGE2),
+        "the store signed": document(STORE),
+        "a stranger signed": document(STRANGER),
+        "names another order": document(order_sha256="00" * 32),
+        "another order beside it": document(order=orders.sign_order(CLAIMS, [STORE, DPO2])),
+        "the order was signed by the store alone": document(order=stripped, order_sha256=orders.order_sha256(stripped)),
+        "done without keys": document(key_ids=()),
+        "done without evidence": document(evidence={}),
+        "shows something else": {**good, "claims": {**good["claims"], "at": CLAIMS.iat}},
+        "no order": {name: good[name] for name in ("type", "claims", "jws")},
+        "another type": {**good, "type": "callwarden-receipt/v0"},
+    }
+    return {
+        "keyset": json.loads(TRUST.dump()),
+        "valid": [good],
+        "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
+    }
+
+
+def audit_log() -> Any:
+    """A log of seven entries: roots, proofs, a cosigned checkpoint and an entry's proof."""
+    origin = "callwarden/pbx-1/1"
+    entries = [b'{"n":%d}' % n for n in range(7)]
+    nodes: dict[tuple[int, int], bytes] = {}
+    frontier = TreeFrontier()
+    roots = [frontier.root().hex()]
+    for one in entries:
+        nodes.update({(level, idx): digest for level, idx, digest in frontier.append(leaf_hash(one))})
+        roots.append(frontier.root().hex())
+
+    def read(level: int, idx: int) -> bytes:
+        return nodes[level, idx]
+
+    note = (
+        Checkpoint(origin, 7, frontier.root()).note().sign(origin, EDGE).cosign("central/witness", WITNESS, 1772359230)
+    )
+    fork = Checkpoint(origin, 7, leaf_hash(b"")).note().sign(origin, EDGE)
+    return {
+        "log": str(NoteKey(origin, ED25519, EDGE.verify_key)),
+        "witness": str(NoteKey("central/witness", COSIGNATURE, WITNESS.verify_key)),
+        "entries": [one.decode() for one in entries],
+        "roots": roots,
+        "inclusion": [
+            {"index": index, "size": size, "proof": [h.hex() for h in merkle.inclusion_proof(index, size, read)]}
+            for index, size in ((0, 1), (0, 7), (3, 7), (6, 7), (2, 5))
+        ],
+        "consistency": [
+            {
+                "first": first,
+                "second": second,
+                "proof": [h.hex() for h in merkle.consistency_proof(first, second, read)],
+            }
+            for first, second in ((0, 7), (1, 7), (3, 7), (4, 7), (6, 7), (7, 7))
+        ],
+        "checkpoint": str(note),
+        "fork": str(fork),
+        "not signed by the log": str(
+            Checkpoint(origin, 7, frontier.root()).note().cosign("central/witness", WITNESS, 1)
+        ),
+        "proof of entry 3": str(EntryProof(3, tuple(merkle.inclusion_proof(3, 7, read)), str(note))),
+    }
+
+
+FILES: dict[str, Callable[[], Any]] = {
+    "age-detached.json": age_detached,
+    "sealed-header.json": sealed_header,
+    "manifest.json": manifests,
+    "orders.json": order_cases,
+    "receipts.json": receipts,
+    "audit-log.json": audit_log,
+}
+
+
+def render(name: str) -> str:
+    """The content of one vector file."""
+    return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for filename in FILES:
+        (HERE / filename).write_text(render(filename), encoding="utf-8")
