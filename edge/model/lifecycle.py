@@ -40,6 +40,8 @@ CALL: Final[Table] = {
     ("asking", "gone"): "ended",
     ("permitted", "withdraw"): "permitted",
     ("permitted", "gone"): "ended",
+    ("declined", "ask"): "asking",
+    ("declined", "allow"): "permitted",
     ("declined", "gone"): "ended",
 }
 

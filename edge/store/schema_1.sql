@@ -27,7 +27,10 @@ CREATE TABLE party(
   party_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
   role TEXT NOT NULL CHECK(role IN ('caller','callee','agent','third')),
   number_heard TEXT, number_e164 TEXT,
-  number_class TEXT NOT NULL CHECK(number_class IN ('plain','withheld','invalid'))) STRICT, WITHOUT ROWID;
+  number_class TEXT NOT NULL CHECK(number_class IN ('plain','withheld','invalid')),
+  standing TEXT NOT NULL DEFAULT 'none'
+    CHECK(standing IN ('given','notified','not_required','standing','none','refused'))) STRICT, WITHOUT ROWID;
+CREATE INDEX party_call ON party(call_id);
 
 CREATE TABLE leg(
   party_id TEXT NOT NULL REFERENCES party(party_id), channel_uid TEXT NOT NULL, channel_name TEXT NOT NULL,
@@ -89,6 +92,41 @@ CREATE TABLE header(
   PRIMARY KEY(segment_id, version)) STRICT, WITHOUT ROWID;
 -- One slot holds one key: two rows naming one slot would shred each other's recording.
 CREATE UNIQUE INDEX header_slot ON header(slot) WHERE slot > 0;
+
+-- Why a call's recording is paused; several at once, and it goes on when none is open.
+CREATE TABLE pause(
+  pause_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
+  reason TEXT NOT NULL CHECK(reason IN ('asked','hold','party')),
+  actor_kind TEXT NOT NULL, actor_name TEXT NOT NULL, began_at TEXT NOT NULL, until_at TEXT,
+  ended_at TEXT, ended_kind TEXT, ended_name TEXT) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX pause_open ON pause(call_id, reason) WHERE ended_at IS NULL;
+CREATE INDEX pause_call ON pause(call_id);
+
+CREATE TABLE recording_flag(
+  recording_id TEXT NOT NULL REFERENCES recording(recording_id),
+  flag TEXT NOT NULL CHECK(flag IN ('one_sided','repaired','gap','rogue_monitor','agent_stopped','incident',
+    'mute_failed')),
+  detail TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY(recording_id, flag)) STRICT, WITHOUT ROWID;
+
+-- Erasures that come by themselves once the call is over (a withdrawal, an incident).
+CREATE TABLE due_erasure(
+  recording_id TEXT PRIMARY KEY REFERENCES recording(recording_id), due_at TEXT NOT NULL, cause TEXT NOT NULL)
+  STRICT, WITHOUT ROWID;
+
+-- Remembered answers: the number only as HMAC under a key in a slot.
+CREATE TABLE answer(
+  number_hmac TEXT NOT NULL, purpose TEXT NOT NULL, policy_id TEXT NOT NULL, policy_version TEXT NOT NULL,
+  outcome TEXT NOT NULL CHECK(outcome IN ('given','notified','refused','objected')), prompt_major TEXT NOT NULL,
+  event_seq INTEGER NOT NULL, verified INTEGER NOT NULL CHECK(verified IN (0, 1)), answered_at TEXT NOT NULL,
+  valid_until TEXT NOT NULL, revoked_at TEXT, PRIMARY KEY(number_hmac, policy_id, purpose)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notice(
+  notice_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
+  when_ TEXT NOT NULL CHECK(when_ IN ('start','end')), number_e164 TEXT, number_hmac TEXT NOT NULL,
+  country TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN ('waiting','sent','dropped')),
+  attempts INTEGER NOT NULL DEFAULT 0, due_at TEXT NOT NULL, made_at TEXT NOT NULL, sent_at TEXT, why TEXT NOT NULL,
+  CHECK(state = 'waiting' OR number_e164 IS NULL), UNIQUE(call_id, when_)) STRICT, WITHOUT ROWID;
+CREATE INDEX notice_waiting ON notice(due_at) WHERE state = 'waiting';
 
 CREATE TABLE hold(
   hold_id TEXT PRIMARY KEY, scope TEXT NOT NULL CHECK(scope IN ('recording','call','person')), target TEXT NOT NULL,

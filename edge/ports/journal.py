@@ -1,26 +1,18 @@
-"""What stages need from the world, as Protocols. Adapters implement them; only `edge.app` knows both sides.
-
-Every coroutine of a *Book* that changes something returns after its transaction is durable (synchronous=FULL), and the
-audit entries and outbox rows it names are in that same transaction.
-"""
+"""The journal as stages see it. A coroutine that changes something returns after its transaction is durable
+(synchronous=FULL); the audit entries and outbox rows it names are in that same transaction."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from edge.consent.permit import Permit
-from edge.consent.policy import Policy
-from edge.consent.prompt import Prompt
 from edge.model.entities import (
     AuditRow,
     CallRow,
     Checkpoint,
     ClosedSegment,
     ConsentEvent,
-    MonitorOrder,
     NewCall,
     NewRecording,
     NewSegment,
@@ -30,17 +22,7 @@ from edge.model.entities import (
     ReceiptRow,
     RecordingRow,
 )
-
-
-class Clock(Protocol):
-    """Both clocks. `wall` is aware UTC; `mono_ns` never jumps; `wall_text` is RFC 3339 with milliseconds and Z."""
-
-    def wall(self) -> datetime: ...
-    def wall_text(self) -> str: ...
-    def mono_ns(self) -> int: ...
-
-
-# ---------------------------------------------------------------- journal
+from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 
 
 class AuditSink(Protocol):
@@ -219,7 +201,7 @@ class AuditBook(Protocol):
     async def audit_proof(self, index: int, size: int) -> Sequence[bytes]: ...
 
 
-class Journal(CallBook, RecordingBook, OrderBook, OutboxBook, AuditBook, Protocol):
+class Journal(CallBook, RecordingBook, LiveBook, MemoryBook, NoticeBook, OrderBook, OutboxBook, AuditBook, Protocol):
     """All books over one SQLite file with one writer."""
 
     @property
@@ -243,201 +225,3 @@ class Journal(CallBook, RecordingBook, OrderBook, OutboxBook, AuditBook, Protoco
     async def read_gate(self) -> None:
         """Wait until short readers are done and checkpoint the WAL with TRUNCATE (erasure calls it)."""
         ...
-
-
-# ---------------------------------------------------------------- slots and vault
-
-
-class Slots(Protocol):
-    """`shred.keys`: 32-byte secrets in a preallocated file, overwritten in place."""
-
-    async def put(self, secret: bytes) -> int:
-        """Write to a free slot, fdatasync, return its number. Raises CallwardenError vault.slots_full / vault.io."""
-        ...
-
-    async def read(self, slot: int) -> bytes:
-        """The 32 bytes. Raises vault.slot_shredded when overwritten or free."""
-        ...
-
-    async def shred(self, slots: Sequence[int]) -> None:
-        """Overwrite with random bytes, fdatasync, read back past the cache, and check. Repeats are harmless."""
-        ...
-
-    async def release(self, slots: Sequence[int]) -> None:
-        """Shred and make free again (a key that no row names)."""
-        ...
-
-    def sweep(self, in_use: Sequence[int]) -> int:
-        """At start: shred every written slot that no row names; returns how many."""
-        ...
-
-
-class Vault(Protocol):
-    """Payload files. These methods block: call them in a worker thread."""
-
-    def create(self, recording_id: str, segment_id: str) -> None:
-        """An empty payload file, O_EXCL, 0600, folder fsynced."""
-        ...
-
-    def append(self, recording_id: str, segment_id: str, offset: int, data: bytes) -> None:
-        """Write `data` at `offset` and fsync. When bytes already lie there (a crash between append and commit) they must
-        equal `data`'s beginning; a difference raises vault.differs before anything is written."""
-        ...
-
-    def truncate(self, recording_id: str, segment_id: str, length: int) -> None: ...
-    def length(self, recording_id: str, segment_id: str) -> int:
-        """Bytes on disk; 0 when there is no file."""
-        ...
-
-    def sha512(self, recording_id: str, segment_id: str) -> bytes: ...
-    def path(self, recording_id: str, segment_id: str) -> str: ...
-    def unlink(self, recording_id: str) -> int:
-        """Remove all payloads of a recording and its folder, fsync the parent; returns how many files went."""
-        ...
-
-    def listing(self) -> Sequence[tuple[str, str, int]]:
-        """(recording_id, segment_id, bytes) of every payload on disk."""
-        ...
-
-
-# ---------------------------------------------------------------- Asterisk
-
-
-class CallerGone(Exception):
-    """The caller hung up during the dialogue."""
-
-
-class DialogueLost(Exception):
-    """The AGI session ended or went out of step: nothing more can be said to this channel by AGI."""
-
-
-class Dialogue(Protocol):
-    """One AGI session, in the words of a call. Every method may raise CallerGone or DialogueLost."""
-
-    channel_uid: str
-    channel_name: str
-    linked_id: str
-    policy_name: str
-    caller_number: str
-    caller_name: str
-    dialled: str
-    context: str
-    language: str
-
-    async def answer(self) -> None: ...
-    async def play(self, path: str, keys: str, offset_ms: int = 0) -> tuple[str, int]:
-        """Play a file (absolute path, no extension) from `offset_ms`; any of `keys` stops it (none: cannot be stopped).
-
-        Returns (the key or "", the position reached in milliseconds from the file's start).
-        """
-        ...
-
-    async def wait_key(self, timeout_ms: int) -> str:
-        """One key or "" after the time-out."""
-        ...
-
-    async def discard_keys(self) -> None:
-        """Drop digits that were queued before now."""
-        ...
-
-    async def set_variable(self, name: str, value: str) -> None: ...
-    async def set_variables(self, values: Mapping[str, str]) -> None:
-        """Several at once, in order; values are words."""
-        ...
-
-    async def get_variable(self, name: str) -> str: ...
-    async def start_monitor(self, path: str, options: str) -> str:
-        """EXEC MixMonitor; returns the monitor id. `path` is ours alone. Raises CallerGone when a HANGUP came first."""
-        ...
-
-    async def user_event(self, name: str, fields: Mapping[str, str]) -> None: ...
-
-
-class Asterisk(Protocol):
-    """The AMI link in our words."""
-
-    @property
-    def up(self) -> bool: ...
-    async def stop_monitor(self, channel_name: str, monitor_id: str) -> bool:
-        """StopMixMonitor by id; True when Asterisk confirmed. Raises CallwardenError ami.* when the outcome is unknown."""
-        ...
-
-    async def set_variable(self, channel_name: str, name: str, value: str) -> None: ...
-    async def get_variable(self, channel_name: str, name: str) -> str:
-        """Empty when unset. Raises CallwardenError ami.*."""
-        ...
-
-    def channel_alive(self, channel_uid: str) -> bool | None:
-        """From the picture; None while the link is down."""
-        ...
-
-
-class ChannelSink(Protocol):
-    """Who wants to hear what happens to channels. Called on the event loop, must not block."""
-
-    def channel_gone(self, channel_uid: str) -> None: ...
-    def channel_bridged(self, channel_uid: str) -> None: ...
-    def channel_unbridged(self, channel_uid: str) -> None: ...
-    def link_up(self, alive: Mapping[str, str]) -> None:
-        """After every (re)connect: channel_uid -> channel name of all channels that exist now."""
-        ...
-
-    def link_down(self) -> None: ...
-
-
-# ---------------------------------------------------------------- between stages
-
-
-class RecorderPort(Protocol):
-    """What calls and retention ask of the recorder. `prepared` values are the recorder's own and opaque to others."""
-
-    async def prepare(self, policy: Policy) -> Any:
-        """While the prompt plays: file key, header, shred key in its slot. Raises vault.* recipient.* if it cannot."""
-        ...
-
-    async def discard(self, prepared: Any) -> None:
-        """The answer was no: the slot is released."""
-        ...
-
-    def rows(self, prepared: Any, permit: Permit, policy: Policy, channel_uid: str, channel_name: str) -> NewRecording:
-        """What `CallBook.grant` has to commit before anything is told to Asterisk."""
-        ...
-
-    def begin(self, permit: Permit, prepared: Any, new: NewRecording, policy: Policy) -> MonitorOrder:
-        """After `grant`: resume key and spool file. The one way a recording starts. Raises spool.unwritable."""
-        ...
-
-    async def confirm(self, recording_id: str, monitor_id: str) -> None:
-        """Asterisk named the monitor."""
-        ...
-
-    async def fail(self, recording_id: str) -> None:
-        """The monitor did not start: the recording ends as `no_audio`."""
-        ...
-
-    async def stop(self, recording_id: str, reason: str) -> None:
-        """End a live capture (AMI) and wait until it is sealed. Returns at once when it is not live."""
-        ...
-
-
-class PromptPort(Protocol):
-    """The prompts that callers hear."""
-
-    def resolve(self, prompt_id: str, language: str) -> Prompt:
-        """Raises CallwardenError prompt.missing."""
-        ...
-
-    def verify(self, prompt: Prompt) -> None:
-        """The file still has the hash that the evidence will name. Raises CallwardenError prompt.changed."""
-        ...
-
-
-class KeeperPort(Protocol):
-    """Central's keeper of shred keys."""
-
-    async def shred(self, recording_id: str, key_ids: Sequence[str], jti: str | None) -> Mapping[str, Any]:
-        """Central overwrites its slots and answers with its statement (JSON, signed). Raises sync.* when unreachable."""
-        ...
-
-
-Handler = Callable[[Dialogue], Awaitable[None]]

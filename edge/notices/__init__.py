@@ -1,0 +1,1 @@
+"""STAGE: text messages outside the call, sent through the operator's own gateway."""

@@ -1,0 +1,20 @@
+"""What stages need from the world, as Protocols. Adapters implement them; only `edge.app` knows both sides."""
+
+from edge.ports.asterisk import (
+    Asterisk,
+    CallerGone,
+    ChannelSink,
+    Dialogue,
+    DialogueLost,
+    Handler,
+)
+from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
+from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, RecorderPort
+from edge.ports.vault import Slots, Vault
+
+__all__ = [
+    "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
+    "Handler", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook",
+    "PromptPort", "RecorderPort", "RecordingBook", "Slots", "Vault",
+]  # fmt: skip

@@ -1,0 +1,58 @@
+"""Keys and payloads as stages see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Slots(Protocol):
+    """`shred.keys`: 32-byte secrets in a preallocated file, overwritten in place."""
+
+    async def put(self, secret: bytes) -> int:
+        """Write to a free slot, fdatasync, return its number. Raises CallwardenError vault.slots_full / vault.io."""
+        ...
+
+    async def read(self, slot: int) -> bytes:
+        """The 32 bytes. Raises vault.slot_shredded when overwritten or free."""
+        ...
+
+    async def shred(self, slots: Sequence[int]) -> None:
+        """Overwrite with random bytes, fdatasync, read back past the cache, and check. Repeats are harmless."""
+        ...
+
+    async def release(self, slots: Sequence[int]) -> None:
+        """Shred and make free again (a key that no row names)."""
+        ...
+
+    def sweep(self, in_use: Sequence[int]) -> int:
+        """At start: shred every written slot that no row names; returns how many."""
+        ...
+
+
+class Vault(Protocol):
+    """Payload files. These methods block: call them in a worker thread."""
+
+    def create(self, recording_id: str, segment_id: str) -> None:
+        """An empty payload file, O_EXCL, 0600, folder fsynced."""
+        ...
+
+    def append(self, recording_id: str, segment_id: str, offset: int, data: bytes) -> None:
+        """Write `data` at `offset` and fsync. When bytes already lie there (a crash between append and commit) they must
+        equal `data`'s beginning; a difference raises vault.differs before anything is written."""
+        ...
+
+    def truncate(self, recording_id: str, segment_id: str, length: int) -> None: ...
+    def length(self, recording_id: str, segment_id: str) -> int:
+        """Bytes on disk; 0 when there is no file."""
+        ...
+
+    def sha512(self, recording_id: str, segment_id: str) -> bytes: ...
+    def path(self, recording_id: str, segment_id: str) -> str: ...
+    def unlink(self, recording_id: str) -> int:
+        """Remove all payloads of a recording and its folder, fsync the parent; returns how many files went."""
+        ...
+
+    def listing(self) -> Sequence[tuple[str, str, int]]:
+        """(recording_id, segment_id, bytes) of every payload on disk."""
+        ...
