@@ -69,6 +69,8 @@ class Phone:
         self._voice = encode(voice) if voice is not None else b"\xff" * FRAME
         self._keys: deque[tuple[str, int, asyncio.Event]] = deque()
         self._media_port: int | None = None
+        self._version = 1
+        self.progress: list[str] = []  # what NOTIFY said of a transfer we asked for ("SIP/2.0 200 OK")
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -144,8 +146,21 @@ class Phone:
 
     async def hold(self, on: bool = True) -> None:
         """Put the far side on hold, or take it back."""
-        await self.request("INVITE", offer(self._port(self._rtp), held=on))
+        self._version += 1
+        await self.request("INVITE", offer(self._port(self._rtp), held=on, version=self._version))
         self._send("ACK", self._cseq)
+
+    async def refer(self, ext: str, *, replaces: Phone | None = None) -> int:
+        """Transfer the far side to `ext`, blind, or to the far side of our call `replaces` (attended, RFC 3891).
+
+        Returns the status of the REFER itself; what came of it is in `progress`.
+        """
+        target = f"sip:{ext}@127.0.0.1:{self.pbx_port}"
+        if replaces is not None:
+            words = f"{replaces._call_id};to-tag={_tag(replaces._to)};from-tag={_tag(replaces._from)}"
+            target += f"?Replaces={urllib.parse.quote(words, safe='')}"
+        extra = (("Refer-To", f"<{target}>"), ("Referred-By", self._from.partition(";tag")[0]))
+        return (await self.request("REFER", extra=extra)).status
 
     async def hang_up(self) -> None:
         """End the call; nothing happens when it has ended."""
@@ -195,7 +210,10 @@ class Phone:
         message = parse(data)
         if message.method:
             self._answer(message)
-            return
+        else:
+            self._response(message)
+
+    def _response(self, message: SipMessage) -> None:
         future = self._waiting.get(int(message.headers["cseq"].split()[0]))
         if message.status >= 200 and future is not None and not future.done():
             if message.status < 300 and message.headers["cseq"].endswith("INVITE"):
@@ -207,7 +225,12 @@ class Phone:
         """Say yes to whatever the far side asks inside this dialog."""
         if request.method == "ACK":
             return
-        sdp = offer(self._port(self._rtp)) if request.method == "INVITE" else ""
+        if request.method == "NOTIFY" and request.body:
+            self.progress.append(request.body.strip())
+        sdp = ""
+        if request.method == "INVITE":
+            self._version += 1
+            sdp = offer(self._port(self._rtp), version=self._version)
         headers = [("Via", via) for via in request.vias]
         headers += [(name.title(), request.headers[name]) for name in ("from", "to", "call-id", "cseq")]
         headers.append(("Contact", f"<sip:phone@127.0.0.1:{self._port(self._sip)}>"))
@@ -263,8 +286,11 @@ class Phone:
         self._ended.set()
 
     def _close(self) -> None:
-        self._sip.close()
+        if self._own_sip:
+            self._sip.close()
         self._rtp.close()
+
+    _own_sip = True  # the socket is this call's alone
 
     @staticmethod
     def _port(transport: asyncio.DatagramTransport) -> int:
@@ -272,3 +298,7 @@ class Phone:
 
     _sip: asyncio.DatagramTransport
     _rtp: asyncio.DatagramTransport
+
+
+def _tag(header: str) -> str:
+    return header.partition(";tag=")[2].partition(";")[0]

@@ -43,10 +43,13 @@ def render(first: str, headers: list[tuple[str, str]], body: str = "") -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-def offer(port: int, *, held: bool = False) -> str:
-    """An SDP for µ-law and keys on a loopback port; held: send only, which asks the far side to play music."""
+def offer(port: int, *, held: bool = False, version: int = 1) -> str:
+    """An SDP for µ-law and keys on a loopback port; held: send only, which asks the far side to play music.
+
+    version: of the session, one more with every offer of a dialog (RFC 3264 section 8).
+    """
     return (
-        f"v=0\r\no=phone 1 {2 if held else 1} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        f"v=0\r\no=phone 1 {version} IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
         f"m=audio {port} RTP/AVP 0 {EVENT_PAYLOAD}\r\na=rtpmap:0 PCMU/8000\r\n"
         f"a=rtpmap:{EVENT_PAYLOAD} telephone-event/8000\r\na=fmtp:{EVENT_PAYLOAD} 0-16\r\na=ptime:20\r\n"
         f"a={'sendonly' if held else 'sendrecv'}\r\n"
