@@ -11,7 +11,8 @@ MODULES = (
     "res_pjsip_session res_pjsip_pubsub res_pjsip_authenticator_digest res_pjsip_sdp_rtp res_pjsip_caller_id "
     "res_pjsip_dtmf_info res_pjsip_nat "
     "res_pjsip_rfc3326 res_pjsip_refer res_pjsip_empty_info res_pjsip_header_funcs res_pjsip_diversion "
-    "res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifier_anonymous chan_pjsip res_rtp_asterisk codec_ulaw "
+    "res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous "
+    "chan_pjsip res_rtp_asterisk codec_ulaw "
     "codec_alaw codec_a_mu codec_resample format_pcm format_sln format_wav bridge_simple bridge_native_rtp "
     "bridge_softmix bridge_holding bridge_builtin_features bridge_builtin_interval_features app_dial app_playback "
     "app_stack app_verbose app_exec app_playtones app_echo app_queue app_confbridge app_senddtmf app_read "
@@ -30,13 +31,24 @@ CDR_COLUMNS = (
 )  # fmt: skip
 CEL_COLUMNS = (
     "eventtype", "eventtime(float)", "num", "exten", "channame", "appname", "appdata", "uniqueid", "linkedid",
-    "eventextra",
+    "eventextra", "userfield",
 )  # fmt: skip
 
 AMI_USER = "callwarden"
 #: What the product asks an admin to grant, and no more (dialplan/manager.callwarden.conf.sample).
 AMI_READ, AMI_WRITE = "call,reporting,user,dtmf,agent", "call,reporting,user"
-AMI_EVENTS = ("Newchannel", "Rename", "Hangup", "BridgeEnter", "BridgeLeave", "BridgeDestroy")
+AMI_EVENTS = (
+    "Newchannel", "Rename", "Hangup", "BridgeCreate", "BridgeEnter", "BridgeLeave", "BridgeMerge", "BridgeDestroy",
+    "BlindTransfer", "AttendedTransfer", "LocalOptimizationBegin", "LocalOptimizationEnd", "Pickup", "ParkedCall",
+    "UnParkedCall", "MusicOnHoldStart", "MusicOnHoldStop", "Hold", "Unhold", "DTMFEnd", "AgentConnect",
+    "MixMonitorStart", "MixMonitorStop", "MixMonitorMute",
+)  # fmt: skip
+
+#: Who the PBX knows by name besides `agent`: phones on fixed loopback ports, which need not be there. SIPp answers at
+#: `trunk`, phones of a test at the others.
+PEERS = ("agent1", "agent2", "trunk", "trunk2")
+#: Where `park` puts calls.
+PARKED = range(701, 721)
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class PbxSettings:
     rtp_last: int
     ami_secret: str
     extensions: str
+    peers: dict[str, int] = field(default_factory=dict)  # of PEERS: name to loopback UDP port
     features: str = ""
     globals: dict[str, str] = field(default_factory=dict)
 
@@ -84,25 +97,46 @@ def files(pbx: PbxSettings) -> dict[str, str]:
         "extensions.conf": "[general]\nstatic = yes\nwriteprotect = yes\n[globals]\n"
         + "".join(f"{name} = {value}\n" for name, value in pbx.globals.items())
         + pbx.extensions,
-        "features.conf": "[general]\n[featuremap]\nblindxfer => ##\natxfer => *2\n" + pbx.features,
+        "features.conf": "[general]\npickupexten = *8\ntransferdigittimeout = 3\n"
+        "[featuremap]\nblindxfer => ##\natxfer => *2\nparkcall => #72\n" + pbx.features,
+        "res_parking.conf": f"[general]\n[default]\nparkext => 700\nparkpos => {PARKED[0]}-{PARKED[-1]}\n"
+        "context => parkedcalls\nparkingtime => 60\nfindslot => first\nparkedcalltransfers = both\n"
+        "comebacktoorigin = yes\n",
         "musiconhold.conf": f"[default]\nmode = files\ndirectory = {run / 'moh'}\n",
-        "queues.conf": "[general]\n[support]\nstrategy = ringall\ntimeout = 15\nmember => PJSIP/agent\n",
+        "queues.conf": _queues(),
         "confbridge.conf": "[general]\n[default_bridge]\ntype = bridge\n[default_user]\ntype = user\n",
         "http.conf": "[general]\nenabled = no\n",
         "indications.conf": "[general]\ncountry = us\n[us]\ndescription = us\nringcadence = 2000,4000\n"
         "dial = 350+440\nbusy = 480+620/500,0/500\nring = 440+480/2000,0/4000\ncongestion = 480+620/250,0/250\n",
-    } | dict.fromkeys(("acl.conf", "ccss.conf", "codecs.conf", "udptl.conf", "res_parking.conf", "cli.conf"), "")
+    } | dict.fromkeys(("acl.conf", "ccss.conf", "codecs.conf", "udptl.conf", "cli.conf"), "")
+
+
+def _queues() -> str:
+    """`support`: two agents in turn, both at the desk of `agent`; `desks`: the phones agent1 and agent2 at once."""
+    common = "timeout = 15\nretry = 1\nwrapuptime = 0\nringinuse = yes\njoinempty = yes\n"
+    return (
+        f"[general]\n[support]\nstrategy = rrmemory\n{common}member => PJSIP/agent,0,Ann\nmember => PJSIP/agent-b,0,Bob\n"
+        f"[desks]\nstrategy = ringall\n{common}member => PJSIP/agent1\nmember => PJSIP/agent2\n"
+    )
 
 
 def _pjsip(pbx: PbxSettings) -> str:
-    """Anybody may call in, with keys as the SDP offers them or else as SIP INFO; one agent, whose contact is fixed."""
+    """Anybody may call in, with keys as the SDP offers them or else as SIP INFO; agents and trunks are known by the name
+    in their From (all of it is loopback) and lie on fixed ports."""
     media = "disallow = all\nallow = ulaw,alaw\ndirect_media = no\nrtp_symmetric = yes\ntimers = no\n"
+    named = {"agent": pbx.agent_port, "agent-b": pbx.agent_port, **pbx.peers}
+    peers = "".join(
+        f"[{name}]\ntype = endpoint\ncontext = {'from-callers' if name.startswith('trunk') else 'from-agents'}\n"
+        f"aors = {name}\ntransport = udp\ndtmf_mode = {'auto_info' if name == 'trunk' else 'rfc4733'}\n"
+        f"call_group = 1\npickup_group = 1\nset_var = TRANSFER_CONTEXT=from-agents\n{media}"
+        f"[{name}]\ntype = aor\nqualify_frequency = 0\ncontact = sip:{name}@127.0.0.1:{port}\n"
+        for name, port in named.items()
+    )
     return (
         "[global]\ntype = global\nuser_agent = rig\nunidentified_request_count = 100000\n"
         f"[udp]\ntype = transport\nprotocol = udp\nbind = 127.0.0.1:{pbx.sip_port}\n"
         f"[anonymous]\ntype = endpoint\ncontext = from-callers\ntrust_id_inbound = yes\ndtmf_mode = auto_info\n{media}"
-        f"[agent]\ntype = endpoint\ncontext = from-agents\naors = agent\ntransport = udp\ndtmf_mode = rfc4733\n{media}"
-        f"[agent]\ntype = aor\nqualify_frequency = 0\ncontact = sip:agent@127.0.0.1:{pbx.agent_port}\n"
+        f"{peers}"
     )
 
 

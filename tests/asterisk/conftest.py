@@ -12,6 +12,7 @@ import pytest
 from rig.agent import Line, start_agent
 from rig.asterisk import start_asterisk
 from rig.places import state_folder
+from tests.asterisk.report import LINES
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,11 @@ def line(rig_folder: Path) -> Iterator[Line]:
     yield Line(pbx, agent)
     agent.stop()
     pbx.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests on the real server have to show."""
+    if LINES:
+        terminalreporter.section("calls on the real server")
+        for line in LINES:
+            terminalreporter.write_line(line)
