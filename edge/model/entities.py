@@ -119,7 +119,7 @@ class ClosedSegment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A segment as the journal has it, with its newest header."""
+    """A segment as the journal has it, with its newest header. `opened_at` and `closed_at`: wall times of its rows."""
 
     segment_id: str
     recording_id: str
@@ -134,11 +134,17 @@ class SegmentRow:
     payload_sha512: bytes | None
     end_reason: str | None
     header: HeaderRow
+    opened_at: str = ""
+    closed_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingRow:
-    """A recording as the journal has it, with its call's facts, its capture and its segments in order."""
+    """A recording as the journal has it, with its call's facts, its capture and its segments in order.
+
+    `muted`: its monitor was told to write zeros, acknowledged. `seal_every_ms`: of the policy it began under, 0 when the
+    policy is not on file.
+    """
 
     recording_id: str
     call_id: str
@@ -163,6 +169,8 @@ class RecordingRow:
     channels: int
     held: bool
     segments: tuple[SegmentRow, ...] = field(default=())
+    muted: bool = False
+    seal_every_ms: int = 0
 
     @property
     def frame_bytes(self) -> int:

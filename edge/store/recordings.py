@@ -25,13 +25,15 @@ SELECT r.recording_id, r.call_id, r.permit_id, r.channel_uid, r.channel_name, r.
   r.started_at, r.ended_at, r.manifest, c.policy_id, c.policy_version, p.event_seq, k.capture_id, k.spool_name,
   k.monitor_id, k.codec, k.rate, k.channels,
   EXISTS(SELECT 1 FROM hold h WHERE h.released_at IS NULL AND
-    (h.scope = 'recording' AND h.target = r.recording_id OR h.scope = 'call' AND h.target = r.call_id))
+    (h.scope = 'recording' AND h.target = r.recording_id OR h.scope = 'call' AND h.target = r.call_id)),
+  k.muted, ifnull((SELECT json_extract(d.document, '$.capture.seal_every.ms') FROM policy d
+    WHERE d.policy_id = c.policy_id AND d.version = c.policy_version), 0)
 FROM recording r JOIN call c ON c.call_id = r.call_id JOIN permit p ON p.permit_id = r.permit_id
 JOIN capture k ON k.recording_id = r.recording_id"""
 _SEGMENT: Final = """
 SELECT s.segment_id, s.recording_id, s.number, s.capture_id, s.spool_offset, s.state, s.chunks, s.plain_bytes,
   s.payload_bytes, s.tags_hash, s.payload_sha512, s.end_reason,
-  h.version, h.suite, h.sealed_header, h.slot, h.recipients, h.key_id
+  h.version, h.suite, h.sealed_header, h.slot, h.recipients, h.key_id, s.opened_at, s.closed_at
 FROM segment s JOIN header h ON h.segment_id = s.segment_id
   AND h.version = (SELECT max(version) FROM header n WHERE n.segment_id = s.segment_id)"""
 
@@ -40,7 +42,7 @@ def read_segments(conn: sqlite3.Connection, where: str, *args: Any) -> list[Segm
     """Segments that match `where`, by recording and number, each with its newest header."""
     rows = conn.execute(f"{_SEGMENT} WHERE {where} ORDER BY s.recording_id, s.number", args)
     return [
-        SegmentRow(*(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17])))
+        SegmentRow(*(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17]), *r[18:20]))
         for r in rows
     ]
 
@@ -49,18 +51,20 @@ def read_recordings(conn: sqlite3.Connection, where: str, *args: Any) -> list[Re
     """Recordings that match `where`, oldest first, with their segments."""
     rows = conn.execute(f"{_RECORDING} WHERE {where} ORDER BY r.seq", args).fetchall()
     return [
-        RecordingRow(*(*row[:21], bool(row[21]), tuple(read_segments(conn, "s.recording_id=?", row[0]))))
+        RecordingRow(
+            *(*row[:21], bool(row[21]), tuple(read_segments(conn, "s.recording_id=?", row[0])), bool(row[22]), row[23])
+        )
         for row in rows
     ]
 
 
-def _insert_segment(conn: sqlite3.Connection, segment: NewSegment) -> None:
+def _insert_segment(conn: sqlite3.Connection, segment: NewSegment, at: str) -> None:
     header = segment.header
     conn.execute(
-        "INSERT INTO segment(segment_id, recording_id, number, capture_id, spool_offset, state, tags_hash)"
-        " VALUES(?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO segment(segment_id, recording_id, number, capture_id, spool_offset, state, tags_hash,"
+        " opened_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
         (segment.segment_id, segment.recording_id, segment.number, segment.capture_id, segment.spool_offset,
-         step(SEGMENT, "", "open"), bytes(32)),
+         step(SEGMENT, "", "open"), bytes(32), at),
     )  # fmt: skip
     conn.execute(
         "INSERT INTO header(segment_id, version, suite, sealed_header, slot, recipients, key_id)"
@@ -95,7 +99,7 @@ def insert_recording(conn: sqlite3.Connection, new: NewRecording) -> None:
         "INSERT INTO capture(capture_id, recording_id, spool_name, codec, rate, channels) VALUES(?, ?, ?, ?, ?, ?)",
         (new.capture_id, new.recording_id, new.spool_name, new.codec, new.rate, new.channels),
     )
-    _insert_segment(conn, new.segment)
+    _insert_segment(conn, new.segment, new.started_at)
     body = {
         "recording_id": new.recording_id, "call_id": new.call_id, "permit_id": new.permit_id, "suite": new.suite,
         "codec": new.codec, "rate": new.rate, "channels": new.channels, "started_at": new.started_at,
@@ -140,9 +144,9 @@ class Recordings(Base):
             if state == "no_audio":
                 conn.execute("UPDATE recording SET ended_at=? WHERE recording_id=?", (at, recording_id))
                 conn.execute(
-                    "UPDATE segment SET state=?, end_reason=ifnull(end_reason, 'hangup')"
+                    "UPDATE segment SET state=?, end_reason=ifnull(end_reason, 'hangup'), closed_at=?"
                     " WHERE recording_id=? AND state='open'",
-                    (step(SEGMENT, "open", "truncate"), recording_id),
+                    (step(SEGMENT, "open", "truncate"), at, recording_id),
                 )
                 emit(conn, "recording.sealed", recording_id, {**facts, "call_id": call_id, "ended_at": at})
             self._audit.append(conn, at, "recording.state", subject=call_id, call_id=call_id, body=facts)
@@ -173,9 +177,10 @@ class Recordings(Base):
 
         def job(conn: sqlite3.Connection) -> None:
             _, call_id = state_of(conn, segment.recording_id)
-            _insert_segment(conn, segment)
+            at = self._clock.wall_text()
+            _insert_segment(conn, segment, at)
             self._audit.append(
-                conn, self._clock.wall_text(), "segment.opened", subject=call_id, call_id=call_id,
+                conn, at, "segment.opened", subject=call_id, call_id=call_id,
                 body={"recording_id": segment.recording_id, "segment": segment.number},
             )  # fmt: skip
 
@@ -197,9 +202,9 @@ class Recordings(Base):
                 raise ValueError("the last progress of a segment would lose sealed bytes")
             conn.execute(
                 "UPDATE segment SET state=?, chunks=?, plain_bytes=?, payload_bytes=?, tags_hash=?, payload_sha512=?,"
-                " end_reason=? WHERE segment_id=?",
+                " end_reason=?, closed_at=? WHERE segment_id=?",
                 (closed.state, p.chunks, p.plain_bytes, p.payload_bytes, p.tags_hash, closed.payload_sha512,
-                 closed.end_reason, p.segment_id),
+                 closed.end_reason, self._clock.wall_text(), p.segment_id),
             )  # fmt: skip
             _, call_id = state_of(conn, closed.recording_id)
             facts = {

@@ -82,6 +82,7 @@ CREATE TABLE segment(
   payload_sha512 BLOB CHECK(length(payload_sha512) = 64),
   end_reason TEXT CHECK(end_reason IN ('hangup','pause','rotate','party','withdraw','power_cut','resume_refused',
     'erase')),
+  opened_at TEXT NOT NULL DEFAULT '', closed_at TEXT,
   UNIQUE(recording_id, number)) STRICT, WITHOUT ROWID;
 
 -- slot 0 is the slot file's own header: a row that names it names no key any more (erased).
