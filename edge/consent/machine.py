@@ -148,7 +148,7 @@ class Conversation:
         if script.ask is None:
             return self._decide("unavailable", "prompt.missing")
         if script.choice is not None:
-            self._question("choice", script.choice.prompt, None, "")
+            self._question("choice", script.choice.prompts[0], None, "")
         else:
             self._question_of(script)
         if not script.answered:
@@ -186,6 +186,8 @@ class Conversation:
             return self._keyed(key)
         if position_ms + SHORT_MS < prompt.duration_ms:
             return self._broken("prompt.not_played")
+        if self._sort == "choice" and (later := self._later_language(prompt)) is not None:
+            return self._play(later)
         if self._deaf:  # keys pressed under a prompt that listens to none may be older than its answerable mark
             self._phase = "settling"
             return DiscardKeys()
@@ -196,6 +198,11 @@ class Conversation:
         if self._sort == "choice":
             return False  # nothing is consented to by choosing a language
         return position_ms < prompt.answerable_from_ms or (self._sort == "tell" and key != self._key)
+
+    def _later_language(self, prompt: PromptFacts) -> PromptFacts | None:
+        assert self.script.choice is not None
+        prompts = self.script.choice.prompts
+        return next(iter(prompts[prompts.index(prompt) + 1 :]), None)
 
     def _wait(self) -> Step:
         self._phase = "waiting"

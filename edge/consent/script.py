@@ -45,9 +45,9 @@ class OnFile:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The question which language to speak; each key leads to the script in that language."""
+    """The question which language to speak, a sentence in each of them; each key leads to the script in that language."""
 
-    prompt: PromptFacts
+    prompts: tuple[PromptFacts, ...]
     by_key: tuple[tuple[str, Script], ...]
 
 
