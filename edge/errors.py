@@ -31,6 +31,8 @@ EXIT_OF: dict[str, Exit] = {
     "prompt": Exit.CONFIG,
     "recipient": Exit.CONFIG,
     "not_found": Exit.NOT_FOUND,
+    "calls": Exit.REFUSED,
+    "calls.not_found": Exit.NOT_FOUND,
     "command": Exit.REFUSED,
     "auth": Exit.REFUSED,
     "json": Exit.UNVERIFIED,

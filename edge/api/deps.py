@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edge.ports import Journal, Slots, Vault
+from edge.ports import Journal, LiveCalls, Slots, Vault
 
 Json = dict[str, Any]
 
@@ -23,11 +23,17 @@ class Reader(Protocol):
         ...
 
     async def find_call(self, text: str) -> Sequence[str]:
-        """Ids of the calls that `text` may mean: a call id, a linked id, or at least 6 first digits of a call id."""
+        """Ids of the calls that `text` may mean: a call id, a linked id, a channel's uniqueid, or at least 6 first digits
+        of a call id."""
         ...
 
     async def why(self, call_id: str) -> Json | None:
         """Stored rows about one call; None when there is no such call."""
+        ...
+
+    async def outages(self) -> Sequence[Json]:
+        """from to: when no daemon was there, oldest first. The last has to = null: since then nobody has been seen, which
+        means something only while no daemon runs."""
         ...
 
     async def status(self) -> Json:
@@ -43,7 +49,10 @@ def nothing() -> Mapping[str, Any]:
 @dataclass(frozen=True)
 class ApiDeps:
     """edge_id: this edge's name. edge_jwk: its public key (JWK). readiness: name -> value of what only the running
-    daemon knows, with `ready` (bool) and `reason` (text) among it; empty when the daemon is stopped."""
+    daemon knows, with `ready` (bool) and `reason` (text) among it; empty when the daemon is stopped. live: what can be
+    asked of a call that goes on; None when the daemon is stopped. reload: read the policies anew and answer what changed,
+    or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
+    with documents it made itself."""
 
     edge_id: str
     edge_jwk: Mapping[str, str]
@@ -52,3 +61,6 @@ class ApiDeps:
     slots: Slots
     vault: Vault
     readiness: Callable[[], Mapping[str, Any]] = nothing
+    live: LiveCalls | None = None
+    reload: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    attest: Callable[[str, bytes], Mapping[str, Any]] | None = None

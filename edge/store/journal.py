@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from edge.errors import CallwardenError
 from edge.ports import AuditSink, Clock
-from edge.store import queries, schema
+from edge.store import dossier, queries, schema
 from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
@@ -146,6 +146,10 @@ class Views:
     async def find_call(self, text: str) -> Sequence[str]:
         """See `queries.find_call`."""
         return await self._run(queries.find_call, text)
+
+    async def outages(self) -> Sequence[queries.Json]:
+        """See `dossier.outages`."""
+        return await self._run(dossier.outages)
 
     async def status(self) -> queries.Json:
         """See `queries.status`."""

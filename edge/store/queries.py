@@ -12,6 +12,7 @@ from edge.model.entities import RecordingRow, SegmentRow
 from edge.model.lifecycle import LIVE
 from edge.store.base import decode_json
 from edge.store.calls import read_calls
+from edge.store.dossier import dossier, flags
 from edge.store.recordings import read_recordings
 
 Json = dict[str, Any]
@@ -78,7 +79,8 @@ def _recording(row: RecordingRow, waiting: set[str]) -> Json:
 
 
 def why(conn: sqlite3.Connection, call_id: str) -> Json | None:
-    """Everything stored about one call: call, events, permit, policy, recordings, tombstones; None when unknown."""
+    """Everything stored about one call: call, events, permit (the newest), policy, recordings with their tombstones and
+    flags, and `dossier`'s permits, parties, pauses, notices, due; None when unknown."""
     row = conn.execute(
         "SELECT c.call_id, c.linked_id, c.direction, c.policy_id, c.policy_version, c.mode, c.purposes, c.state,"
         " c.outcome, c.language, c.started_at, c.ended_at, p.number_heard, p.number_class, d.document"
@@ -118,9 +120,11 @@ def why(conn: sqlite3.Connection, call_id: str) -> Json | None:
         "policy_document": row[14],
         "recordings": [
             {**_recording(r, waiting), "codec": r.codec, "rate": r.rate, "channels": r.channels,
-             "end_reasons": [s.end_reason for s in r.segments], "tombstone": tombs.get(r.recording_id)}
+             "end_reasons": [s.end_reason for s in r.segments], "tombstone": tombs.get(r.recording_id),
+             "permit_id": r.permit_id, "flags": flags(conn, r.recording_id)}
             for r in rows
         ],
+        **dossier(conn, call_id),
     }  # fmt: skip
 
 
@@ -131,8 +135,12 @@ def _tombstone(conn: sqlite3.Connection, recording_id: str) -> Json | None:
 
 
 def find_call(conn: sqlite3.Connection, text: str) -> list[str]:
-    """call_ids that `text` may mean: a call id, a linked id, or the beginning (6 hex digits or more) of a call id."""
-    rows = conn.execute("SELECT call_id FROM call WHERE call_id=?1 OR linked_id=?1 ORDER BY seq", (text,)).fetchall()
+    """call_ids that `text` may mean: a call id, a linked id, the uniqueid of a channel that took part, or the beginning
+    (6 hex digits or more) of a call id."""
+    rows = conn.execute(
+        "SELECT call_id FROM call WHERE call_id=?1 OR linked_id=?1 OR channel_uid=?1 OR call_id IN"
+        " (SELECT p.call_id FROM leg l JOIN party p USING(party_id) WHERE l.channel_uid=?1) ORDER BY seq", (text,)
+    ).fetchall()  # fmt: skip
     if not rows and len(text) >= 6 and all(char in "0123456789abcdef" for char in text):
         rows = conn.execute(
             "SELECT call_id FROM call WHERE call_id>=?1 AND call_id<?1||'g' ORDER BY call_id LIMIT 20", (text,)
