@@ -1,17 +1,21 @@
-"""`callwarden prompts check`."""
+"""`callwarden prompts check`, `build` and `import`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from callwarden.options import as_json, config_path, edge_config
 
+if TYPE_CHECKING:
+    from edge.prompts.manifest import PromptEntry
+
 
 @click.group()
 def prompts() -> None:
-    """Check the prompts."""
+    """Check, render and import the prompts."""
 
 
 @prompts.command()
@@ -63,3 +67,32 @@ def check(folder: Path | None, json_: bool) -> int:
     for f in found:
         note(f"{f.severity}: {plain(f.message)} [{f.code}]\n  hint: {f.hint}")
     return int(Exit.CONFIG if bad else Exit.DONE)
+
+
+@prompts.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--voice", required=True, metavar="ENGINE:VOICE", help="Who speaks, for example espeak:cs.")
+@click.option(
+    "--styles", type=click.Path(path_type=Path, file_okay=False), help="Folder with Kokoro's style vectors (*.bin)."
+)
+@as_json
+def build(folder: Path, voice: str, styles: Path | None, json_: bool) -> int:
+    """Render a language's FOLDER from its script.toml with a voice that is installed here (docs/prompts.md)."""
+    from callwarden.output import print_json
+    from edge.errors import Exit
+    from edge.prompts.build import build as render
+    from edge.prompts.voices import open_voice
+
+    made = render(
+        folder, open_voice(voice, styles=styles), done=lambda entry: None if json_ else _say(folder.name, entry)
+    )
+    if json_:
+        print_json({"language": made.language, "prompts": [{"id": e.id, "sha256": e.sha256} for e in made.prompt]})
+    return int(Exit.DONE)
+
+
+def _say(language: str, entry: PromptEntry) -> None:
+    mark = f", keys from {entry.answerable_from_ms} ms" if entry.answerable_from_ms else ""
+    print(
+        f"{language}/{entry.id}: {entry.duration_ms} ms{mark}, {entry.rms_db} dB, peak {entry.peak_db} dB", flush=True
+    )

@@ -1,4 +1,4 @@
-"""Rendering the prompts: script.toml and a voice in, 8 kHz WAV files and manifest.toml out. Run by prompts/build.sh.
+"""Rendering the prompts: script.toml and a voice in, 8 kHz WAV files and manifest.toml out. Run by `callwarden prompts build`.
 
 Each sentence is spoken by itself, so the moment from which a key counts is measured, not guessed. sox resamples
 (pydub's resampling has no anti-alias filter); pydub cuts, joins and sets the level, WAV to WAV.
@@ -6,22 +6,24 @@ Each sentence is spoken by itself, so the moment from which a key counts is meas
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import subprocess
 import tempfile
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from pydub import AudioSegment
+from pydub.generators import Sine
 from pydub.silence import detect_leading_silence
 
+from edge import durable
+from edge.errors import CallwardenError
 from edge.prompts.audio import LONGEST_MS, RATE, duration_ms, loudness, samples
 from edge.prompts.manifest import Manifest, PromptEntry, parse_manifest, render_manifest
-from edge.prompts.voices import Voice, open_voice
+from edge.prompts.script import Script, Spoken, parse_script
+from edge.prompts.voices import Voice
 
 #: Level of speech that is aimed at, and the peak that is never passed, dB of full scale.
 TARGET_RMS_DB = -19.0
@@ -33,53 +35,75 @@ TAIL_MS = 120
 QUIET_DB = -58.0
 
 
-class Spoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One `[[prompt]]` of script.toml. answerable_after: so many parts must have been said before a key counts."""
-
-    id: str
-    version: str
-    parts: tuple[str, ...]
-    says: tuple[str, ...] = ()
-    answerable_after: int = 0
+#: Who made a tone: nobody spoke, and a sine belongs to nobody.
+TONE_VOICE, TONE_LICENCE = "sine", "Apache-2.0"
 
 
-class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A language's script.toml. pause_ms: between two parts."""
+def build(folder: Path, voice: Voice, *, done: Callable[[PromptEntry], None] = lambda _: None) -> Manifest:
+    """Render `folder`/script.toml; writes `folder`/<id>.wav and manifest.toml, returns the manifest.
 
-    language: str
-    prompt: tuple[Spoken, ...]
-    pause_ms: int = 220
-
-
-def build(folder: Path, voice: Voice) -> Manifest:
-    """Render `folder`/script.toml; writes `folder`/<id>.wav and manifest.toml, returns the manifest."""
-    script = msgspec.convert(tomllib.loads((folder / "script.toml").read_text(encoding="utf-8")), Script)
-    entries = []
+    `done` hears of each prompt. Nothing is written before everything is rendered. Raises CallwardenError prompt.script.
+    """
+    script = read_script(folder)
+    made: list[tuple[PromptEntry, bytes]] = []
     for spoken in script.prompt:
-        with tempfile.TemporaryDirectory() as work:
-            said = [_say(voice, text, Path(work) / f"{n}.wav") for n, text in enumerate(spoken.parts)]
-        data, mark = _assemble(said, script.pause_ms, spoken.answerable_after)
-        name = f"{spoken.id}.wav"
-        (folder / name).write_bytes(data)
-        entries.append(
-            PromptEntry(
-                id=spoken.id,
-                version=spoken.version,
-                text=" ".join(spoken.parts),
-                file=name,
-                sha256=hashlib.sha256(data).hexdigest(),
-                duration_ms=duration_ms(samples(data, name)),
-                answerable_from_ms=mark,
-                says=spoken.says,
-                voice=voice.name,
-                licence=voice.licence,
-            )
-        )
-    manifest = Manifest(language=script.language, prompt=tuple(entries))
+        data, mark = _render(spoken, voice, script.pause_ms)
+        speaker = (TONE_VOICE, TONE_LICENCE) if spoken.tone else (voice.name, voice.licence)
+        made.append((entry_of(spoken, data, mark, *speaker), data))
+        done(made[-1][0])
+    return write_pack(folder, script.language, made)
+
+
+def entry_of(spoken: Spoken, data: bytes, mark: int, voice: str, licence: str) -> PromptEntry:
+    """The manifest's entry for a WAV file whose keys count from `mark` milliseconds, measured."""
+    name = f"{spoken.id}.wav"
+    pcm = samples(data, name)
+    sound = loudness(pcm)
+    return PromptEntry(
+        id=spoken.id,
+        version=spoken.version,
+        text=spoken.text,
+        file=name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        duration_ms=duration_ms(pcm),
+        answerable_from_ms=mark,
+        rms_db=sound.rms_db,
+        peak_db=sound.peak_db,
+        says=spoken.says,
+        voice=voice,
+        licence=licence,
+    )
+
+
+def write_pack(folder: Path, language: str, made: list[tuple[PromptEntry, bytes]]) -> Manifest:
+    """Write the audio, then manifest.toml. A kill between the two leaves audio that the old manifest does not vouch for:
+    such a folder is refused at load, and writing it again mends it."""
+    manifest = Manifest(language=language, prompt=tuple(entry for entry, _ in made))
     text = render_manifest(manifest)
     assert parse_manifest(text, folder / "manifest.toml") == manifest, "what we write is what is read"
-    (folder / "manifest.toml").write_text(text, encoding="utf-8")
+    for entry, data in made:
+        durable.write_file(str(folder / entry.file), data, mode=0o644)
+    durable.write_file(str(folder / "manifest.toml"), text.encode(), mode=0o644)
     return manifest
+
+
+def read_script(folder: Path) -> Script:
+    """`folder`/script.toml. Raises CallwardenError prompt.script."""
+    file = folder / "script.toml"
+    try:
+        return parse_script(file.read_text(encoding="utf-8"), file)
+    except (OSError, UnicodeDecodeError) as e:
+        hint = "a language folder has a script.toml: copy the shipped one of that language"
+        raise CallwardenError("prompt.script", f"it cannot be read: {e}", hint=hint, where=str(file)) from e
+
+
+def _render(spoken: Spoken, voice: Voice, pause_ms: int) -> tuple[bytes, int]:
+    if spoken.tone:
+        sine = Sine(spoken.tone.hz, sample_rate=RATE).to_audio_segment(spoken.tone.ms).fade_in(10).fade_out(10)
+        return assemble([sine], pause_ms, 0)
+    with tempfile.TemporaryDirectory() as work:
+        said = [_say(voice, text, Path(work) / f"{n}.wav") for n, text in enumerate(spoken.parts)]
+    return assemble(said, pause_ms, spoken.answerable_after)
 
 
 def _say(voice: Voice, text: str, wav: Path) -> Any:
@@ -95,7 +119,7 @@ def _say(voice: Voice, text: str, wav: Path) -> Any:
     return sound[max(0, lead - 30) : len(sound) - max(0, tail - 60)].fade_in(5).fade_out(15)
 
 
-def _assemble(said: list[Any], pause_ms: int, answerable_after: int) -> tuple[bytes, int]:
+def assemble(said: list[Any], pause_ms: int, answerable_after: int) -> tuple[bytes, int]:
     """The WAV file's bytes, and the millisecond from which a key counts."""
     silence = AudioSegment.silent(duration=pause_ms, frame_rate=RATE)
     whole = AudioSegment.silent(duration=LEAD_MS, frame_rate=RATE)
@@ -111,22 +135,3 @@ def _assemble(said: list[Any], pause_ms: int, answerable_after: int) -> tuple[by
     out = io.BytesIO()
     whole.export(out, format="wav")
     return out.getvalue(), mark
-
-
-def main() -> None:
-    """build.py FOLDER LANGUAGE=ENGINE:VOICE… [--styles FOLDER]."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("voices", nargs="+", metavar="LANGUAGE=ENGINE:VOICE")
-    parser.add_argument("--styles", type=Path, help="folder with Kokoro's style vectors")
-    given = parser.parse_args()
-    for item in given.voices:
-        language, _, spec = item.partition("=")
-        for entry in build(given.folder / language, open_voice(spec, styles=given.styles)).prompt:
-            sound = loudness(samples((given.folder / language / entry.file).read_bytes(), entry.file))
-            measured = f"{sound.rms_db} dB, peak {sound.peak_db} dB, clipped {sound.clipped}, lead {sound.lead_ms} ms"
-            print(f"{language}/{entry.id}: {entry.duration_ms} ms, keys from {entry.answerable_from_ms} ms, {measured}")
-
-
-if __name__ == "__main__":
-    main()

@@ -34,8 +34,13 @@ class PromptEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Length of the audio."""
     answerable_from_ms: int = 0
     """A key pressed before this counts for nothing: what for, and that one may withdraw, have not been said yet."""
+    rms_db: float | None = None
+    """Level of the parts that are not silent, dB of full scale, measured; checked against the audio when it is there."""
+    peak_db: float | None = None
+    """The loudest sample, dB of full scale, measured."""
     says: tuple[str, ...] = ()
-    """What the sentence states: "recording", "purpose:NAME", "withdrawal", "key:K", "refusal"."""
+    """What the sentence states: "recording", "purpose:NAME", "withdrawal", "key:K" (agrees), "objection:K" (objects),
+    "refusal", "legal", "stopped", "continues"."""
     voice: str = ""
     """Who spoke: engine, voice and version, or a person's name."""
     licence: str = ""
@@ -59,13 +64,13 @@ def parse_manifest(text: str, file: PurePath) -> Manifest:
         at = re.search(r"\(at line (\d+)", str(e))
         place = f"{file}:{at[1]}" if at else str(file)
         raise CallwardenError(
-            "prompt.manifest", f"not TOML: {e}", hint="make prompts writes it anew", where=place
+            "prompt.manifest", f"not TOML: {e}", hint="callwarden prompts build writes it anew", where=place
         ) from e
     lines = places(text)
 
     def fail(key: tuple[str | int, ...], message: str) -> CallwardenError:
         line = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), 1)
-        hint = "docs/prompts.md describes the manifest; make prompts writes it anew"
+        hint = "docs/prompts.md describes the manifest; callwarden prompts build writes it anew"
         return CallwardenError("prompt.manifest", message, hint=hint, where=f"{file}:{line}")
 
     try:
@@ -95,8 +100,8 @@ def parse_manifest(text: str, file: PurePath) -> Manifest:
 def render_manifest(manifest: Manifest) -> str:
     """The manifest as TOML, byte for byte the same for the same content."""
     out = [
-        "# Made by `make prompts` from script.toml. Studio recordings: replace file, sha256, duration_ms, voice, licence",
-        "# and answerable_from_ms; `callwarden config check` says what does not fit.",
+        "# Made by `callwarden prompts build` (a voice speaks script.toml) or `callwarden prompts import` (a studio",
+        "# recording). `callwarden prompts check` says what does not fit.",
         f"language = {_quoted(manifest.language)}",
     ]
     for entry in manifest.prompt:
@@ -105,8 +110,8 @@ def render_manifest(manifest: Manifest) -> str:
             value = getattr(entry, field)
             if isinstance(value, tuple):
                 out.append(f"{field} = [{', '.join(map(_quoted, value))}]")
-            else:
-                out.append(f"{field} = {value if isinstance(value, int) else _quoted(value)}")
+            elif value is not None:
+                out.append(f"{field} = {value if isinstance(value, int | float) else _quoted(value)}")
     return "\n".join(out) + "\n"
 
 

@@ -28,7 +28,7 @@ class Voice:
 
 
 def open_voice(spec: str, *, styles: Path | None = None) -> Voice:
-    """The voice "kokoro:af_heart", "piper:joe", "espeak:cs" or "festival:czech_dita".
+    """The voice "kokoro:af_heart", "pico:de-DE", "piper:joe", "espeak:cs" or "festival:czech_dita".
 
     styles: folder with Kokoro's style vectors (af_heart.bin). Raises CallwardenError prompt.voice when the engine is
     not installed here.
@@ -37,6 +37,8 @@ def open_voice(spec: str, *, styles: Path | None = None) -> Voice:
     try:
         if engine == "kokoro":
             return _kokoro(voice, styles)
+        if engine == "pico":
+            return _pico(voice)
         if engine == "piper":
             return _piper(voice)
         if engine == "espeak":
@@ -45,7 +47,9 @@ def open_voice(spec: str, *, styles: Path | None = None) -> Voice:
             return _festival(voice)
     except (ImportError, OSError) as e:
         raise CallwardenError("prompt.voice", f"{spec}: {e}", hint="prompts/build.sh installs the engines") from e
-    raise CallwardenError("prompt.voice", f"there is no engine {engine!r}", hint="kokoro, piper, espeak, festival")
+    raise CallwardenError(
+        "prompt.voice", f"there is no engine {engine!r}", hint="kokoro, pico, piper, espeak, festival"
+    )
 
 
 def _program(name: str) -> str:
@@ -63,6 +67,15 @@ def _espeak(voice: str) -> Voice:
         subprocess.run([program, "-v", voice, "-s", "180", "-p", "45", "-w", str(wav), text], check=True)
 
     return Voice(f"eSpeak NG {version[0] if version else ''} {voice} (formant synthesis)", "Apache-2.0", speak)
+
+
+def _pico(voice: str) -> Voice:
+    program = _program("pico2wave")
+
+    def speak(text: str, wav: Path) -> None:
+        subprocess.run([program, "-l", voice, "-w", str(wav), text], check=True)
+
+    return Voice(f"SVOX Pico {voice}", "Apache-2.0", speak)
 
 
 def _festival(voice: str) -> Voice:
@@ -105,7 +118,7 @@ def _kokoro(voice: str, styles: Path | None) -> Voice:
     vocabulary = json.loads((core._data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
     session = ort.InferenceSession(str(core.model_path()), providers=["CPUExecutionProvider"])
     program = _program("espeak-ng")
-    accent = "en-gb" if voice.startswith("b") else "en-us"
+    accent = _ACCENTS.get(voice[:1], "en-us")
 
     def speak(text: str, wav: Path) -> None:
         tokens = [vocabulary[c] for c in _phonemes(program, accent, text) if c in vocabulary]
@@ -122,16 +135,29 @@ def _kokoro(voice: str, styles: Path | None) -> Voice:
     return Voice(f"Kokoro-82M v1.0 {voice}", "Apache-2.0", speak)
 
 
+#: eSpeak NG's language for the first letter of a Kokoro voice.
+_ACCENTS = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr"}
+#: How Kokoro's front end spells: English as kokoro-js does, the others as misaki does (diphthongs and affricates are
+#: one sign each).
+_ENGLISH = (("ʲ", "j"), ("r", "ɹ"), ("x", "k"), ("ɬ", "l"))
+_OTHERS = (
+    ("a^ɪ", "I"), ("a^ʊ", "W"), ("d^z", "ʣ"), ("d^ʒ", "ʤ"), ("e^ɪ", "A"), ("o^ʊ", "O"), ("s^s", "S"),
+    ("t^s", "ʦ"), ("t^ʃ", "ʧ"), ("ɔ^ɪ", "Y"), ("^", ""), ("-", ""),
+)  # fmt: skip
+
+
 def _phonemes(program: str, accent: str, text: str) -> str:
     """IPA with the punctuation kept: it is what gives the sentence its melody."""
+    english = accent.startswith("en")
     out = []
     for piece in re.split(r"([,.!?;:])", text):
         if piece in ",.!?;:":
             out.append(piece + " " if piece else "")
         elif piece.strip():
-            run = [program, "-q", "--ipa", "-v", accent, piece.strip()]
+            tie = [] if english else ["--tie=^"]
+            run = [program, "-q", "--ipa", *tie, "-v", accent, piece.strip("¿¡ ")]
             out.append(subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip())
-    spoken = "".join(out).strip().replace("\n", " ")
-    for theirs, ours in (("ʲ", "j"), ("r", "ɹ"), ("x", "k"), ("ɬ", "l")):
+    spoken = re.sub(r"\([a-z-]+\)", "", "".join(out).strip().replace("\n", " "))
+    for theirs, ours in _ENGLISH if english else _OTHERS:
         spoken = spoken.replace(theirs, ours)
     return spoken
