@@ -13,7 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
-    """A call that entered through the dialplan. `number_class`: `plain` `withheld` `invalid`."""
+    """A call that entered through the dialplan. `number_class`: `plain` `withheld` `invalid`; `direction`: `inbound`
+    (the party is the caller) or `outbound` (the called party); `number_e164`: the number with its country, if known."""
 
     call_id: str
     linked_id: str
@@ -30,6 +31,20 @@ class NewCall:
     number_heard: str | None
     number_class: str
     started_at: str
+    number_e164: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRow:
+    """A permit on file: `kind` is the event `event_seq` that it stands on."""
+
+    permit_id: str
+    call_id: str
+    event_seq: int
+    kind: str
+    purposes: tuple[str, ...]
+    policy_id: str
+    policy_version: str
 
 
 @dataclass(frozen=True, slots=True)

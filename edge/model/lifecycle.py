@@ -24,6 +24,9 @@ OUTCOMES: Final = (
     "adopted",
 )
 
+#: Outcomes after which nobody's number is kept: remembered answers have it as HMAC.
+NUMBER_GOES: Final = frozenset({"refused", "objected", "abandoned", "not_recorded", "unavailable"})
+
 #: Kinds of consent events; every outcome is a kind too.
 EVENT_KINDS: Final = (*OUTCOMES, "requested", "objection_noted", "recording_failed")
 

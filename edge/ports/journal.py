@@ -18,6 +18,7 @@ from edge.model.entities import (
     NewSegment,
     OrderRow,
     OutboxRow,
+    PermitRow,
     Progress,
     ReceiptRow,
     RecordingRow,
@@ -69,8 +70,19 @@ class CallBook(Protocol):
         audit `recording.permitted`, outbox `consent.recorded` and `recording.opened`. Returns the event's seq."""
         ...
 
+    async def permit(self, call_id: str) -> PermitRow | None:
+        """The call's newest permit that was not revoked."""
+        ...
+
+    async def add_recording(self, recording: NewRecording) -> None:
+        """A further recording under a permit on file (a repair, a start after a stop): rows as in `grant`, audit
+        `recording.permitted`, outbox `recording.opened`. Raises journal.conflict when the permit was revoked or is
+        another call's."""
+        ...
+
     async def end_call(self, call_id: str, ended_at: str) -> None:
-        """State `ended`; an open outcome becomes `abandoned` (asking) or `unavailable`; audit, outbox `call.closed`. Repeats do nothing."""
+        """State `ended`; an open outcome becomes `abandoned` (asking) or `unavailable`; audit, outbox `call.closed`. Where
+        the outcome is one of `lifecycle.NUMBER_GOES` the numbers of its outside parties are wiped. Repeats do nothing."""
         ...
 
     async def open_calls(self) -> Sequence[CallRow]:

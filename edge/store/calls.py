@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge.model.entities import CallRow, ConsentEvent, NewCall, NewRecording
-from edge.model.lifecycle import CALL, step
+from edge.errors import CallwardenError
+from edge.model.entities import CallRow, ConsentEvent, NewCall, NewRecording, PermitRow
+from edge.model.lifecycle import CALL, NUMBER_GOES, step
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.recordings import insert_recording
 
@@ -49,8 +50,16 @@ class Calls(Base):
                  call.started_at),
             )  # fmt: skip
             conn.execute(
-                "INSERT INTO party(party_id, call_id, role, number_heard, number_class) VALUES(?, ?, 'caller', ?, ?)",
-                (call.party_id, call.call_id, call.number_heard, call.number_class),
+                "INSERT INTO party(party_id, call_id, role, number_heard, number_e164, number_class)"
+                " VALUES(?, ?, ?, ?, ?, ?)",
+                (
+                    call.party_id,
+                    call.call_id,
+                    "callee" if call.direction == "outbound" else "caller",
+                    call.number_heard,
+                    call.number_e164,
+                    call.number_class,
+                ),
             )
             conn.execute(
                 "INSERT INTO leg(party_id, channel_uid, channel_name, joined_at) VALUES(?, ?, ?, ?)",
@@ -94,6 +103,8 @@ class Calls(Base):
                 " ended_at=CASE WHEN ?='ended' THEN ifnull(ended_at, ?) ELSE ended_at END WHERE call_id=?",
                 (state, outcome, state, event.at_wall, call_id),
             )
+            if state == "ended":
+                _forget_numbers(conn, call_id, outcome)
             self._audit.append(
                 conn, self._clock.wall_text(), f"consent.{event.kind}", subject=call_id, call_id=call_id,
                 body={"event": seq, "state": state or before, "outcome": outcome},
@@ -132,6 +143,42 @@ class Calls(Base):
 
         return await self._writer.do(job)
 
+    async def permit(self, call_id: str) -> PermitRow | None:
+        """See `edge.ports.CallBook`."""
+
+        def job(conn: sqlite3.Connection) -> PermitRow | None:
+            row = conn.execute(
+                "SELECT p.permit_id, p.call_id, p.event_seq, e.kind, p.purposes, c.policy_id, p.policy_version"
+                " FROM permit p JOIN call c USING(call_id) JOIN consent_event e ON e.seq = p.event_seq"
+                " WHERE p.call_id=? AND p.revoked_at IS NULL ORDER BY p.event_seq DESC LIMIT 1",
+                (call_id,),
+            ).fetchone()
+            return row and PermitRow(*row[:4], tuple(decode_json(row[4])), *row[5:])
+
+        return await self._readers.read(job)
+
+    async def add_recording(self, recording: NewRecording) -> None:
+        """See `edge.ports.CallBook`."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            row = conn.execute(
+                "SELECT purposes, event_seq FROM permit WHERE permit_id=? AND call_id=? AND revoked_at IS NULL",
+                (recording.permit_id, recording.call_id),
+            ).fetchone()
+            if row is None:
+                raise CallwardenError(
+                    "journal.conflict", "the permit was revoked, or is another call's", where=recording.permit_id
+                )
+            self._audit.append(
+                conn, self._clock.wall_text(), "recording.permitted", subject=recording.call_id,
+                call_id=recording.call_id,
+                body={"event": row[1], "recording_id": recording.recording_id, "permit_id": recording.permit_id,
+                      "purposes": decode_json(row[0])},
+            )  # fmt: skip
+            insert_recording(conn, recording)
+
+        await self._writer.do(job)
+
     async def end_call(self, call_id: str, ended_at: str) -> None:
         """See `edge.ports.CallBook`."""
 
@@ -153,6 +200,7 @@ class Calls(Base):
                 "UPDATE call SET state=?, outcome=?, ended_at=? WHERE call_id=?", (ended, outcome, ended_at, call_id)
             )
             conn.execute("UPDATE leg SET left_at=ifnull(left_at, ?) WHERE party_id=?", (ended_at, party_id))
+            _forget_numbers(conn, call_id, outcome)
             facts = {"outcome": outcome}
             self._audit.append(
                 conn, self._clock.wall_text(), "call.closed", subject=call_id, call_id=call_id, body=facts
@@ -177,6 +225,13 @@ def _state(conn: sqlite3.Connection, call_id: str) -> str:
         raise missing("call", call_id)
     state: str = row[0]
     return state
+
+
+def _forget_numbers(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:
+    if outcome in NUMBER_GOES:
+        conn.execute(
+            "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND role <> 'agent'", (call_id,)
+        )
 
 
 def _insert_event(conn: sqlite3.Connection, call_id: str, event: ConsentEvent) -> int:
