@@ -150,7 +150,7 @@ class _Talk:
         if policy.mode == "never":
             return Script(policy.mode)
         language = choose_language(policy, self._dialogue.language)
-        ask, again = (self._facts(prompt_id, language) for prompt_id in (policy.prompt, f"{policy.prompt}_again"))
+        ask, again = (self._facts(prompt_id, language) for prompt_id in (policy.prompt_id, f"{policy.prompt_id}_again"))
         return Script(
             policy.mode, ask, again, policy.yes_key, policy.answer_window.ms, policy.retries, policy.barge_in,
             policy.on_silence,

@@ -153,7 +153,7 @@ def _group(config: EdgeConfig) -> Iterator[Finding]:
 def _prompts(config: EdgeConfig) -> Iterator[Finding]:
     """Only that each language has the prompt; `edge.prompts.check` listens to the audio."""
     for name, policy in config.policies.items():
-        if policy.mode == "never":
+        if not policy.speaks:
             continue
         for number, language in enumerate(policy.languages):
             manifest = config.edge.prompts / language / "manifest.toml"
@@ -177,8 +177,8 @@ def _prompts(config: EdgeConfig) -> Iterator[Finding]:
                     "prompt.manifest", "error", f"{manifest} cannot be read: {e}", "make prompts writes it", place
                 )
                 continue
-            if policy.prompt not in ids:
-                message = f'{manifest} has no prompt "{policy.prompt}"'
+            if policy.prompt_id not in ids:
+                message = f'{manifest} has no prompt "{policy.prompt_id}"'
                 yield Finding("prompt.unknown", "error", message, f"it has {', '.join(sorted(map(str, ids)))}", place)
 
 

@@ -16,9 +16,9 @@ from edge.config.files import Key, Source, dotted, leaves
 from edge.config.recipients import check_recipients
 from edge.config.schema import WAIVABLE, Address, AsteriskSection, CentralSection, EdgeConfig, EdgeSection, is_loopback
 from edge.config.words import example, plain_words
-from edge.consent.policy import Policy
+from edge.consent.policy import Choices, Policy
 from edge.consent.policy_rules import overlaps, problems
-from edge.consent.units import Period, Seconds
+from edge.consent.units import Day, Period, Seconds
 from edge.errors import CallwardenError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -244,7 +244,7 @@ class _Reader:
 
 def _read(wanted: type, value: object) -> object:
     """msgspec's door for our own types; a ValueError's sentence becomes the error's."""
-    if wanted in (Seconds, Period, Address):
+    if wanted in (Seconds, Period, Day, Choices, Address):
         return wanted.parse(value)
     if not isinstance(value, Path):
         raise ValueError(f"expected a path in quotes, not {value!r}")  # noqa: TRY004 - one kind of error for all

@@ -14,8 +14,18 @@ import msgspec
 
 from edge.config.schema import WAIVABLE, Address, AsteriskSection, CentralSection, EdgeSection
 from edge.config.words import toml
-from edge.consent.policy import BASES_OF_MODE, Capture, CentralSharing, Match, Policy, Retention
-from edge.consent.units import Period, Seconds
+from edge.consent.policy import (
+    BASES_OF_MODE,
+    Capture,
+    CentralSharing,
+    Choices,
+    Match,
+    Override,
+    Policy,
+    Question,
+    Retention,
+)
+from edge.consent.units import Day, Period, Seconds
 
 _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[edge]", EdgeSection),
@@ -23,6 +33,8 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[central]", CentralSection),
     ("[policy.NAME]", Policy),
     ("[policy.NAME] match", Match),
+    ("[policy.NAME] override", Override),
+    ("[[policy.NAME.further]]", Question),
     ("[policy.NAME] capture", Capture),
     ("[policy.NAME] retention", Retention),
     ("[policy.NAME] central", CentralSharing),
@@ -50,6 +62,8 @@ _KINDS: dict[Any, str] = {
     Path: "path",
     Seconds: "duration",
     Period: "period",
+    Day: "day",
+    Choices: "table of text",
     Address: "address",
     tuple[str, ...]: "list of text",
     Path | None: "path",

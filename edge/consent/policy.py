@@ -1,35 +1,35 @@
-"""What a queue, a number or a context may do: the policy, its version, and which one a call is under. Pure.
+"""What a queue, a number or a context may do: the policy and its version. Pure.
 
 A policy is written by the operator as `[policy.NAME]` in TOML; `edge.config` reads it into these values and refuses
-what does not fit together (`problems`). Every field has a default except `mode`; docs/configuration.md is made from the
-docstrings and held to them by a test.
+what does not fit together (`edge.consent.policy_rules`). Every field has a default except `mode`;
+docs/configuration.md is made from the docstrings and held to them by a test.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 import rfc8785
 
-from edge.consent.units import Period, Seconds
+from edge.consent.policy_choice import choose_language, did_digits, select
+from edge.consent.policy_tables import Capture, CentralSharing, Choices, Match, Override, Question, Retention
+from edge.consent.units import Day, Period, Seconds
 
 Mode = Literal["opt_in", "opt_out", "notice", "prior", "obligation", "manual", "never"]
 Basis = Literal["", "consent", "contract", "legitimate_interests", "public_task", "legal_obligation", "vital_interests"]
 
 #: What this version can do of what the words allow. A policy that asks for more is refused at load, by name.
 SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
-    "mode": frozenset({"opt_in", "never"}),
-    "on_failure": frozenset({"unrecorded"}),
     "suite": frozenset({"age1"}),
     "capture.rate": frozenset({"8000"}),
     "central.media": frozenset({"never"}),
 }
 
-#: Which bases a mode can stand on (GDPR Art. 6(1); consent.md of the design). `prior` refers to a consent on file.
+#: Which bases a mode can stand on (GDPR Art. 6(1)). `prior` refers to a consent on file.
 BASES_OF_MODE: Final[Mapping[str, frozenset[str]]] = {
     "opt_in": frozenset({"consent"}),
     "prior": frozenset({"consent"}),
@@ -38,6 +38,17 @@ BASES_OF_MODE: Final[Mapping[str, frozenset[str]]] = {
     "notice": frozenset({"contract", "legitimate_interests", "public_task"}),
     "obligation": frozenset({"legal_obligation", "vital_interests"}),
     "never": frozenset({"", *get_args(Basis)}),
+}
+
+#: The prompt a mode begins with, where the policy names none. `prior` begins with its reminder.
+PROMPT_OF_MODE: Final[Mapping[str, str]] = {
+    "opt_in": "ask",
+    "opt_out": "object",
+    "notice": "notice",
+    "prior": "reminder",
+    "obligation": "legal",
+    "manual": "ask",
+    "never": "",
 }
 
 #: Plaintext of one sealed chunk (age v1's STREAM chunk), bytes.
@@ -49,86 +60,45 @@ TICK_BYTES: Final = 128 * 1024
 OLDEST_SECONDS: Final = 9.0
 
 
-class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which calls a policy is for when the dialplan names none."""
-
-    did: tuple[str, ...] = ()
-    """Numbers that were dialled, compared by their digits ("+420…" and "00420…" are one). Default: none."""
-    queue: tuple[str, ...] = ()
-    """Names of queues, exactly. Default: none."""
-    context: tuple[str, ...] = ()
-    """Names of dialplan contexts, exactly. Default: none."""
-
-
-class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the audio is taken: signed 16-bit little-endian PCM without a header."""
-
-    codec: Literal["sln"] = "sln"
-    """Only "sln" in this version: headerless, so bytes in the spool are final when written."""
-    rate: Literal[8000, 16000] = 8000
-    """Samples per second. Only 8000 in this version (default): what the telephone network carries."""
-    channels: Literal[1, 2] = 2
-    """2 keeps each side in a channel of its own (default), 1 mixes them."""
-    seal_every: Seconds = Seconds(4)
-    """Longest time between two seals, 0.5 s to 8 s; see `seal_tick`. Default "4s": one fsync per call and 4 s."""
-
-    @property
-    def byte_rate(self) -> int:
-        """Bytes per second of capture."""
-        return self.rate * 2 * self.channels
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
-        return 2 * self.channels
-
-
-class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long things are kept, counted from the end of the call. ISO 8601 periods."""
-
-    recordings: Period = Period("P6M")
-    """Audio. Default "P6M": long enough for a complaint about a call, short enough to explain."""
-    minimum: Period = Period("P0D")
-    """No command erases audio younger than this. Default "P0D": an order takes effect at once."""
-    statistics: Period = Period("P24M")
-    """The call's row without numbers. Default "P24M": two years of comparison."""
-    evidence: Period = Period("P36M")
-    """The minimal proof of the answer, after the audio is gone. Default "P36M": the usual limitation of claims."""
-    refusals: Period = Period("P30D")
-    """Evidence of a no. Default "P30D": a no needs no long memory."""
-
-
-class CentralSharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What of a call leaves for the central store."""
-
-    number: Literal["clear", "hashed", "none"] = "hashed"
-    """The caller's number: as heard, as keyed hash, or not at all. Default "hashed": searchable, not readable.
-    This version sends none, whatever is written here: the safe side of the same promise."""
-    media: Literal["never", "replicate"] = "never"
-    """Whether sealed audio is copied to central. Only "never" in this version."""
-
-
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One `[policy.NAME]`. Frozen: a call keeps the one it began under."""
 
     name: str
     """The NAME in `[policy.NAME]`; what the dialplan may pass. Letters, digits, "-" and "_"."""
     mode: Mode
-    """How the caller is asked. This version does "opt_in" (recorded only after the yes key) and "never"."""
+    """How the caller is asked; docs/policies.md says what each mode does."""
     match: Match = Match()
-    """Which calls this is for when the dialplan names no policy. Default: none, so only by name."""
+    """Which calls it is for when the dialplan names no policy."""
+    jurisdiction: str = ""
+    """Country whose law decides, two capital letters ("CZ"). Default "": not known, so nothing weaker than "opt_in"."""
+    override: Override | None = None
+    """Who answers for a mode that is weaker than the jurisdiction's minimum, why, and until when. Default: nobody."""
     basis: Basis = "consent"
-    """The legal basis (GDPR Art. 6(1)); must fit the mode. Default "consent", the only one "opt_in" can stand on."""
+    """Legal basis (GDPR Art. 6(1)). Must fit the mode, see below."""
     basis_reference: str = ""
-    """Where the basis is written down: a notice, a dated assessment, a statute. Goes into every piece of evidence."""
+    """Where the basis is written down: the notice, the assessment with its date, the statute. Required for every basis
+    but consent; goes into evidence."""
     purposes: tuple[str, ...] = ()
     """What the recording is for; the prompt must say each. At least one unless the mode is "never"."""
-    prompt: str = "ask"
-    """Id of the prompt that asks. Default "ask"."""
+    further: tuple[Question, ...] = ()
+    """Further purposes, each group asked by a question of its own once the first has passed. Default: none."""
+    prompt: str = ""
+    """Id of the prompt that asks or tells. Default "": by mode "ask" (opt_in, manual), "object", "notice", "reminder",
+    "legal". Mode "obligation" may say "none": nothing is played."""
+    ask: Literal["opt_in", "opt_out", "notice"] = "opt_in"
+    """Mode "prior" only: how a caller is asked who has no consent on file. Default and, since "prior" stands on
+    consent, only "opt_in"."""
     languages: tuple[str, ...] = ("en",)
-    """Languages the prompt must exist in; the first is spoken when the channel's language is none of them."""
+    """Languages the prompts must exist in; the first is spoken when neither number nor channel says another."""
+    language_did: Choices = Choices()
+    """Dialled number to language, { "+420555100200" = "cs" }: comes before the channel's language. Default: none."""
+    language_choice: Choices = Choices()
+    """Key to language, { "1" = "en", "2" = "cs" }: the prompt "language" asks for one of them before anything else.
+    Default: none, nothing is asked."""
     yes_key: str = "1"
     """The one key that means yes: 0-9, * or #. Default "1", the key the shipped prompts name."""
+    objection_key: str = "2"
+    """The one key that objects, in "opt_out", "notice" and "prior". Default "2", the key the shipped prompts name."""
     answer_window: Seconds = Seconds(5)
     """How long to wait for a key after the prompt, 1 s to 30 s. Default "5s"."""
     retries: int = 1
@@ -138,12 +108,39 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     on_silence: Literal["refuse"] = "refuse"
     """What silence means in the end. Only "refuse": silence is never a yes."""
     on_failure: Literal["unrecorded", "announce", "refuse_call"] = "unrecorded"
-    """What happens when recording is not possible. Default "unrecorded": the call goes on, nothing is kept."""
+    """What happens when recording is not possible. Default "unrecorded": the call goes on, nothing is kept. "announce"
+    says so to the caller, "refuse_call" ends the call after saying so; the dialplan's second argument must say the same."""
+    on_failure_midcall: Literal["alarm", "announce", "hang_up"] = "alarm"
+    """What happens when a recording breaks in the middle of a call. Default "alarm": only the operator is told."""
     on_withdraw: Literal["stop", "stop_and_erase"] = "stop_and_erase"
     """What a withdrawn yes does to what was recorded before it. Default "stop_and_erase"."""
+    erase_after: Seconds = Seconds(3600)
+    """How long after the end of the call "stop_and_erase" waits, 0 s to 30 d. Default "1h": time to notice a mistake."""
+    contract_withdraw: Literal["note", "stop"] = "note"
+    """Basis "contract" only: whether a caller's objection is noted, the recording going on, or stops it. Default "note"."""
     remember: Period = Period("P0D")
-    """How long an answer may shorten the next question, at most 30 days. Default "P0D". This version asks every time,
-    whatever is written here: the safe side of the same promise."""
+    """How long an answer is remembered, at most two years; of a number nobody verified at most 30 days. Default "P0D":
+    asked every time. Mode "prior" needs it."""
+    pause_limit: Seconds = Seconds(600)
+    """How long a pause that was asked for may last before the recording goes on by itself, with an alarm; 0 for ever,
+    else 1 s to 24 h. Default "10m"."""
+    hold: Literal["pause", "record"] = "pause"
+    """Time on hold. Default "pause": not kept. "record" needs a prompt that says "hold"."""
+    wait: Literal["skip", "record"] = "skip"
+    """Time before somebody answers. Default "skip": not kept. "record" needs a prompt that says "wait"."""
+    beep: Seconds = Seconds(0)
+    """A tone for everybody on the call, this often: 5 s to 60 s. Default "0s": none."""
+    text_notice: Literal["", "start", "end"] = ""
+    """A text message with the notice, sent at the start or end of an answered call by `[notices]`. Default "": none."""
+    lamp: str = ""
+    """Name of the device state Custom:NAME that is INUSE while a call under this policy is recorded. Default "": none."""
+    header: bool = False
+    """Whether the agent's phone is told by the SIP header X-Callwarden (Dial's option b). Default false."""
+    rogue: Literal["alarm", "stop"] = "alarm"
+    """What is done with a MixMonitor that nobody permitted. Default "alarm": it may be the operator's own."""
+    standing_agents: bool = False
+    """True: an agent without a standing basis in `[agents]` pauses the recording. Default false: agents are the
+    employer's to answer for."""
     capture: Capture = Capture()
     """Format of the audio and the seal's tick."""
     suite: Literal["age1", "aes256gcm"] = "age1"
@@ -157,6 +154,21 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What leaves for the central store."""
 
     @property
+    def prompt_id(self) -> str:
+        """The prompt this policy begins with; "none" where it plays none, "" in mode "never"."""
+        return (self.prompt or PROMPT_OF_MODE[self.mode]) if self.mode != "never" else ""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether anything is played to the caller at the beginning."""
+        return self.prompt_id not in ("", "none")
+
+    @property
+    def every_purpose(self) -> tuple[str, ...]:
+        """All purposes a call under this policy can be granted, each once, in order."""
+        return tuple(dict.fromkeys((*self.purposes, *(p for q in self.further for p in q.purposes))))
+
+    @property
     def document(self) -> str:
         """The canonical JSON (RFC 8785) of everything that decides, defaults written out, lengths of time in ms."""
         return _document(self)
@@ -165,6 +177,17 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def version(self) -> str:
         """SHA-256 of `document`, hex: what evidence and manifests name."""
         return hashlib.sha256(self.document.encode()).hexdigest()
+
+
+def from_document(document: str) -> Policy:
+    """The policy whose `document` this is, as the journal keeps it. Keys it does not have take their defaults.
+
+    Raises ValueError for a text that is no policy of this version.
+    """
+    try:
+        return msgspec.convert(msgspec.json.decode(document), Policy, dec_hook=_value)
+    except msgspec.MsgspecError as e:
+        raise ValueError(f"not a policy's document: {e}") from e
 
 
 @lru_cache(maxsize=256)
@@ -176,9 +199,19 @@ def _document(policy: Policy) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, Seconds):
         return {"ms": value.ms}
-    if isinstance(value, Period):
+    if isinstance(value, Period | Day):
         return str(value)
+    if isinstance(value, Choices):
+        return dict(value)
     raise TypeError(f"a policy has no field of type {type(value).__name__}")
+
+
+def _value(wanted: type, value: Any) -> object:
+    if wanted is Seconds:
+        return Seconds(value["ms"] / 1000)
+    if wanted in (Period, Day, Choices):
+        return wanted.parse(value)
+    raise TypeError(f"a policy has no field of type {wanted.__name__}")
 
 
 def seal_tick(policy: Policy) -> float:
@@ -188,48 +221,26 @@ def seal_tick(policy: Policy) -> float:
     return min(float(policy.capture.seal_every), TICK_BYTES / rate, OLDEST_SECONDS - CHUNK_BYTES / rate)
 
 
-def select(
-    policies: Mapping[str, Policy], name: str = "", did: str = "", queue: str = "", context: str = ""
-) -> Policy | None:
-    """The policy a call is under, or None.
-
-    A name given by the dialplan decides alone: one that is not configured gives None, never another policy. Without a
-    name the number that was dialled is looked up, then the queue, then the context; the first that any policy lists
-    wins (a value listed twice is refused at load, so there is one answer).
-    """
-    if name:
-        return policies.get(name)
-    digits = did_digits(did)
-    for wanted, field in ((digits, "did"), (queue, "queue"), (context, "context")):
-        if not wanted:
-            continue
-        for policy in policies.values():
-            listed: Iterable[str] = getattr(policy.match, field)
-            if wanted in (map(did_digits, listed) if field == "did" else listed):
-                return policy
-    return None
-
-
-def did_digits(number: str) -> str:
-    """The digits that compare: "+420 555 100 200", "00420555100200" and "420555100200" are the same."""
-    digits = "".join(c for c in number if c.isdigit() and c.isascii())
-    return digits[2:] if digits.startswith("00") and not number.startswith("+") else digits
-
-
-def choose_language(policy: Policy, channel_language: str) -> str:
-    """The policy's language for a channel's ("cs", "cs_CZ", "en_US_f_Allison"); its first one when none fits."""
-    wanted = channel_language.replace("-", "_").lower()
-    by_name = {language.replace("-", "_").lower(): language for language in policy.languages}
-    while wanted:
-        if wanted in by_name:
-            return by_name[wanted]
-        wanted = wanted.rpartition("_")[0]
-    return policy.languages[0]
-
-
-def required_sayings(policy: Policy) -> tuple[str, ...]:
-    """What the asking prompt must say for the answer to be worth anything: that it is recorded, each purpose, that one
-    may withdraw, and which key is yes. Compared with the manifest's `says`."""
-    if policy.mode == "never":
+def required_sayings(policy: Policy, mode: str = "") -> tuple[str, ...]:
+    """What the policy's prompt must say for the answer to be worth anything, compared with the manifest's `says`: that
+    it is recorded, each purpose, then by mode the key that means yes or the key that objects, and that one may withdraw,
+    or that the law asks for it. `mode` takes the place of the policy's own (the `ask` of "prior")."""
+    mode = mode or policy.mode
+    if mode == "never" or (mode == "obligation" and not policy.speaks):
         return ()
-    return ("recording", *(f"purpose:{p}" for p in policy.purposes), "withdrawal", f"key:{policy.yes_key}")
+    said = ["recording", *(f"purpose:{p}" for p in policy.purposes)]
+    if mode == "obligation":
+        said.append("legal")
+    elif mode in ("opt_in", "manual"):
+        said += ["withdrawal", f"key:{policy.yes_key}"]
+    else:
+        said += [f"objection:{policy.objection_key}", "withdrawal"]
+    said += ["hold"] * (policy.hold == "record") + ["wait"] * (policy.wait == "record")
+    return tuple(said)
+
+
+__all__ = [
+    "BASES_OF_MODE", "CHUNK_BYTES", "OLDEST_SECONDS", "PROMPT_OF_MODE", "SUPPORTED", "TICK_BYTES", "Basis", "Capture",
+    "CentralSharing", "Choices", "Match", "Mode", "Override", "Policy", "Question", "Retention", "choose_language",
+    "did_digits", "from_document", "required_sayings", "seal_tick", "select",
+]  # fmt: skip

@@ -41,8 +41,6 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 def _unsupported(policy: Policy) -> Iterator[Problem]:
     words = {
-        "mode": policy.mode,
-        "on_failure": policy.on_failure,
         "suite": policy.suite,
         "capture.rate": str(policy.capture.rate),
         "central.media": policy.central.media,
@@ -105,7 +103,7 @@ def _asking(policy: Policy) -> Iterator[Problem]:
                 f"{language!r} is not a language",
                 'for example "en" or "cs"',
             )
-    if not PROMPT_ID.fullmatch(policy.prompt):
+    if policy.prompt and not PROMPT_ID.fullmatch(policy.prompt):
         yield Problem("prompt", "policy.bad_prompt", f"{policy.prompt!r} cannot name a prompt", 'for example "ask"')
     if policy.yes_key not in KEYS or len(policy.yes_key) != 1:
         yield Problem("yes_key", "policy.bad_key", f"{policy.yes_key!r} is not one key", "one of 0-9, * and #")

@@ -1,14 +1,16 @@
-"""Lengths of time as people write them in configuration: short ones as seconds, long ones as calendar periods. Pure."""
+"""Lengths of time as people write them in configuration: short ones as seconds, long ones as calendar periods,
+and days. Pure."""
 
 from __future__ import annotations
 
 import calendar
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 _SHORT = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _ISO_TIME = re.compile(r"PT(?=\d)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", re.ASCII)
 _ISO_DATE = re.compile(r"P(?=\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 #: A bound that keeps date arithmetic inside datetime's range; no law asks for more.
@@ -81,3 +83,27 @@ class Period(str):
         year, month = divmod(index, 12)
         day = min(moment.day, calendar.monthrange(year, month + 1)[1])
         return moment.replace(year=year, month=month + 1, day=day) + timedelta(days=days)
+
+
+class Day(str):
+    """A calendar day as ISO 8601 text, "2027-06-30"; TOML's own dates are read too."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: object) -> Day:
+        """Read one; raises ValueError with a sentence that says what is expected."""
+        expected = 'expected a day, like "2027-06-30"'
+        if isinstance(text, date) and not isinstance(text, datetime):
+            return cls(text.isoformat())
+        if not isinstance(text, str) or not _DAY.fullmatch(text):
+            raise ValueError(f"{expected}, not {text!r}")
+        try:
+            return cls(date.fromisoformat(text).isoformat())
+        except ValueError:
+            raise ValueError(f"{expected}, not {text!r}") from None
+
+    @property
+    def as_date(self) -> date:
+        """The same as a date."""
+        return date.fromisoformat(self)

@@ -27,7 +27,7 @@ def check_policies(config: EdgeConfig, catalogue: Catalogue) -> list[Finding]:
         for number, language in enumerate(policy.languages):
             place = config.where("policy", name, "languages", number)
             try:
-                prompt = catalogue.resolve(policy.prompt, language)
+                prompt = catalogue.resolve(policy.prompt_id, language)
             except CallwardenError as e:
                 found.append(Finding(e.code, "error", f'policy "{name}": {e.message}', e.hint, place))
                 continue

@@ -1,0 +1,127 @@
+"""The tables inside a policy: which calls it is for, how audio is taken, how long it is kept, what leaves. Pure.
+
+Frozen and hashable, so that a policy's document is made once. docs/configuration.md is made from the docstrings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from edge.consent.units import Day, Period, Seconds
+
+
+class Choices(Mapping[str, str]):
+    """A table of text to text that can be compared and hashed; keeps the order in which it was written."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str] | None = None) -> None:
+        self._items = dict(items or {})
+
+    @classmethod
+    def parse(cls, value: object) -> Choices:
+        """Read one; raises ValueError with a sentence that says what is expected."""
+        if isinstance(value, Choices):
+            return value
+        if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+            raise ValueError(f'expected a table of text, like {{ "1" = "en" }}, not {value!r}')
+        return cls(value)
+
+    def __getitem__(self, key: str) -> str:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self._items.items())))
+
+    def __repr__(self) -> str:
+        return f"Choices({self._items!r})"
+
+
+class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which calls a policy is for when the dialplan names none."""
+
+    did: tuple[str, ...] = ()
+    """Numbers that were dialled, compared by their digits ("+420…" and "00420…" are one). Default: none."""
+    queue: tuple[str, ...] = ()
+    """Names of queues, exactly. Default: none."""
+    context: tuple[str, ...] = ()
+    """Names of dialplan contexts, exactly. Default: none."""
+
+
+class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the audio is taken: signed 16-bit little-endian PCM without a header."""
+
+    codec: Literal["sln"] = "sln"
+    """Only "sln" in this version: headerless, so bytes in the spool are final when written."""
+    rate: Literal[8000, 16000] = 8000
+    """Samples per second. Only 8000 in this version (default): what the telephone network carries."""
+    channels: Literal[1, 2] = 2
+    """2 keeps each side in a channel of its own (default), 1 mixes them."""
+    seal_every: Seconds = Seconds(4)
+    """Longest time between two seals, 0.5 s to 8 s; see `seal_tick`. Default "4s": one fsync per call and 4 s."""
+
+    @property
+    def byte_rate(self) -> int:
+        """Bytes per second of capture."""
+        return self.rate * 2 * self.channels
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return 2 * self.channels
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long things are kept, counted from the end of the call. ISO 8601 periods."""
+
+    recordings: Period = Period("P6M")
+    """Audio. Default "P6M": long enough for a complaint about a call, short enough to explain."""
+    minimum: Period = Period("P0D")
+    """No command erases audio younger than this. Default "P0D": an order takes effect at once."""
+    statistics: Period = Period("P24M")
+    """The call's row without numbers. Default "P24M": two years of comparison."""
+    evidence: Period = Period("P36M")
+    """The minimal proof of the answer, after the audio is gone. Default "P36M": the usual limitation of claims."""
+    refusals: Period = Period("P30D")
+    """Evidence of a no. Default "P30D": a no needs no long memory."""
+
+
+class CentralSharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a call leaves for the central store."""
+
+    number: Literal["clear", "hashed", "none"] = "hashed"
+    """The caller's number: as heard, as keyed hash, or not at all. Default "hashed": searchable, not readable.
+    This version sends none, whatever is written here: the safe side of the same promise."""
+    media: Literal["never", "replicate"] = "never"
+    """Whether sealed audio is copied to central. Only "never" in this version."""
+
+
+class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mode weaker than the jurisdiction's minimum, answered for by somebody. An alarm for as long as it stands."""
+
+    who: str
+    """The person who answers for it, by name or office."""
+    why: str
+    """The reason, with a reference to where it is written down."""
+    until: Day
+    """Last day on which it holds, "2027-06-30". After that the configuration is refused."""
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A further question, asked after the first one has passed: one key grants one group of purposes."""
+
+    purposes: tuple[str, ...]
+    """What a yes to this question allows besides; the prompt must say each."""
+    prompt: str
+    """Id of the prompt that asks, for example "ask_training"; the second time NAME_again is played, if there is one."""
+    yes_key: str = "1"
+    """The key that means yes here. Default "1"."""
