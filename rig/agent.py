@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,14 @@ from rig.asterisk import Asterisk
 from rig.process import Process, recall, start, wait_until
 from rig.scenarios import agent
 from rig.sipp import options, read_log
-from rig.tones import AGENT, voice_file
+from rig.tones import AGENT, CALLER, voice_file
 
 #: The seed of the agent's voice, for rig.tones.check(..., AGENT_VOICE, AGENT).
 AGENT_VOICE = "agent"
+#: The same of the far end of the trunk, for rig.tones.check(..., TRUNK_VOICE, CALLER).
+TRUNK_VOICE = "trunk"
+#: When the called party presses its key, milliseconds after it answered: within the question in every shipped language.
+TRUNK_KEY_MS = 7000
 
 
 @dataclass(frozen=True)
@@ -69,17 +74,41 @@ def start_agent(pbx: Asterisk, *, ring_ms: int = 200, leave_after_ms: int = 0, m
 
     ring_ms: how long it rings; leave_after_ms: hang up so long after the answer, 0 for never.
     """
-    folder = pbx.run / "agent"
+    return _start(
+        pbx,
+        pbx.run / "agent",
+        pbx.agent_port,
+        lambda folder: agent(voice_file(folder, AGENT_VOICE, AGENT), ring_ms=ring_ms, leave_after_ms=leave_after_ms),
+        media_ports,
+    )
+
+
+def start_trunk(
+    pbx: Asterisk, *, ring_ms: int = 200, key_after_ms: int = TRUNK_KEY_MS, media_ports: int = 400
+) -> Agent:
+    """Start the far end of the trunk `pbx` dials out through; returns when its port answers.
+
+    It answers any number, speaks TRUNK_VOICE in the callers' band, and `key_after_ms` after the answer presses the last
+    digit of the number that was dialled; 0 presses nothing.
+    """
+    return _start(
+        pbx,
+        pbx.run / "trunk",
+        pbx.peers["trunk"],
+        lambda folder: agent(voice_file(folder, TRUNK_VOICE, CALLER), ring_ms=ring_ms, key_after_ms=key_after_ms),
+        media_ports,
+    )
+
+
+def _start(pbx: Asterisk, folder: Path, port: int, scenario: Callable[[Path], str], media_ports: int) -> Agent:
     folder.mkdir(exist_ok=True)
     left = recall("sipp", folder)
     if left is not None:
         left.stop(within=3)
     (folder / "log").unlink(missing_ok=True)
-    voice = voice_file(folder, AGENT_VOICE, AGENT)
-    scenario = agent(voice, ring_ms=ring_ms, leave_after_ms=leave_after_ms)
-    command = options(pbx.programs, folder, scenario, media_ports=media_ports, port=pbx.agent_port)
+    command = options(pbx.programs, folder, scenario(folder), media_ports=media_ports, port=port)
     process = start("sipp", command, folder=folder, env={"PATH": os.defpath, "TERM": "dumb"})
-    wait_until("the agent", lambda: _bound(pbx.agent_port), within=10, process=process)
+    wait_until(f"the {folder.name}", lambda: _bound(port), within=10, process=process)
     return Agent(folder, process)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import CallwardenError
-from rig.pbx_conf import PbxSettings, files
+from rig.pbx_conf import PEERS, PbxSettings, files
 from rig.pbx_dialplan import DialplanSettings, extensions
 from rig.places import ASTERISK_UID, PROJECT, SHARED_GID, Identity
 from rig.ports import free_port, free_range, free_tcp_port
@@ -47,6 +48,11 @@ class Asterisk:
     def monitor(self) -> Path:
         """Where extensions 1008, 1009 and 1018 record."""
         return self.run / "monitor"
+
+    @property
+    def peers(self) -> dict[str, int]:
+        """Loopback UDP ports of the phones and trunks that Asterisk knows by name besides `agent` (rig.pbx_conf.PEERS)."""
+        return _peers(self.run)
 
     @property
     def log(self) -> Path:
@@ -91,7 +97,7 @@ def start_asterisk(
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         identity.own(folder)
     snippets = _copy_snippets(run / "etc" / "callwarden", identity)
-    entry, features = snippets / "callwarden.conf", snippets / "callwarden-features.conf"
+    entry, features = snippets / "callwarden.conf", snippets / "features.callwarden.conf"
     plan = dialplan or DialplanSettings(run / "monitor", include=entry if entry.is_file() else None)
     first, last = free_range(rtp_ports)
     agi = agi_port or free_tcp_port()
@@ -106,6 +112,7 @@ def start_asterisk(
         rtp_last=last,
         ami_secret=ami_secret or secrets.token_hex(16),
         extensions=extensions(plan),
+        peers=_peers(run),
         features=f'#include "{features}"\n' if features.is_file() else "",
         globals={"CALLWARDEN_AGI": f"127.0.0.1:{agi}", **(variables or {})},
     )
@@ -142,13 +149,22 @@ def _copy_snippets(folder: Path, identity: Identity) -> Path:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.conf"):
         old.unlink()
-    for source in SNIPPETS.glob("*.conf"):
-        copy = folder / source.name
+    for source in (*SNIPPETS.glob("*.conf"), *SNIPPETS.glob("features.*.sample")):
+        copy = folder / source.name.removesuffix(".sample")
         copy.write_bytes(source.read_bytes())
         copy.chmod(0o640)
         identity.own(copy)
     identity.own(folder)
     return folder
+
+
+def _peers(run: Path) -> dict[str, int]:
+    """The ports of one run, chosen at its first start and kept: phones may hold them while Asterisk restarts."""
+    file = run / "peers.json"
+    if not file.is_file():
+        file.write_text(json.dumps({name: free_port() for name in PEERS}))
+    found: dict[str, int] = json.loads(file.read_text())
+    return found
 
 
 def _booted(found: Programs, run: Path) -> bool:

@@ -88,14 +88,18 @@ def caller(steps: list[Step], *, name_fields: int = 1) -> str:
     return f'{_HEAD}<scenario name="caller">\n{"".join(parts)}</scenario>\n'
 
 
-def agent(voice: Path, *, ring_ms: int = 200, leave_after_ms: int = 0) -> str:
-    """The agent: rings, answers, speaks until the caller hangs up (or hangs up itself after leave_after_ms)."""
+def agent(voice: Path, *, ring_ms: int = 200, leave_after_ms: int = 0, key_after_ms: int = 0) -> str:
+    """The agent: rings, answers, speaks until the caller hangs up (or hangs up itself after leave_after_ms).
+
+    key_after_ms: so long after the answer it presses the last digit of the number that was dialled, unless that is 0.
+    """
     ereg = (
         '<ereg regexp="sip:([^@]*)@" search_in="hdr" header="From:" assign_to="1,2"/>'
         '<ereg regexp="[^ ].*" search_in="hdr" header="From:" assign_to="5"/>'
     )
     own = '<ereg regexp="[^ ].*" search_in="hdr" header="To:" assign_to="4"/>'
-    heard = f"<action>{ereg}{_entry('invited', ' [$2]')}</action>"
+    digit = '<ereg regexp="([1-9])@" search_in="hdr" header="To:" check_it="false" assign_to="6,7"/>'
+    heard = f"<action>{ereg}{digit}{_entry('invited', ' [$2]')}</action>"
     to = "[last_To:];tag=[pid]SIPpTag[call_number]"
     contact = "Contact: <sip:agent@[local_ip]:[local_port]>\n"
     ringing = f"SIP/2.0 180 Ringing\n[last_Via:]\n[last_From:]\n{to}\n[last_Call-ID:]\n[last_CSeq:]\n{contact}"
@@ -112,8 +116,18 @@ def agent(voice: Path, *, ring_ms: int = 200, leave_after_ms: int = 0) -> str:
         f'<recv request="ACK"><action>{own}{_entry("talking")}</action></recv>\n',
         _play(voice, "ulaw"),
     ]
+    ours = f"{_ROUTE}From: [$4]\nTo: [$5]\nCall-ID: [call_id]\n"
+    if key_after_ms:
+        info = f"INFO [next_url] SIP/2.0\n{ours}CSeq: 1 INFO\n"
+        parts += [
+            f'<pause milliseconds="{key_after_ms}"/>\n',
+            '<nop condexec="6" condexec_inverse="true" next="20"/>\n',
+            _log("pressed", " [$7]"),
+            _send(info + _body("application/dtmf-relay", "Signal=[$7]\nDuration=120\n"), retrans=True),
+            '<recv response="200"/>\n<label id="20"/>\n',
+        ]
     if leave_after_ms:
-        bye = f"BYE [next_url] SIP/2.0\n{_ROUTE}From: [$4]\nTo: [$5]\nCall-ID: [call_id]\nCSeq: 1 BYE\n"
+        bye = f"BYE [next_url] SIP/2.0\n{ours}CSeq: 2 BYE\n"
         parts += [
             f'<pause milliseconds="{leave_after_ms}"/>\n',
             _log("we_hung_up"),
@@ -131,7 +145,7 @@ def agent(voice: Path, *, ring_ms: int = 200, leave_after_ms: int = 0) -> str:
         _send(_ok()),
         '<label id="99"/>\n',
     ]
-    reference = '<Reference variables="1,4,5"/>\n'
+    reference = '<Reference variables="1,4,5,6,7"/>\n'
     return f'{_HEAD}<scenario name="agent">\n{"".join(parts)}{reference}</scenario>\n'
 
 

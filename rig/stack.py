@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import CallwardenError
-from rig import debs
-from rig.agent import Agent, start_agent
+from rig import debs, policies
+from rig.agent import Agent, start_agent, start_trunk
 from rig.asterisk import Asterisk, start_asterisk
 from rig.pbx_dialplan import DialplanSettings
 from rig.places import (
@@ -144,9 +144,9 @@ class Stack:
     # ------------------------------------------------------------ processes
 
     def process(self, name: str) -> Process | None:
-        """A running part by name: edge, guard, central, asterisk, agent."""
-        folder = {"asterisk": self.pbx_run, "agent": self.pbx_run / "agent"}.get(name, self.run)
-        return recall("sipp" if name == "agent" else name, folder)
+        """A running part by name: edge, guard, central, asterisk, agent, trunk."""
+        folders = {"asterisk": self.pbx_run, "agent": self.pbx_run / "agent", "trunk": self.pbx_run / "trunk"}
+        return recall("sipp" if name in ("agent", "trunk") else name, folders.get(name, self.run))
 
     def pbx(self) -> Asterisk:
         """The running Asterisk. Raises CallwardenError environment.not_ready."""
@@ -164,6 +164,13 @@ class Stack:
         if process is None:
             raise CallwardenError("environment.not_ready", "the agent does not run", hint="make up")
         return Agent(self.pbx_run / "agent", process)
+
+    def trunk(self) -> Agent:
+        """The running far end of the trunk. Raises CallwardenError environment.not_ready."""
+        process = self.process("trunk")
+        if process is None:
+            raise CallwardenError("environment.not_ready", "the trunk does not run", hint="make up")
+        return Agent(self.pbx_run / "trunk", process)
 
     def callwarden(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run the command against this stack."""
@@ -212,6 +219,8 @@ class Stack:
             )
         if self.process("agent") is None:
             start_agent(self.pbx())
+        if self.process("trunk") is None:
+            start_trunk(self.pbx())
         for what, ready, within, process in waits:
             wait_until(what, ready, within=within, process=process)
         self.wait_ready()
@@ -237,7 +246,7 @@ class Stack:
 
     def down(self) -> None:
         """Stop what runs, callers' side first."""
-        for name in ("agent", "asterisk", "edge", "guard", "central"):
+        for name in ("agent", "trunk", "asterisk", "edge", "guard", "central"):
             if (process := self.process(name)) is not None:
                 process.stop()
         shutil.rmtree(self.memory, ignore_errors=True)
@@ -291,6 +300,7 @@ class Stack:
             raise CallwardenError(
                 errors[0]["code"], errors[0]["message"], hint=errors[0]["hint"], where=errors[0]["where"]
             )
+        policies.install(self.config, say)
 
     def _write_env(self) -> None:
         self.home.mkdir(exist_ok=True)
