@@ -121,7 +121,7 @@ def agent(voice: Path, *, ring_ms: int = 200, leave_after_ms: int = 0, key_after
         info = f"INFO [next_url] SIP/2.0\n{ours}CSeq: 1 INFO\n"
         parts += [
             f'<pause milliseconds="{key_after_ms}"/>\n',
-            '<nop condexec="6" condexec_inverse="true" next="20"/>\n',
+            '<nop test="6" next="21"/>\n<nop next="20"/>\n<label id="21"/>\n',
             _log("pressed", " [$7]"),
             _send(info + _body("application/dtmf-relay", "Signal=[$7]\nDuration=120\n"), retrans=True),
             '<recv response="200"/>\n<label id="20"/>\n',
