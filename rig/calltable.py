@@ -66,12 +66,20 @@ OPT_IN = (
     _row("the daemon is dead", "1001", "", "unavailable", "", False, dead=True),
 )
 OPT_OUT = (
-    _row("does not object", "1002", "", "notified", "window", True, hears=("object",)),
+    _row("does not object", "1002", "", "notified", "no_objection", True, hears=("object",)),
     _row("objects", "1002", "counts:2", "objected", "key", False, hears=("object",)),
     _row("objects after the prompt", "1002", "end:2", "objected", "key", False, hears=("object",)),
-    _row("another key, then silence", "1002", "counts:7", "notified", "window", True, hears=("object", "object_again")),
+    _row(
+        "another key, then silence",
+        "1002",
+        "counts:7",
+        "notified",
+        "no_objection",
+        True,
+        hears=("object", "object_again"),
+    ),
     _row("wrong keys only", "1002", "counts:7 again:8", "objected", "unclear", False, hears=("object", "object_again")),
-    _row("an early objection is heard again", "1002", "early:2", "notified", "window", True, hears=("object",)),
+    _row("an early objection is heard again", "1002", "early:2", "notified", "no_objection", True, hears=("object",)),
     _row("hangs up in the prompt", "1002", "", "abandoned", "hangup", False, hang_up_in_prompt=True),
     _row("the daemon is dead", "1002", "", "unavailable", "", False, dead=True),
 )
@@ -85,11 +93,11 @@ NOTICE = (
     _row("the daemon is dead", "1003", "", "unavailable", "", False, dead=True),
 )
 OBLIGATION = (
-    _row("listens", "1004", "", "not_required", "policy", True),
-    _row("presses a key", "1004", "counts:2", "not_required", "policy", True),
-    _row("presses an early key", "1004", "early:1", "not_required", "policy", True),
-    _row("hangs up in the notice", "1004", "", "not_required", "policy", False, hang_up_in_prompt=True),
-    _row("objects in vain", "1004", "talking:*9", "not_required", "policy", True, events=("objection_noted",)),
+    _row("listens", "1004", "", "not_required", "obligation", True),
+    _row("presses a key", "1004", "counts:2", "not_required", "obligation", True),
+    _row("presses an early key", "1004", "early:1", "not_required", "obligation", True),
+    _row("hangs up in the notice", "1004", "", "not_required", "obligation", False, hang_up_in_prompt=True),
+    _row("objects in vain", "1004", "talking:*9", "not_required", "obligation", True, events=("objection_noted",)),
     _row("the daemon is dead", "1004", "", "unavailable", "", False, dead=True),
 )
 NEVER = (
