@@ -1,12 +1,16 @@
-"""The evidence of an answer: what was asked, in which words, how much was heard, which key, under which policy. Pure."""
+"""The evidence of an answer: who was asked what, in which words, how much was heard, which key, under which policy. Pure."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from edge.consent.machine import Decide, PromptFacts
+from edge.calls.parties import Who
 from edge.consent.policy import Policy
+from edge.consent.script import Decide, PromptFacts
 from edge.model.software import SOFTWARE
+
+#: Kinds whose evidence names the party's number. Elsewhere only remembered answers have it, as HMAC.
+WITH_NUMBER: Final = frozenset({"given", "notified", "not_required", "withdrawn"})
 
 
 def _prompt(prompt: PromptFacts, played_ms: int) -> dict[str, Any]:
@@ -21,9 +25,9 @@ def _prompt(prompt: PromptFacts, played_ms: int) -> dict[str, Any]:
     }
 
 
-def base(policy: Policy, edge_id: str) -> dict[str, Any]:
+def base(policy: Policy, edge_id: str, who: Who | None = None) -> dict[str, Any]:
     """What every event's evidence names."""
-    return {
+    found: dict[str, Any] = {
         "policy_id": policy.name,
         "policy_version": policy.version,
         "mode": policy.mode,
@@ -33,21 +37,47 @@ def base(policy: Policy, edge_id: str) -> dict[str, Any]:
         "edge_id": edge_id,
         "software": SOFTWARE,
     }
+    if who is not None:
+        found["party"] = {"role": who.role, "channel_uid": who.channel_uid, "linked_id": who.linked_id}
+    return found
 
 
-def asked(policy: Policy, edge_id: str, prompt: PromptFacts) -> dict[str, Any]:
+def asked(policy: Policy, edge_id: str, prompt: PromptFacts, who: Who | None = None) -> dict[str, Any]:
     """Evidence of `requested`: stored before the first sound."""
-    return base(policy, edge_id) | {"prompt": _prompt(prompt, 0)}
+    return base(policy, edge_id, who) | {"prompt": _prompt(prompt, 0)}
 
 
-def decided(policy: Policy, edge_id: str, decision: Decide) -> dict[str, Any]:
-    """Evidence of the outcome. `heard` lists every prompt in order; `prompt` is the last, the one that was answered."""
+def decided(policy: Policy, edge_id: str, decision: Decide, who: Who | None = None) -> dict[str, Any]:
+    """Evidence of the outcome. `heard` lists every prompt in order; `prompt` is the last, the one that was answered (of
+    `not_required`: the one that is played next, with 0 ms of it)."""
     heard = [_prompt(p, ms) for p, ms in decision.heard]
-    return base(policy, edge_id) | {
+    last = heard[-1] if heard else None
+    if decision.say_after is not None:
+        last = _prompt(decision.say_after, 0)
+    found = base(policy, edge_id, who) | {
         "reason": decision.reason,
-        "prompt": heard[-1] if heard else None,
+        "prompt": last,
         "heard": heard,
+        "language": decision.language,
         "key": decision.key,
         "keys_pressed": decision.keys_pressed,
         "tries": decision.tries,
+        "granted": list(decision.purposes),
+        "further": [
+            {"purposes": list(f.purposes), "granted": f.granted, "reason": f.reason, "key": f.key}
+            for f in decision.further
+        ],
+        "on_file": decision.reference,
     }
+    if who is not None and decision.outcome in WITH_NUMBER:
+        found["party"] |= {
+            "number_heard": who.number_heard, "number_e164": who.number_e164, "number_class": who.number_class,
+        }  # fmt: skip
+    return found
+
+
+def told(policy: Policy, edge_id: str, prompt: PromptFacts, played_ms: int, reason: str, who: Who) -> dict[str, Any]:
+    """Evidence of a notice that was played once the recording ran (`obligation`). reason: `notice_played`, `hangup`, or
+    the error code that kept it from being heard."""
+    one = _prompt(prompt, played_ms)
+    return base(policy, edge_id, who) | {"reason": reason, "prompt": one, "heard": [one], "language": prompt.language}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edge.consent.policy import Policy, choose_language, did_digits
+from edge.consent.policy import Policy
 from edge.consent.prompt import Prompt
 from edge.consent.script import Choice, Further, OnFile, PromptFacts, Script
 from edge.errors import CallwardenError
@@ -49,15 +49,6 @@ def facts_of(prompt: Prompt) -> PromptFacts:
     return PromptFacts(
         prompt.id, prompt.version, prompt.language, prompt.sha256, prompt.duration_ms, prompt.answerable_from_ms
     )
-
-
-def spoken_language(policy: Policy, channel_language: str, dialled: str = "") -> str:
-    """The number's language where the policy has one for it, else what fits the channel's."""
-    digits = did_digits(dialled)
-    for did, language in policy.language_did.items():
-        if digits and did_digits(did) == digits:
-            return language
-    return choose_language(policy, channel_language)
 
 
 def build(book: Book, policy: Policy, kind: Kind, language: str, on_file: OnFile | None = None) -> Script:

@@ -24,7 +24,9 @@ LANGUAGE: Final = "CALLWARDEN_LANGUAGE"
 FEATURES: Final = ("cwapi", "cwwithdraw", "cwpause", "cwresume", "cwstart")
 
 
-def words(outcome: str, call_id: str, policy: str, recording_id: str | None = None, *, header: bool = False) -> dict[str, str]:
+def words(
+    outcome: str, call_id: str, policy: str, recording_id: str | None = None, *, header: bool = False
+) -> dict[str, str]:
     """Names and values in the order they are written. CDR and CEL carry `cw=OUTCOME;call=ID`, the header
     `OUTCOME;call=ID`. recording_id: None leaves CALLWARDEN_RECORDING as it is."""
     tag = f"cw={outcome};call={call_id}"

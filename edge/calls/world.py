@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from edge.calls.lamps import Lamps
 from edge.consent.policy import Policy
@@ -11,12 +12,27 @@ from edge.errors import CallwardenError
 from edge.ports import Clock, Dialogue, Journal, PromptPort, RecorderPort, Slots
 
 
+class Telephony(Protocol):
+    """`[telephony]` of the configuration."""
+
+    @property
+    def country(self) -> str: ...
+    @property
+    def emergency(self) -> tuple[str, ...]: ...
+    @property
+    def prefixes(self) -> tuple[str, ...]: ...
+    @property
+    def trunks(self) -> tuple[str, ...]: ...
+    @property
+    def never_numbers(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """The stage's neighbours.
 
     policy_for: the policy a call is under. not_ready: why nothing may be recorded now, or None. slots: where the key of
-    the remembered numbers lies. numbers: the country and the special numbers of now.
+    the remembered numbers lies. telephony: the country and the special numbers as they are configured now.
     """
 
     journal: Journal
@@ -27,4 +43,5 @@ class World:
     policy_for: Callable[[Dialogue], Policy | None]
     not_ready: Callable[[], CallwardenError | None]
     slots: Slots
+    telephony: Callable[[], Telephony]
     lamps: Lamps
