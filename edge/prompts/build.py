@@ -7,7 +7,6 @@ Each sentence is spoken by itself, so the moment from which a key counts is meas
 from __future__ import annotations
 
 import hashlib
-import io
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -20,14 +19,11 @@ from pydub.silence import detect_leading_silence
 
 from edge import durable
 from edge.errors import CallwardenError
-from edge.prompts.audio import LONGEST_MS, RATE, duration_ms, loudness, samples
+from edge.prompts.audio import LONGEST_MS, RATE, duration_ms, levelled, loudness, samples, wav_file
 from edge.prompts.manifest import Manifest, PromptEntry, parse_manifest, render_manifest
 from edge.prompts.script import Script, Spoken, parse_script
 from edge.prompts.voices import Voice
 
-#: Level of speech that is aimed at, and the peak that is never passed, dB of full scale.
-TARGET_RMS_DB = -19.0
-PEAK_DB = -1.5
 #: Silence before the first word (RTP's first packets get lost) and after the last, milliseconds.
 LEAD_MS = 150
 TAIL_MS = 120
@@ -130,8 +126,4 @@ def assemble(said: list[Any], pause_ms: int, answerable_after: int) -> tuple[byt
             mark = len(whole)
     whole = (whole + AudioSegment.silent(duration=TAIL_MS, frame_rate=RATE)).set_channels(1).set_sample_width(2)
     assert len(whole) <= LONGEST_MS, "a prompt this long is a lecture"
-    sound = loudness(whole.raw_data)
-    whole = whole.apply_gain(min(TARGET_RMS_DB - sound.rms_db, PEAK_DB - sound.peak_db))
-    out = io.BytesIO()
-    whole.export(out, format="wav")
-    return out.getvalue(), mark
+    return wav_file(levelled(whole.raw_data)), mark

@@ -45,7 +45,7 @@ def open_voice(spec: str, *, styles: Path | None = None) -> Voice:
             return _espeak(voice)
         if engine == "festival":
             return _festival(voice)
-    except (ImportError, OSError) as e:
+    except (ImportError, OSError) as e:  # not installed, or not whole
         raise CallwardenError("prompt.voice", f"{spec}: {e}", hint="prompts/build.sh installs the engines") from e
     raise CallwardenError(
         "prompt.voice", f"there is no engine {engine!r}", hint="kokoro, pico, piper, espeak, festival"
@@ -64,7 +64,7 @@ def _espeak(voice: str) -> Voice:
     version = re.search(r"\d+\.\d+[\d.]*", answer)
 
     def speak(text: str, wav: Path) -> None:
-        subprocess.run([program, "-v", voice, "-s", "180", "-p", "45", "-w", str(wav), text], check=True)
+        subprocess.run([program, "-v", voice, "-s", "186", "-p", "45", "-w", str(wav), text], check=True)
 
     return Voice(f"eSpeak NG {version[0] if version else ''} {voice} (formant synthesis)", "Apache-2.0", speak)
 
@@ -73,7 +73,9 @@ def _pico(voice: str) -> Voice:
     program = _program("pico2wave")
 
     def speak(text: str, wav: Path) -> None:
-        subprocess.run([program, "-l", voice, "-w", str(wav), text], check=True)
+        # its own pace is a slow reader's, 4 syllables a second; 130 % is how people speak
+        spoken = f'<speed level="130">{text}</speed>'
+        subprocess.run([program, "-l", voice, "-w", str(wav), spoken], check=True)
 
     return Voice(f"SVOX Pico {voice}", "Apache-2.0", speak)
 
