@@ -195,7 +195,7 @@ class RecordingRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """A call as the journal has it."""
+    """A call as the journal has it. `caller` and `number_e164`: of the party that `party_id` names, None once wiped."""
 
     call_id: str
     linked_id: str
@@ -212,6 +212,10 @@ class CallRow:
     started_at: str
     ended_at: str | None
     recordings: tuple[str, ...]
+    direction: str = "inbound"
+    purposes: tuple[str, ...] = ()
+    number_class: str = "plain"
+    number_e164: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

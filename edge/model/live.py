@@ -41,6 +41,7 @@ class NewParty:
     number_class: str
     standing: str
     joined_at: str
+    number_e164: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,28 @@ class NoticeRow:
 
 @dataclass(frozen=True, slots=True)
 class DueErasure:
-    """A recording that must go by itself at `due_at`. `cause`: tombstone's word (`withdrawal`, `incident`)."""
+    """A recording that must go by itself at `due_at`. `cause`: tombstone's word (`withdrawal`, `incident`); `event_seq`:
+    the consent event that asks for it (set by `withdraw`); `waits_for`: what stood in the way when it was tried."""
 
     recording_id: str
     due_at: str
     cause: str
+    event_seq: int | None = None
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeCall:
+    """What decides whether a call gets a text message. Numbers are of the party who was asked."""
+
+    call_id: str
+    policy_id: str
+    policy_version: str
+    language: str | None
+    state: str
+    outcome: str | None
+    started_at: str
+    ended_at: str | None
+    number_heard: str | None
+    number_e164: str | None
+    number_class: str

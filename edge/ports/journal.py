@@ -82,7 +82,8 @@ class CallBook(Protocol):
 
     async def end_call(self, call_id: str, ended_at: str) -> None:
         """State `ended`; an open outcome becomes `abandoned` (asking) or `unavailable`; audit, outbox `call.closed`. Where
-        the outcome is one of `lifecycle.NUMBER_GOES` the numbers of its outside parties are wiped. Repeats do nothing."""
+        the outcome is one of `lifecycle.NUMBER_GOES` the numbers of its outside parties are wiped. Open pauses are closed.
+        Repeats do nothing."""
         ...
 
     async def open_calls(self) -> Sequence[CallRow]:
@@ -229,7 +230,7 @@ class Journal(CallBook, RecordingBook, LiveBook, MemoryBook, NoticeBook, OrderBo
         ...
 
     async def slots_in_use(self) -> Sequence[int]:
-        """Every slot that a row names (headers, the audit secret): what `Slots.sweep` must leave alone."""
+        """Every slot that a row names (headers, audit secret, memory key): what `Slots.sweep` must leave alone."""
         ...
 
     async def meta(self, key: str) -> str | None: ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edge.model.entities import ConsentEvent
-from edge.model.live import Actor, AnswerRow, DueErasure, NewParty, NoticeRow, PartyRow, PauseRow
+from edge.model.live import Actor, AnswerRow, DueErasure, NewParty, NoticeCall, NoticeRow, PartyRow, PauseRow
 
 
 class LiveBook(Protocol):
@@ -27,7 +27,8 @@ class LiveBook(Protocol):
     async def parties(self, call_id: str) -> Sequence[PartyRow]: ...
 
     async def open_pause(self, pause: PauseRow) -> PauseRow:
-        """Audit `pause.opened`. While one of the same call and reason is open that one is returned, unchanged."""
+        """Audit `pause.opened`. While one of the same call and reason is open that one is returned, unchanged. A call that
+        has ended gets none: the pause comes back closed and nothing is stored."""
         ...
 
     async def close_pause(self, pause_id: str, at: str, by: Actor) -> None:
@@ -62,6 +63,10 @@ class LiveBook(Protocol):
         """Due by `now`, of calls that have ended, and of recordings that are not erased."""
         ...
 
+    async def due_of(self, recording_id: str) -> DueErasure | None:
+        """Of any time and state."""
+        ...
+
 
 class MemoryBook(Protocol):
     """What numbers answered before. Numbers appear only as HMACs."""
@@ -91,13 +96,19 @@ class MemoryBook(Protocol):
 class NoticeBook(Protocol):
     """Text messages that are owed."""
 
+    async def unjudged(self, when: str, since: str) -> Sequence[NoticeCall]:
+        """Calls whose policy wants a text message at `when` and that have no row for it: permitted ones (`start`), and
+        those that ended since."""
+        ...
+
     async def owe_notice(self, notice: NoticeRow) -> bool:
-        """False when this call already has one for this moment."""
+        """False when this call already has one for this moment. Audit `notice.owed`, or `notice.dropped` for a row that
+        is made as dropped: the call was judged, and gets none."""
         ...
 
     async def notices_waiting(self, now: str) -> Sequence[NoticeRow]: ...
     async def notices_made(self, since: str, number_hmac: str | None = None) -> int:
-        """How many were sent or are waiting since then, of one number or of all."""
+        """How many were sent, are waiting or were tried in vain since then, of one number or of all."""
         ...
 
     async def notice_done(self, notice_id: str, state: str, at: str, why: str = "") -> None:

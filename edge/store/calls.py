@@ -9,21 +9,30 @@ from typing import Any, Final
 from edge.errors import CallwardenError
 from edge.model.entities import CallRow, ConsentEvent, NewCall, NewRecording, PermitRow
 from edge.model.lifecycle import CALL, NUMBER_GOES, step
+from edge.model.live import Actor
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.recordings import insert_recording
+from edge.store.rows import file_event, insert_event, insert_leg, report_event
 
 _SELECT: Final = """
 SELECT c.call_id, c.linked_id, c.channel_uid, c.channel_name, c.party_id, c.policy_id, c.policy_version, c.mode,
   c.state, c.outcome, c.language, p.number_heard, c.started_at, c.ended_at,
   (SELECT json_group_array(recording_id) FROM (SELECT recording_id FROM recording r
-    WHERE r.call_id = c.call_id ORDER BY r.seq))
+    WHERE r.call_id = c.call_id ORDER BY r.seq)), c.direction, c.purposes, p.number_class, p.number_e164
 FROM call c JOIN party p ON p.party_id = c.party_id"""
+
+
+#: Who ends the pauses that a call's end finds open.
+ENDED_BY: Final = Actor("system", "call_ended")
 
 
 def read_calls(conn: sqlite3.Connection, where: str, *args: Any) -> list[CallRow]:
     """Call rows that match `where` (SQL of our own), oldest first."""
     rows = conn.execute(f"{_SELECT} WHERE {where} ORDER BY c.seq", args)
-    return [CallRow(*(*row[:14], tuple(decode_json(row[14])))) for row in rows]
+    return [
+        CallRow(*(*row[:14], tuple(decode_json(row[14])), row[15], tuple(decode_json(row[16])), row[17], row[18]))
+        for row in rows
+    ]
 
 
 class Calls(Base):
@@ -61,10 +70,7 @@ class Calls(Base):
                     call.number_class,
                 ),
             )
-            conn.execute(
-                "INSERT INTO leg(party_id, channel_uid, channel_name, joined_at) VALUES(?, ?, ?, ?)",
-                (call.party_id, call.channel_uid, call.channel_name, call.started_at),
-            )
+            insert_leg(conn, call.party_id, call.channel_uid, call.channel_name, call.started_at)
             facts = {
                 "policy_id": call.policy_id,
                 "policy_version": call.policy_version,
@@ -81,10 +87,7 @@ class Calls(Base):
                 "started_at": call.started_at,
             }
             emit(conn, "call.opened", call.call_id, {**facts, **more})
-            return CallRow(
-                call.call_id, call.linked_id, call.channel_uid, call.channel_name, call.party_id, call.policy_id,
-                call.policy_version, call.mode, state, None, call.language, call.number_heard, call.started_at, None, (),
-            )  # fmt: skip
+            return read_calls(conn, "c.call_id=?", call.call_id)[0]
 
         return await self._writer.do(job)
 
@@ -95,7 +98,6 @@ class Calls(Base):
 
         def job(conn: sqlite3.Connection) -> int:
             before = _state(conn, call_id)
-            seq = _insert_event(conn, call_id, event)
             if state is not None and state != before:
                 check_move(CALL, before, state, "a call")
             conn.execute(
@@ -105,12 +107,7 @@ class Calls(Base):
             )
             if state == "ended":
                 _forget_numbers(conn, call_id, outcome)
-            self._audit.append(
-                conn, self._clock.wall_text(), f"consent.{event.kind}", subject=call_id, call_id=call_id,
-                body={"event": seq, "state": state or before, "outcome": outcome},
-            )  # fmt: skip
-            _report(conn, call_id, seq, event, state or before, outcome)
-            return seq
+            return file_event(conn, self._audit, self._clock.wall_text(), call_id, event, state or before, outcome)
 
         return await self._writer.do(job)
 
@@ -125,7 +122,7 @@ class Calls(Base):
             before = _state(conn, call_id)
             if before != "permitted":
                 check_move(CALL, before, "permitted", "a call")
-            seq = _insert_event(conn, call_id, event)
+            seq = insert_event(conn, call_id, event)
             conn.execute("UPDATE call SET state='permitted', outcome=? WHERE call_id=?", (event.kind, call_id))
             conn.execute(
                 "INSERT INTO permit(permit_id, call_id, event_seq, purposes, policy_version, granted_at)"
@@ -137,7 +134,7 @@ class Calls(Base):
                 body={"event": seq, "outcome": event.kind, "recording_id": recording.recording_id,
                       "permit_id": permit_id, "purposes": list(purposes)},
             )  # fmt: skip
-            _report(conn, call_id, seq, event, "permitted", event.kind)
+            report_event(conn, call_id, seq, event, "permitted", event.kind)
             insert_recording(conn, recording)
             return seq
 
@@ -153,7 +150,7 @@ class Calls(Base):
                 " WHERE p.call_id=? AND p.revoked_at IS NULL ORDER BY p.event_seq DESC LIMIT 1",
                 (call_id,),
             ).fetchone()
-            return row and PermitRow(*row[:4], tuple(decode_json(row[4])), *row[5:])
+            return row and PermitRow(*(*row[:4], tuple(decode_json(row[4])), *row[5:]))
 
         return await self._readers.read(job)
 
@@ -194,12 +191,11 @@ class Calls(Base):
                 # The outcome is the last word of the event list, so the word must be on the list.
                 outcome = "abandoned" if state == "asking" else "unavailable"
                 event = ConsentEvent(outcome, ended_at, self._clock.mono_ns(), {"reason": "call_ended"}, party_id)
-                seq = _insert_event(conn, call_id, event)
-                _report(conn, call_id, seq, event, ended, outcome)
+                report_event(conn, call_id, insert_event(conn, call_id, event), event, ended, outcome)
             conn.execute(
                 "UPDATE call SET state=?, outcome=?, ended_at=? WHERE call_id=?", (ended, outcome, ended_at, call_id)
             )
-            conn.execute("UPDATE leg SET left_at=ifnull(left_at, ?) WHERE party_id=?", (ended_at, party_id))
+            _close_company(conn, call_id, ended_at)
             _forget_numbers(conn, call_id, outcome)
             facts = {"outcome": outcome}
             self._audit.append(
@@ -227,27 +223,20 @@ def _state(conn: sqlite3.Connection, call_id: str) -> str:
     return state
 
 
+def _close_company(conn: sqlite3.Connection, call_id: str, at: str) -> None:
+    """Nobody is on the call any more, and nothing of it is paused."""
+    conn.execute(
+        "UPDATE leg SET left_at=? WHERE left_at IS NULL AND party_id IN (SELECT party_id FROM party WHERE call_id=?)",
+        (at, call_id),
+    )
+    conn.execute(
+        "UPDATE pause SET ended_at=?, ended_kind=?, ended_name=? WHERE call_id=? AND ended_at IS NULL",
+        (at, ENDED_BY.kind, ENDED_BY.name, call_id),
+    )
+
+
 def _forget_numbers(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:
     if outcome in NUMBER_GOES:
         conn.execute(
             "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND role <> 'agent'", (call_id,)
         )
-
-
-def _insert_event(conn: sqlite3.Connection, call_id: str, event: ConsentEvent) -> int:
-    cursor = conn.execute(
-        "INSERT INTO consent_event(call_id, party_id, kind, at_wall, at_mono, evidence) VALUES(?, ?, ?, ?, ?, ?)",
-        (call_id, event.party_id, event.kind, event.at_wall, event.at_mono_ns, text_json(event.evidence)),
-    )
-    assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
-    return cursor.lastrowid
-
-
-def _report(
-    conn: sqlite3.Connection, call_id: str, seq: int, event: ConsentEvent, state: str, outcome: str | None
-) -> None:
-    body = {
-        "call_id": call_id, "event_seq": seq, "kind": event.kind, "at": event.at_wall, "party_id": event.party_id,
-        "evidence": event.evidence, "state": state, "outcome": outcome,
-    }  # fmt: skip
-    emit(conn, "consent.recorded", call_id, body)

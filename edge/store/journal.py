@@ -16,6 +16,9 @@ from edge.store import dossier, queries, schema
 from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
+from edge.store.live import Live
+from edge.store.memory import SLOT_META, Memory
+from edge.store.notices import Notices
 from edge.store.orders import Orders
 from edge.store.outbox import Outbox
 from edge.store.recordings import Recordings
@@ -26,7 +29,7 @@ T = TypeVar("T")
 TRUNCATE_WAIT_MS = 2000
 
 
-class Journal(Calls, Recordings, Orders, Outbox, Audits):
+class Journal(Calls, Recordings, Live, Memory, Notices, Orders, Outbox, Audits):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
     _lock: int
@@ -81,7 +84,8 @@ class Journal(Calls, Recordings, Orders, Outbox, Audits):
         def job(conn: sqlite3.Connection) -> Sequence[int]:
             rows = conn.execute(
                 "SELECT slot FROM header WHERE slot > 0 UNION SELECT CAST(value AS INTEGER) FROM meta"
-                " WHERE key='audit_slot'"
+                " WHERE key IN ('audit_slot', ?)",
+                (SLOT_META,),
             )
             return [row[0] for row in rows]
 

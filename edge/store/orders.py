@@ -9,6 +9,7 @@ from typing import Any
 from edge.model.entities import OrderRow, ReceiptRow
 from edge.model.lifecycle import ORDER, RECORDING, SEGMENT, step
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
+from edge.store.notices import drop_notices
 from edge.store.recordings import state_of
 
 
@@ -63,6 +64,7 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str, call_id: str) -> Non
     conn.execute(
         "UPDATE recording SET channel_name='', channel_uid='', manifest=NULL WHERE recording_id=?", (recording_id,)
     )
+    conn.execute("UPDATE recording_flag SET detail='' WHERE recording_id=?", (recording_id,))
     conn.execute(
         "UPDATE header SET sealed_header=x'', slot=0, recipients='[]'"
         " WHERE segment_id IN (SELECT segment_id FROM segment WHERE recording_id=?)",
@@ -77,6 +79,10 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str, call_id: str) -> Non
     if kept is None:
         conn.execute("UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=?", (call_id,))
         conn.execute("UPDATE call SET channel_name='' WHERE call_id=?", (call_id,))
+        # Who acted on the recording: devices and agents are persons too. What kind of party it was stays.
+        conn.execute("UPDATE pause SET actor_name='' WHERE call_id=? AND actor_kind<>'system'", (call_id,))
+        conn.execute("UPDATE pause SET ended_name='' WHERE call_id=? AND ended_kind<>'system'", (call_id,))
+        drop_notices(conn, call_id, "erased")
         conn.execute(
             "UPDATE leg SET channel_name='' WHERE party_id IN (SELECT party_id FROM party WHERE call_id=?)", (call_id,)
         )

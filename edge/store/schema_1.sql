@@ -22,6 +22,7 @@ CREATE TABLE call(
 -- The same call entering twice under one policy is one row.
 CREATE UNIQUE INDEX call_entry ON call(linked_id, policy_id);
 CREATE INDEX call_open ON call(seq) WHERE state <> 'ended';
+CREATE INDEX call_ended ON call(ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE party(
   party_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
@@ -35,6 +36,7 @@ CREATE INDEX party_call ON party(call_id);
 CREATE TABLE leg(
   party_id TEXT NOT NULL REFERENCES party(party_id), channel_uid TEXT NOT NULL, channel_name TEXT NOT NULL,
   joined_at TEXT, left_at TEXT, PRIMARY KEY(party_id, channel_uid)) STRICT, WITHOUT ROWID;
+CREATE INDEX leg_channel ON leg(channel_uid);
 
 CREATE TABLE consent_event(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL REFERENCES call(call_id),
@@ -111,8 +113,9 @@ CREATE TABLE recording_flag(
 
 -- Erasures that come by themselves once the call is over (a withdrawal, an incident).
 CREATE TABLE due_erasure(
-  recording_id TEXT PRIMARY KEY REFERENCES recording(recording_id), due_at TEXT NOT NULL, cause TEXT NOT NULL)
-  STRICT, WITHOUT ROWID;
+  recording_id TEXT PRIMARY KEY REFERENCES recording(recording_id), due_at TEXT NOT NULL, cause TEXT NOT NULL,
+  event_seq INTEGER REFERENCES consent_event(seq), waits_for TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;
+CREATE INDEX due_time ON due_erasure(due_at);
 
 -- Remembered answers: the number only as HMAC under a key in a slot.
 CREATE TABLE answer(
@@ -128,6 +131,7 @@ CREATE TABLE notice(
   attempts INTEGER NOT NULL DEFAULT 0, due_at TEXT NOT NULL, made_at TEXT NOT NULL, sent_at TEXT, why TEXT NOT NULL,
   CHECK(state = 'waiting' OR number_e164 IS NULL), UNIQUE(call_id, when_)) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_waiting ON notice(due_at) WHERE state = 'waiting';
+CREATE INDEX notice_made ON notice(made_at);
 
 CREATE TABLE hold(
   hold_id TEXT PRIMARY KEY, scope TEXT NOT NULL CHECK(scope IN ('recording','call','person')), target TEXT NOT NULL,

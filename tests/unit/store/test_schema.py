@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CallwardenError, Exit
-from edge.model import lifecycle
+from edge.model import lifecycle, live
 from edge.store import schema
 from edge.store.journal import Journal, offline
 from tests.unit.store.store_makers import open_journal
@@ -41,6 +41,11 @@ def words(table: str, column: str) -> set[str]:
         ("segment", "state", set(lifecycle.SEGMENT_STATES)),
         ("segment", "end_reason", set(lifecycle.END_REASONS)),
         ("inbox", "state", set(lifecycle.ORDER_STATES)),
+        ("pause", "reason", set(live.PAUSE_REASONS)),
+        ("recording_flag", "flag", set(live.FLAGS)),
+        ("notice", "when_", {"start", "end"}),
+        ("notice", "state", {"waiting", "sent", "dropped"}),
+        ("answer", "outcome", {"given", "notified", "refused", "objected"}),
     ],
 )
 def test_checks_have_the_words_of_the_lifecycle(table: str, column: str, expected: set[str]) -> None:

@@ -112,7 +112,7 @@ async def test_an_impossible_transition_is_refused(journal: Journal) -> None:
     await journal.add_event(call.call_id, makers.event("refused"), state="declined", outcome="refused")
     for size in (await journal.audit_size(),):
         with pytest.raises(CallwardenError) as refused:
-            await journal.add_event(call.call_id, makers.event("given"), state="permitted", outcome="given")
+            await journal.add_event(call.call_id, makers.event("given"), state="offered", outcome="given")
         assert refused.value.code == "journal.transition"
         assert await journal.audit_size() == size
 

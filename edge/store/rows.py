@@ -1,0 +1,51 @@
+"""Rows that several books write, each inside the caller's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from edge.model.entities import ConsentEvent
+from edge.ports import AuditSink
+from edge.store.base import emit, text_json
+
+
+def insert_leg(conn: sqlite3.Connection, party_id: str, channel_uid: str, channel_name: str, at: str) -> None:
+    """One more channel of a party; one that it has already only becomes present again."""
+    conn.execute(
+        "INSERT INTO leg(party_id, channel_uid, channel_name, joined_at) VALUES(?, ?, ?, ?)"
+        " ON CONFLICT(party_id, channel_uid) DO UPDATE SET left_at=NULL",
+        (party_id, channel_uid, channel_name, at),
+    )
+
+
+def insert_event(conn: sqlite3.Connection, call_id: str, event: ConsentEvent) -> int:
+    """The event's row; returns its seq."""
+    cursor = conn.execute(
+        "INSERT INTO consent_event(call_id, party_id, kind, at_wall, at_mono, evidence) VALUES(?, ?, ?, ?, ?, ?)",
+        (call_id, event.party_id, event.kind, event.at_wall, event.at_mono_ns, text_json(event.evidence)),
+    )
+    assert cursor.lastrowid is not None  # an INSERT that did not raise has a row
+    return cursor.lastrowid
+
+
+def report_event(
+    conn: sqlite3.Connection, call_id: str, seq: int, event: ConsentEvent, state: str, outcome: str | None
+) -> None:
+    """Outbox `consent.recorded`."""
+    body = {
+        "call_id": call_id, "event_seq": seq, "kind": event.kind, "at": event.at_wall, "party_id": event.party_id,
+        "evidence": event.evidence, "state": state, "outcome": outcome,
+    }  # fmt: skip
+    emit(conn, "consent.recorded", call_id, body)
+
+
+def file_event(
+    conn: sqlite3.Connection, audit: AuditSink, at: str, call_id: str, event: ConsentEvent, state: str,
+    outcome: str | None,
+) -> int:  # fmt: skip
+    """The event's row, audit `consent.<kind>` and outbox `consent.recorded`; returns its seq."""
+    seq = insert_event(conn, call_id, event)
+    facts = {"event": seq, "state": state, "outcome": outcome}
+    audit.append(conn, at, f"consent.{event.kind}", subject=call_id, call_id=call_id, body=facts)
+    report_event(conn, call_id, seq, event, state, outcome)
+    return seq
