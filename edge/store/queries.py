@@ -72,6 +72,8 @@ def _recording(row: RecordingRow, waiting: set[str]) -> Json:
                 "state": s.state,
                 "seconds": _seconds(s, row),
                 "payload_bytes": s.payload_bytes,
+                "start_s": round(s.spool_offset / rate, 3),
+                "end_reason": s.end_reason,
             }
             for s in row.segments
         ],
