@@ -26,6 +26,7 @@ from edge.api.server import make_app, serve
 from edge.audit.checkpoints import Checkpointer
 from edge.audit.log import AuditLog
 from edge.calls.flow import World
+from edge.calls.lamps import Lamps
 from edge.calls.tracker import Tracker
 from edge.clock import SystemClock
 from edge.config import EdgeConfig, check, load
@@ -120,6 +121,9 @@ class Daemon:
             edge_id=edge.id,
             policy_for=self._policy_for,
             not_ready=self.not_ready,
+            slots=self.slots,
+            telephony=lambda: self.config.telephony,
+            lamps=Lamps(self.ami),
         )
         self.tracker = Tracker(world, self.ami)
         self.sinks.heard_by(self.recorder, self.tracker)

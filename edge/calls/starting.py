@@ -64,7 +64,7 @@ async def start_again(world: World, dialogue: Dialogue, call: CallRow, policy: P
     prepared = await world.recorder.prepare(policy)
     new = world.recorder.rows(prepared, permit, policy, dialogue.channel_uid, dialogue.channel_name)
     await world.journal.add_recording(new)
-    hit("start.added")
+    hit("start.granted")
     return await _begin(world, dialogue, call, policy, permit, prepared, new, of_call(call), outcome=False)
 
 

@@ -18,6 +18,8 @@ OUTCOME: Final = "CALLWARDEN_OUTCOME"
 HEADER: Final = "__CALLWARDEN_HEADER"
 #: The dialplan turns the call away once AGI has returned (`on_failure = "refuse_call"`).
 REFUSE: Final = "CALLWARDEN_REFUSE"
+#: Why the call is not recorded was said, or begun to be said: the dialplan need not say it again.
+ANNOUNCED: Final = "CALLWARDEN_ANNOUNCED"
 #: The language that was chosen by key, for what is said later in the call.
 LANGUAGE: Final = "CALLWARDEN_LANGUAGE"
 #: Feature codes of the shipped features.conf: our own errand, then withdraw, pause, resume, start.
@@ -60,7 +62,8 @@ async def by_link(asterisk: Asterisk, channel_name: str, values: Mapping[str, st
 
 
 async def offer_features(dialogue: Dialogue) -> None:
-    """Let this channel and those it calls use the feature codes, beside those the admin gave it."""
-    theirs = await dialogue.get_variable("DYNAMIC_FEATURES")
+    """Let this channel and those it calls use the feature codes, beside those the admin gave it (at the entry the dialplan
+    joins the two). Raises CallerGone, DialogueLost."""
+    theirs = "" if dialogue.script == "entry" else await dialogue.get_variable("DYNAMIC_FEATURES")
     kept = [name for name in theirs.split("#") if name and name not in FEATURES]
     await dialogue.set_variable("__DYNAMIC_FEATURES", "#".join((*kept, *FEATURES)))
