@@ -48,6 +48,25 @@ class OpenSegment:
         return self.spool_offset + self.plain_bytes
 
 
+@dataclass(slots=True)
+class Mute:
+    """A pause of one capture. Offsets are bytes of the spool file.
+
+    All bytes before `begin` lay there before Asterisk was told; at and behind `limit` everything was written after it
+    had acknowledged (None until it has). `cut`: where the zeros begin, once that is known; `sealed`: all before it is
+    sealed and its segment closed. Up to `dropped` the zeros were looked at and freed; before `spared` sound is dropped
+    without a word (after a restart: what was in Asterisk's buffer). `failed`: the mute does not hold.
+    """
+
+    begin: int
+    limit: int | None = None
+    cut: int | None = None
+    sealed: bool = False
+    dropped: int = 0
+    spared: int = 0
+    failed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """What one pass sealed and synced, not committed yet. `last`: the segment takes no more bytes; `rotate`: it is full."""
@@ -74,6 +93,8 @@ class Capture:
     spool_name: str
     capture_id: str
     byte_rate: int
+    frame_bytes: int
+    tick_s: float
     recipients: tuple[str, ...]
     inode: int
     segment: OpenSegment
@@ -89,6 +110,15 @@ class Capture:
     finishing: bool = False
     unsealed_since_ns: int | None = None
     alarmed: str = ""
+    #: The pause that is going on; `filed_muted` is what the journal has of it.
+    mute: Mute | None = None
+    filed_muted: bool = False
+    #: After a pause: exact zeros are dropped until the first sound, and the next segment begins no earlier than here.
+    awaits_sound: bool = False
+    next_offset: int = 0
+    #: Held over a whole pause or resume, one at a time.
+    mute_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Held by whoever seals, closes or begins segments.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -103,8 +133,9 @@ class Capture:
             raise CallwardenError("spool.lost", "the capture file is gone", where=spool.path(self.spool_name))
         inode, size = status
         self.size = size
+        upto = size if self.seal_to is None else min(size, self.seal_to)
         if segment.ended:
-            if size > segment.spool_end:
+            if upto > self.start:
                 raise SegmentBroken("more came after its end")
             return None
         if size < segment.spool_end:
@@ -112,7 +143,7 @@ class Capture:
         todo = plan(
             spool_offset=segment.spool_offset,
             chunks=segment.chunks,
-            size=size,
+            size=upto,
             closing=closing,
             limit=segment_chunks(self.byte_rate),
         )
@@ -196,9 +227,28 @@ class Capture:
         return ClosedSegment(progress, self.recording_id, state, reason, segment.digest.digest())
 
     @property
+    def start(self) -> int:
+        """The first byte that is neither sealed nor dropped."""
+        return max(self.segment.spool_end, self.next_offset)
+
+    @property
+    def seal_to(self) -> int | None:
+        """No byte from here on may be sealed; None: there is no such place."""
+        if self.mute is None:
+            return None
+        return self.mute.begin if self.mute.cut is None else self.mute.cut
+
+    @property
     def unsealed(self) -> int:
-        """Bytes seen in the spool and not sealed yet."""
-        return max(0, self.size - self.segment.spool_end)
+        """Bytes seen in the spool that are to be sealed."""
+        if self.awaits_sound:
+            return 0
+        end = self.size if self.mute is None or self.mute.cut is None else self.mute.cut
+        return max(0, end - self.start)
+
+    def aligned(self, offset: int) -> int:
+        """The beginning of the sample (of all channels) that `offset` lies in."""
+        return offset - offset % self.frame_bytes
 
 
 def reopened(
@@ -234,4 +284,4 @@ def reopened(
     return segment
 
 
-__all__ = ["CHUNK", "Capture", "OpenSegment", "Piece", "SegmentBroken", "reopened"]
+__all__ = ["CHUNK", "Capture", "Mute", "OpenSegment", "Piece", "SegmentBroken", "reopened"]

@@ -9,14 +9,13 @@ import structlog
 
 from edge.errors import CallwardenError
 from edge.failpoints import hit
-from edge.recorder.capture import Capture, SegmentBroken
-from edge.recorder.sealer import roll, try_seal
+from edge.recorder import muting
+from edge.recorder.capture import Capture
+from edge.recorder.sealer import drain
 from edge.recorder.tools import LiveCaptures, Tools, stop_monitor
 
 log = structlog.get_logger("recorder")
 
-#: Segments in a row that one ending may begin and find unusable before it is put off.
-MAX_BROKEN: Final = 3
 #: A command that Asterisk had read when the dialogue ended is carried out within this time, seconds.
 EXECUTED_S: Final = 0.5
 
@@ -34,20 +33,9 @@ async def finish(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
             await no_audio(tools, live, capture)
             return
         await tools.journal.set_recording_state(capture.recording_id, "closing")
-        broken = 0
-        while True:
-            result = await tools.in_worker(lambda: try_seal(tools, capture, closing=True))
-            if isinstance(result, SegmentBroken):
-                broken += 1
-                if broken > MAX_BROKEN:
-                    raise CallwardenError("spool.unsealable", str(result), retryable=True, where=capture.recording_id)
-                await roll(tools, capture, None, "resume_refused", str(result))
-            elif isinstance(result, Exception):
-                raise result
-            elif result is not None and result.rotate:
-                await roll(tools, capture, result, "rotate")
-            else:
-                break
+        if capture.mute is not None:
+            await muting.advance(tools, capture, closing=True)
+        result = await drain(tools, capture)
         hit("close.last_chunk_synced")
         if not capture.segment.ended:
             state = "truncated" if result is None else "closed"

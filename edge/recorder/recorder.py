@@ -8,8 +8,9 @@ writer is gone. The write orders are `start`, `tick` and `close` of docs/invaria
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,10 +21,10 @@ from edge.consent.policy import Policy, seal_tick
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import MonitorOrder, NewRecording, NewSegment
-from edge.recorder import endings, recovery, sealer
+from edge.recorder import endings, muting, recovery, sealer
 from edge.recorder.capture import Capture, OpenSegment
 from edge.recorder.keys import SegmentKeys, make_keys
-from edge.recorder.tools import LiveCaptures, Tools, stop_monitor
+from edge.recorder.tools import NOBODY, LiveCaptures, Tools, Watch, stop_monitor
 from formats.age import ChunkSealer
 
 log = structlog.get_logger("recorder")
@@ -61,12 +62,16 @@ class Prepared:
 class Recorder:
     """All live captures of this edge."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, watch: Watch = NOBODY) -> None:
         self._tools = tools
+        self._watch = watch
+        #: Whether this Asterisk's MixMonitor has option D; without it two channels are two files. Set by who asked it.
+        self.has_d = True
         self._live = LiveCaptures()
         self._tick_s = 4.0
         self._wake = asyncio.Event()
         self._called: set[str] = set()
+        self._silence: list[tuple[str, str, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ call side
@@ -133,6 +138,8 @@ class Recorder:
                 spool_name=new.spool_name,
                 capture_id=new.capture_id,
                 byte_rate=policy.capture.byte_rate,
+                frame_bytes=policy.capture.frame_bytes,
+                tick_s=seal_tick(policy),
                 recipients=policy.recipients,
                 inode=inode,
                 segment=segment,
@@ -188,23 +195,57 @@ class Recorder:
                 hint="look at `core show channels` and the AMI link; it is tried again",
             ) from None
 
+    async def pause(self, recording_id: str) -> None:
+        """See `edge.ports.RecorderPort`; how: `edge.recorder.muting`."""
+        if (capture := self._live.recording(recording_id)) is not None:
+            try:
+                await muting.pause(self._tools, capture)
+            finally:
+                self._call(capture)
+
+    async def resume(self, recording_id: str) -> None:
+        """See `edge.ports.RecorderPort`."""
+        if (capture := self._live.recording(recording_id)) is not None:
+            try:
+                await muting.resume(self._tools, capture)
+            finally:
+                self._call(capture)
+
+    async def shred_segment(self, recording_id: str, *, since: str) -> int:
+        """See `edge.ports.RecorderPort`."""
+        raise CallwardenError("recorder.unsupported", "segments cannot be shredded yet", where=recording_id)
+
+    def live_of(self, call_id: str) -> Sequence[str]:
+        """See `edge.ports.RecorderPort`."""
+        return [c.recording_id for c in self._live.call(call_id)]
+
     # ------------------------------------------------------------ what Asterisk tells
 
     def channel_gone(self, channel_uid: str) -> None:
         """The caller's channel hung up: its file is about to be closed."""
-        if capture := self._live.channel(channel_uid):
+        for capture in self._live.channel(channel_uid):
             capture.channel_gone = True
             self._call(capture)
 
     def channel_bridged(self, channel_uid: str) -> None:
         """The caller talks: from now on the file must grow."""
-        if (capture := self._live.channel(channel_uid)) and capture.bridged_ns is None:
-            capture.bridged_ns = self._tools.clock.mono_ns()
+        for capture in self._live.channel(channel_uid):
+            if capture.bridged_ns is None:
+                capture.bridged_ns = self._tools.clock.mono_ns()
 
     def channel_unbridged(self, channel_uid: str) -> None:
         """The caller waits again, and MixMonitor's option b writes nothing meanwhile."""
-        if capture := self._live.channel(channel_uid):
+        for capture in self._live.channel(channel_uid):
             capture.bridged_ns = None
+
+    def company_changed(self, channel_uids: frozenset[str]) -> None:
+        """Who else is there is the conductor's business."""
+
+    def channel_held(self, channel_uid: str, on: bool) -> None:
+        """Holds are pauses, and those are ordered."""
+
+    def monitor_seen(self, channel_uid: str, on: bool) -> None:
+        """A MixMonitor began or was stopped on this channel."""
 
     def link_up(self, alive: Mapping[str, str]) -> None:
         """After a (re)connect: captures whose channel does not exist any more are over."""
@@ -212,6 +253,16 @@ class Recorder:
             if capture.channel_uid not in alive:
                 capture.channel_gone = True
                 self._call(capture)
+        silence, self._silence = self._silence, []
+        for uid, name, monitor in silence:
+            if uid in alive:
+                self._keep(asyncio.create_task(self._stop_quarantined(alive[uid] or name, monitor)))
+
+    async def _stop_quarantined(self, name: str, monitor: str) -> None:
+        try:
+            await self._tools.asterisk.stop_monitor(name, monitor)
+        except CallwardenError as error:
+            log.error("the monitor of a quarantined recording goes on", channel=name, why=error.message)
 
     def link_down(self) -> None:
         """Nothing to do: Asterisk goes on writing and the sealer goes on sealing."""
@@ -243,8 +294,11 @@ class Recorder:
 
     async def recover(self) -> None:
         """After a start: take up every capture that was running, end those that are over. Before `run`."""
-        for capture in await recovery.recover(self._tools):
+        found = await recovery.recover(self._tools)
+        self._silence = list(found.monitors)
+        for capture in found.captures:
             self._live.add(capture)
+            self._tick_s = min(self._tick_s, capture.tick_s)
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -268,10 +322,10 @@ class Recorder:
             pause = max(0.0, (min(next_tick, next_scan) - clock.mono_ns()) / 1e9)
             if not self._called:
                 self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), min(CLOSE_POLL_S, pause) if waiting else pause)
-            except TimeoutError:
-                continue
+            # Not wait_for: in Python 3.11 that loses a cancellation which comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(CLOSE_POLL_S, pause) if waiting else pause):
+                    await self._wake.wait()
 
     async def _look(self, captures: list[Capture]) -> None:
         """Notice growth, silence and closed files; start finishing what is over."""
@@ -298,20 +352,36 @@ class Recorder:
                 over.append((capture, endings.spool_lost))
                 continue
             capture.size = status[1]
+            if not gone and not await self._muted(capture):
+                continue
             sealer.stamp(tools, capture)
             if capture.size and not capture.growing:
                 grown.append(capture)
             if gone:
                 over.append((capture, endings.finish))
-            elif not capture.size and not capture.growing and self._overdue(capture):
+            elif not capture.size and not capture.growing and capture.mute is None and self._overdue(capture):
                 over.append((capture, endings.never_grew))
-            elif capture.unsealed and tools.clock.mono_ns() - capture.grew_ns > SETTLE_NS:
+            elif capture.unsealed and capture.mute is None and tools.clock.mono_ns() - capture.grew_ns > SETTLE_NS:
                 still.append(capture)
         await self._grew(grown)
         for capture in still:
             await sealer.settle(tools, capture)
         for capture, ending in over:
             self._spawn(capture, ending(tools, self._live, capture))
+
+    async def _muted(self, capture: Capture) -> bool:
+        """Look after a pause; false when that failed for now."""
+        try:
+            if capture.awaits_sound:
+                async with capture.lock:
+                    await self._tools.in_worker(lambda: sealer.skip_silence(self._tools, capture))
+            if capture.mute is not None and not capture.lock.locked():
+                async with capture.lock:
+                    await muting.advance(self._tools, capture)
+        except (CallwardenError, OSError) as error:
+            await sealer.stuck(self._tools, capture, error)
+            return False
+        return True
 
     def _writer_gone(self, capture: Capture, size: int) -> bool:
         return bool(size or capture.channel_gone) and self._tools.spool.writer_gone(capture.spool_name)
@@ -323,11 +393,20 @@ class Recorder:
         words = (self._tools.journal.set_recording_state(c.recording_id, "recording") for c in captures)
         answers = await asyncio.gather(*words, return_exceptions=True)
         for capture, answer in zip(captures, answers, strict=True):
+            if capture.mute is not None and not isinstance(answer, BaseException):
+                answer = await self._file_mute(capture)  # paused before its first byte
             if isinstance(answer, CallwardenError):
                 capture.growing = False  # said again on the next round; meanwhile it is sealed all the same
                 log.error("growth is not on file", recording=capture.recording_id, why=answer.message)
             elif isinstance(answer, BaseException):
                 raise answer
+
+    async def _file_mute(self, capture: Capture) -> CallwardenError | None:
+        try:
+            await muting.file(self._tools, capture)
+        except CallwardenError as error:
+            return error
+        return None
 
     def _overdue(self, capture: Capture) -> bool:
         return capture.bridged_ns is not None and self._tools.clock.mono_ns() - capture.bridged_ns > GROWTH_DEADLINE_NS

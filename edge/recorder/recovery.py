@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import structlog
 
+from edge.consent.policy import CHUNK_BYTES, OLDEST_SECONDS, TICK_BYTES
 from edge.errors import CallwardenError
 from edge.model.entities import ClosedSegment, Progress, RecordingRow, SegmentRow
 from edge.model.lifecycle import LIVE
 from edge.recorder import endings
-from edge.recorder.capture import Capture, OpenSegment, SegmentBroken, reopened
+from edge.recorder.capture import Capture, Mute, OpenSegment, SegmentBroken, reopened
+from edge.recorder.muting import BUFFER
 from edge.recorder.tools import Tools
 from formats.age import ChunkSealer
 
 log = structlog.get_logger("recorder")
 
 
-async def recover(tools: Tools) -> list[Capture]:
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a start found. `monitors`: (channel uid, its name, monitor id) of what must not write any more."""
+
+    captures: tuple[Capture, ...]
+    monitors: tuple[tuple[str, str, str], ...]
+
+
+async def recover(tools: Tools) -> Recovered:
     """The captures that go on. Ends those whose spool is gone, and removes spool files and resume keys no row names.
 
     A file without a row cannot come from a permit (the row is committed before the file is made), so it is not kept.
     """
     rows = await tools.journal.recordings(states=LIVE)
+    paused = {pause.call_id for pause in await tools.journal.open_pauses()}
     captures: list[Capture] = []
+    monitors: list[tuple[str, str, str]] = []
     for row in rows:
         try:
-            capture = await _take_up(tools, row)
+            capture = await _take_up(tools, row, paused=row.call_id in paused)
         except CallwardenError as error:
             if error.retryable:
                 raise  # the start fails and is tried again; the audio waits in the spool
             log.error("a recording cannot be taken up again", recording=row.recording_id, why=str(error))
             await tools.journal.alarm(error.code, error.message, where=row.recording_id)
             await tools.journal.set_recording_state(row.recording_id, "quarantined")
+            if row.monitor_id:  # its file goes now, and nobody would seal what it goes on to write
+                monitors.append((row.channel_uid, row.channel_name, row.monitor_id))
             continue
         if capture is not None:
             captures.append(capture)
@@ -46,7 +61,14 @@ async def recover(tools: Tools) -> list[Capture]:
             tools.resume.destroy(segment_id)
     if captures:
         log.info("captures go on after the restart", count=len(captures))
-    return captures
+    return Recovered(tuple(captures), tuple(monitors))
+
+
+def _tick_s(row: RecordingRow) -> float:
+    """As `edge.consent.policy.seal_tick`, of the policy it began under, which may not be loaded any more."""
+    rate = row.rate * row.frame_bytes
+    every = row.seal_every_ms / 1000 or TICK_BYTES / rate
+    return min(every, TICK_BYTES / rate, OLDEST_SECONDS - CHUNK_BYTES / rate)
 
 
 async def remove_strangers(tools: Tools, known: set[str]) -> None:
@@ -63,7 +85,7 @@ async def remove_strangers(tools: Tools, known: set[str]) -> None:
         await tools.journal.alarm("spool.orphan", "a spool file without a permit was removed", where=name[:64])
 
 
-async def _take_up(tools: Tools, row: RecordingRow) -> Capture | None:
+async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture | None:
     status = tools.spool.status(row.spool_name)
     if status is None:
         await _lost(tools, row)
@@ -88,6 +110,8 @@ async def _take_up(tools: Tools, row: RecordingRow) -> Capture | None:
         spool_name=row.spool_name,
         capture_id=row.capture_id,
         byte_rate=row.rate * row.frame_bytes,
+        frame_bytes=row.frame_bytes,
+        tick_s=_tick_s(row),
         recipients=last.header.recipients,
         inode=inode,
         segment=placeholder,
@@ -96,13 +120,29 @@ async def _take_up(tools: Tools, row: RecordingRow) -> Capture | None:
         growing=row.state != "starting",
     )
     if last.state == "open":
-        refused = await _resume(tools, capture, last)
+        refused = "it is muted" if row.muted else await _resume(tools, capture, last)
         if not refused:
             return capture
         log.warning("a new segment starts", recording=row.recording_id, why=refused)
         await _truncate(tools, last, "resume_refused")
     capture.segment.ended = True  # the first tick begins the next one, when there is a byte for it
+    if row.muted:
+        _take_up_mute(capture, paused=paused)
     return capture
+
+
+def _take_up_mute(capture: Capture, *, paused: bool) -> None:
+    """Behind the segment lie zeros; without a pause on file also what came after the unmuting.
+
+    Where nobody was bridged while it was muted, the first buffer may still have speech of before, which has no place in
+    a segment any more: it is dropped like the zeros.
+    """
+    capture.filed_muted = True
+    if paused:
+        end = capture.segment.spool_end
+        capture.mute = Mute(end, cut=end, sealed=True, dropped=end, spared=end + BUFFER)
+    else:
+        capture.awaits_sound = True
 
 
 def _key_less(tools: Tools, row: RecordingRow, last: SegmentRow, inode: int) -> OpenSegment:

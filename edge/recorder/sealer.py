@@ -20,15 +20,53 @@ log = structlog.get_logger("recorder")
 #: Plaintext that cannot be sealed for so long ends the capture.
 MAX_UNSEALED_NS: Final = 30_000_000_000
 
+#: Segments in a row that one ending may begin and find unusable before it is put off.
+MAX_BROKEN: Final = 3
+
 Sealed = Piece | CallwardenError | OSError | SegmentBroken | None
 
 
 def try_seal(tools: Tools, capture: Capture, *, closing: bool = False) -> Sealed:
     """Seal what can be sealed, or say as a value why not: one broken capture must not hold up the others of its tick."""
     try:
+        skip_silence(tools, capture)
         return capture.seal(tools.spool, tools.vault, tools.resume, closing=closing)
     except (SegmentBroken, CallwardenError, OSError) as error:
         return error
+
+
+def skip_silence(tools: Tools, capture: Capture) -> None:
+    """After a pause: free the exact zeros before the first sound, which is where the next segment begins."""
+    if not capture.awaits_sound:
+        return
+    status = tools.spool.status(capture.spool_name)
+    capture.size = size = status[1] if status else capture.size
+    upto = size if capture.seal_to is None else min(size, capture.seal_to)
+    sound = tools.spool.first_sound(capture.spool_name, capture.start, upto)
+    capture.next_offset = max(capture.start, capture.aligned(upto if sound is None else sound))
+    capture.awaits_sound = sound is None
+    tools.spool.punch(capture.spool_name, capture.next_offset)
+
+
+async def drain(tools: Tools, capture: Capture) -> Piece | None:
+    """Seal everything that may be sealed, last chunk included, in as many segments as it takes; lock held.
+
+    Returns the last piece, not committed: `end_segment` does that. Raises CallwardenError or OSError when that fails.
+    """
+    broken = 0
+    while True:
+        result = await tools.in_worker(lambda: try_seal(tools, capture, closing=True))
+        if isinstance(result, SegmentBroken):
+            broken += 1
+            if broken > MAX_BROKEN:
+                raise CallwardenError("spool.unsealable", str(result), retryable=True, where=capture.recording_id)
+            await roll(tools, capture, None, "resume_refused", str(result))
+        elif isinstance(result, Exception):
+            raise result
+        elif result is not None and result.rotate:
+            await roll(tools, capture, result, "rotate")
+        else:
+            return result
 
 
 async def tick(tools: Tools, captures: Sequence[Capture]) -> None:
@@ -37,7 +75,7 @@ async def tick(tools: Tools, captures: Sequence[Capture]) -> None:
     A kill before the commit leaves the same bytes in the spool to be sealed again; one before the punch leaves bytes
     that are both sealed and in the spool, freed by the next tick.
     """
-    busy = [c for c in captures if not c.finishing and not c.lock.locked()]
+    busy = [c for c in captures if not c.finishing and c.mute is None and not c.lock.locked()]
     if not busy:
         return
     for capture in busy:
@@ -125,6 +163,8 @@ async def roll(tools: Tools, capture: Capture, piece: Piece | None, reason: str,
     offset = tools.spool.next_data(capture.spool_name, capture.segment.spool_end)
     if piece is not None:
         offset = capture.segment.spool_offset + piece.progress.plain_bytes
+    elif capture.segment.ended:
+        offset = max(offset, capture.start)
     elif offset > capture.segment.spool_end:  # freed without being on file as sealed: that much is lost
         reason = "power_cut"
     await end_segment(tools, capture, piece, reason)

@@ -24,6 +24,7 @@ from edge.failpoints import hit
 _FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
 _FALLOC_FL_PUNCH_HOLE: Final = 0x02
 _PAGE: Final = 4096
+_BLOCK: Final = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -112,6 +113,39 @@ class Spool:
             return True
         finally:
             os.close(fd)
+
+    def read(self, name: str, start: int, end: int) -> bytes:
+        """The bytes of [start, end); fewer where the file is shorter."""
+        fd = self.open(name)
+        try:
+            return os.pread(fd, end - start, start)
+        finally:
+            os.close(fd)
+
+    def first_sound(self, name: str, start: int, end: int) -> int | None:
+        """The offset of the first byte of [start, end) that is not zero, None when there is none. Holes cost nothing."""
+        at = start
+        while (at := self.next_data(name, at)) < end:
+            block = self.read(name, at, min(end, at + _BLOCK))
+            if not block:
+                return None
+            if quiet := len(block) - len(block.lstrip(b"\0")):
+                if quiet < len(block):
+                    return at + quiet
+            else:
+                return at
+            at += len(block)
+        return None
+
+    def last_sound(self, name: str, start: int, end: int) -> int:
+        """The offset behind the last byte of [start, end) that is not zero; `start` when there is none."""
+        at = end
+        while at > start:
+            low = max(start, at - _BLOCK)
+            if loud := len(self.read(name, low, at).rstrip(b"\0")):
+                return low + loud
+            at = low
+        return start
 
     def has_hole(self, fd: int, start: int, end: int) -> bool:
         """Whether a page of [start, end) was punched out or never written: to seal it again would give the speech away."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from edge.errors import CallwardenError
 from edge.model.entities import RecordingRow
@@ -40,22 +40,56 @@ class Tools:
         return await asyncio.get_running_loop().run_in_executor(self.worker, work)
 
 
+def _nothing(*facts: str) -> None:
+    """Nobody wants to hear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who hears what the recorder notices by itself; called on the event loop, must not block.
+
+    `on_one_sided(recording_id, side)`: `caller` or `agent` has been silent to the bit for a second while two were
+    bridged, said again every few seconds; `on_two_sided(recording_id)`: it sounds again; `on_gap(recording_id)`: a
+    permitted recording does not grow; `on_rogue(channel_uid)`: a MixMonitor began that the recorder did not order.
+    """
+
+    on_one_sided: Callable[[str, str], None] = _nothing
+    on_two_sided: Callable[[str], None] = _nothing
+    on_gap: Callable[[str], None] = _nothing
+    on_rogue: Callable[[str], None] = _nothing
+
+
+NOBODY: Final = Watch()
+
+
 async def stop_monitor(tools: Tools, capture: Capture) -> None:
-    """Stop this capture's monitor by its id, which the channel knows when we do not; nothing without one: Asterisk would
-    take an empty id for any monitor on the channel, somebody else's too.
+    """Stop this capture's monitor by its id; nothing without one: Asterisk would take an empty id for any monitor on the
+    channel, somebody else's too.
 
     Raises CallwardenError ami.* when Asterisk cannot be told.
     """
-    try:
-        monitor = capture.monitor_id or await tools.asterisk.get_variable(capture.channel_name, "CALLWARDEN_MONITOR")
-    except CallwardenError as error:
-        if error.code != "ami.refused":
-            raise
-        capture.channel_gone = True  # no such channel
-        return
-    if monitor:
-        capture.monitor_id = monitor
-        await tools.asterisk.stop_monitor(capture.channel_name, monitor)
+    if monitor := await monitor_of(tools, capture):
+        await tools.asterisk.stop_monitor(channel_name(tools, capture), monitor)
+
+
+async def monitor_of(tools: Tools, capture: Capture) -> str:
+    """The id of this capture's monitor, which the channel knows when we do not. "" when there is none, or no channel.
+
+    Raises CallwardenError ami.* when Asterisk cannot be asked.
+    """
+    if not capture.monitor_id:
+        try:
+            capture.monitor_id = await tools.asterisk.get_variable(channel_name(tools, capture), "CALLWARDEN_MONITOR")
+        except CallwardenError as error:
+            if error.code != "ami.refused":
+                raise
+            capture.channel_gone = True  # no such channel
+    return capture.monitor_id or ""
+
+
+def channel_name(tools: Tools, capture: Capture) -> str:
+    """What the caller's channel is called now: a masquerade renames it."""
+    return tools.asterisk.channel_name(capture.channel_uid) or capture.channel_name
 
 
 class LiveCaptures:
@@ -63,7 +97,6 @@ class LiveCaptures:
 
     def __init__(self) -> None:
         self._captures: dict[str, Capture] = {}
-        self._channels: dict[str, Capture] = {}
         self._files: dict[str, Capture] = {}
 
     def __len__(self) -> int:
@@ -75,13 +108,11 @@ class LiveCaptures:
     def add(self, capture: Capture) -> None:
         """Register it."""
         self._captures[capture.recording_id] = capture
-        self._channels[capture.channel_uid] = capture
         self._files[capture.spool_name] = capture
 
     def remove(self, capture: Capture) -> None:
         """Forget it and wake who waits for its end."""
         self._captures.pop(capture.recording_id, None)
-        self._channels.pop(capture.channel_uid, None)
         self._files.pop(capture.spool_name, None)
         capture.done.set()
 
@@ -89,9 +120,13 @@ class LiveCaptures:
         """By recording id."""
         return self._captures.get(recording_id)
 
-    def channel(self, channel_uid: str) -> Capture | None:
-        """By the caller's channel."""
-        return self._channels.get(channel_uid)
+    def channel(self, channel_uid: str) -> list[Capture]:
+        """By the caller's channel: one while it records, two while an old one ends and a new one runs."""
+        return [c for c in self._captures.values() if c.channel_uid == channel_uid]
+
+    def call(self, call_id: str) -> list[Capture]:
+        """By call, oldest first."""
+        return [c for c in self._captures.values() if c.call_id == call_id]
 
     def file(self, name: str) -> Capture | None:
         """By spool file name."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -62,8 +63,23 @@ class NoAsterisk:
     async def get_variable(self, channel_name: str, name: str) -> str:
         raise CallwardenError("ami.down", "no link")
 
+    async def mute_monitor(self, channel_name: str, monitor_id: str, on: bool) -> bool:
+        raise CallwardenError("ami.down", "no link")
+
+    async def summon(self, channel_name: str) -> None:
+        raise CallwardenError("ami.down", "no link")
+
+    async def set_device(self, name: str, state: str) -> None:
+        raise CallwardenError("ami.down", "no link")
+
     def channel_alive(self, channel_uid: str) -> bool | None:
         return None
+
+    def channel_name(self, channel_uid: str) -> str | None:
+        return None
+
+    def with_channel(self, channel_uid: str) -> Mapping[str, str]:
+        return {}
 
 
 def open_parts(state: Path, spool: Path) -> tuple[Journal, ShredSlots, Payloads, Recorder]:

@@ -1,0 +1,95 @@
+"""MixMonitor as the recorder meets it: frames of 20 ms through a buffer of 32 KiB into the spool file, and its mute.
+
+What it is held to was tried on Asterisk 16 and 22 (tests/asterisk/test_pause.py does it on a real one).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+from edge.errors import CallwardenError
+from tests.crash import capture_child as child
+
+BUFFER = 32768
+FRAME = 640
+
+
+class Line(child.NoAsterisk):
+    """One channel with one monitor. `said` is what an unpaused recording must hold, `secret` what was said muted."""
+
+    up = True
+
+    def __init__(self, monitor: str = "0x7f", seed: int = 1) -> None:
+        self.monitor = monitor
+        self.said = self.secret = b""
+        self.muted = False
+        self.deaf = False  # a mute that is acknowledged and has no effect
+        self.refuses = False
+        self.lost = False
+        self.stopped: list[str] = []
+        self.orders: list[bool] = []
+        self._random = random.Random(seed)
+        self._buffer = b""
+        self._fd = -1
+
+    def open(self, path: str) -> None:
+        """The first bridge."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+
+    def frame(self) -> bytes:
+        """One frame of speech: no byte of it is zero."""
+        return bytes(self._random.randrange(1, 256) for _ in range(FRAME))
+
+    def talk(self, frames: int, *, quiet: bool = False) -> None:
+        """So many frames are spoken; `quiet`: both sides send digital silence."""
+        for _ in range(frames):
+            if self._fd < 0:
+                return
+            data = bytes(FRAME) if quiet else self.frame()
+            if self.muted and not quiet:
+                self.secret += data
+            elif not self.muted:
+                self.said += data
+            self._write(bytes(FRAME) if self.muted and not self.deaf else data)
+
+    def _write(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= BUFFER:
+            os.write(self._fd, self._buffer[:BUFFER])
+            self._buffer = self._buffer[BUFFER:]
+
+    def hang_up(self) -> None:
+        """Flush and close."""
+        if self._fd >= 0:
+            os.write(self._fd, self._buffer)
+            os.close(self._fd)
+            self._fd, self._buffer = -1, b""
+
+    async def going_on(self, pause_s: float = 0.002) -> None:
+        """Talk until cancelled, ten times as fast as people do."""
+        while True:
+            self.talk(1)
+            await asyncio.sleep(pause_s)
+
+    # ------------------------------------------------------------ edge.ports.Asterisk
+
+    async def get_variable(self, channel_name: str, name: str) -> str:
+        return self.monitor
+
+    async def mute_monitor(self, channel_name: str, monitor_id: str, on: bool) -> bool:
+        self.orders.append(on)
+        if self.lost:
+            raise CallwardenError("ami.unknown", "no answer", retryable=True)
+        if self.refuses or monitor_id != self.monitor:
+            return False
+        self.muted = on
+        return True
+
+    async def stop_monitor(self, channel_name: str, monitor_id: str) -> bool:
+        if self.lost:
+            raise CallwardenError("ami.down", "no link", retryable=True)
+        self.stopped.append(monitor_id)
+        self.hang_up()
+        return True
