@@ -2,16 +2,29 @@
 
 from edge.config.check import Finding, check
 from edge.config.load import load
-from edge.config.schema import WAIVABLE, Address, AsteriskSection, CentralSection, EdgeConfig, EdgeSection
+from edge.config.schema import (
+    WAIVABLE,
+    Address,
+    AgentSection,
+    AsteriskSection,
+    CentralSection,
+    EdgeConfig,
+    EdgeSection,
+    NoticesSection,
+    TelephonySection,
+)
 
 __all__ = [
     "WAIVABLE",
     "Address",
+    "AgentSection",
     "AsteriskSection",
     "CentralSection",
     "EdgeConfig",
     "EdgeSection",
     "Finding",
+    "NoticesSection",
+    "TelephonySection",
     "check",
     "load",
 ]

@@ -12,7 +12,16 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
-from edge.config.schema import WAIVABLE, Address, AsteriskSection, CentralSection, EdgeSection
+from edge.config.schema import (
+    WAIVABLE,
+    Address,
+    AgentSection,
+    AsteriskSection,
+    CentralSection,
+    EdgeSection,
+    NoticesSection,
+    TelephonySection,
+)
 from edge.config.words import toml
 from edge.consent.policy import (
     BASES_OF_MODE,
@@ -31,6 +40,9 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[edge]", EdgeSection),
     ("[asterisk]", AsteriskSection),
     ("[central]", CentralSection),
+    ("[telephony]", TelephonySection),
+    ("[agents.NAME]", AgentSection),
+    ("[notices]", NoticesSection),
     ("[policy.NAME]", Policy),
     ("[policy.NAME] match", Match),
     ("[policy.NAME] override", Override),
@@ -67,6 +79,7 @@ _KINDS: dict[Any, str] = {
     Address: "address",
     tuple[str, ...]: "list of text",
     Path | None: "path",
+    Day | None: "day",
 }
 
 

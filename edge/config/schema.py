@@ -10,12 +10,13 @@ import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from edge.consent.jurisdiction import STRICTEST, Table
 from edge.consent.policy import Policy
-from edge.consent.units import Seconds
+from edge.consent.units import Day, Seconds
 
 #: Start-up checks that `waive` may name, each with what is given up.
 WAIVABLE: Final[Mapping[str, str]] = MappingProxyType(
@@ -91,6 +92,9 @@ class EdgeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     manifests, receipts and checkpoints."""
     trust_file: Path = Path("/etc/callwarden/trust.json")
     """Pinned public keys of people and of central (JSON): who may order what."""
+    jurisdictions: Path | None = None
+    """The table that says how weak a mode may be in which country. Default: the shipped one,
+    edge/consent/jurisdictions.toml, which says how to make your own."""
     waive: tuple[str, ...] = ()
     """Names of start-up checks to do without: "unencrypted-swap", "cow-filesystem", "no-recovery-recipient",
     "spool-not-mount". Default: none. Each waiver is said at every start."""
@@ -132,6 +136,58 @@ class CentralSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """False keeps the outbox filling without sending. Default true."""
 
 
+class TelephonySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[telephony]`: numbers and lines. Without the table the defaults hold."""
+
+    country: str = "CZ"
+    """Country whose national spellings of numbers are heard here and whose emergency numbers are dialled, two capital
+    letters. Default "CZ": write your own."""
+    emergency: tuple[str, ...] = ()
+    """Further numbers that are never prompted, held or refused, as they are dialled: crisis lines, the house's own
+    alarm. The country's own, 112 and 911 need not be listed."""
+    prefixes: tuple[str, ...] = ("9", "0")
+    """Digits that may be dialled before a number to get a line out. Default ["9", "0"]."""
+    trunks: tuple[str, ...] = ()
+    """Endpoints that lead outside, as channel names begin: "PJSIP/trunk". Who speaks through one is an outside party.
+    Default: none."""
+    never_numbers: tuple[str, ...] = ()
+    """Numbers that are never recorded, whoever calls whom: works council, lawyers, doctors, helplines. In any spelling.
+    Default: none."""
+    shared_numbers: tuple[str, ...] = ()
+    """Numbers that many people call from, such as a company's main line: answers from there are never remembered.
+    Service numbers need not be listed. Default: none."""
+
+
+class AgentSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[agents.NAME]`: why an agent's own voice may be recorded, answered for once instead of in every call."""
+
+    device: str
+    """The agent's endpoint as channel names begin: "PJSIP/agent1"."""
+    basis: Literal["consent", "contract", "legitimate_interests", "public_task", "legal_obligation"]
+    """Legal basis for this agent."""
+    reference: str
+    """Where it is written down: the contract, the works agreement, the consent form, with its date."""
+    until: Day | None = None
+    """Last day on which it holds, "2027-06-30". Default: until it is revoked."""
+    revoked: bool = False
+    """True once the agent has taken it back. Default false."""
+
+
+class NoticesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[notices]`: the gateway for text messages that policies with `text_notice` send."""
+
+    url: str = ""
+    """The gateway's webhook, "https://…"; "http://" only on loopback. Required when a policy sends notices."""
+    secret_file: Path | None = None
+    """File (0600) with the key the webhook is signed with ("whsec_…", Standard Webhooks). Required with `url`."""
+    countries: tuple[str, ...] = ()
+    """Countries whose numbers may get a text, two capital letters each. Default: none, so nothing is sent."""
+    per_hour: int = 60
+    """Most texts in an hour, 1 to 10000. Default 60: a forged caller ID must not buy many."""
+    link: str = ""
+    """Address of the notice, put into the text. Default: none."""
+
+
 class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration as the daemon holds it. A reload makes a new one; nothing changes in place."""
 
@@ -145,6 +201,14 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[central]`; `enabled` is false when the table is absent."""
     policies: Mapping[str, Policy]
     """`[policy.NAME]` by name, read-only."""
+    telephony: TelephonySection = TelephonySection()
+    """`[telephony]`."""
+    agents: Mapping[str, AgentSection] = msgspec.field(default_factory=lambda: MappingProxyType({}))
+    """`[agents.NAME]` by name, read-only."""
+    notices: NoticesSection = NoticesSection()
+    """`[notices]`."""
+    jurisdictions: Table = STRICTEST
+    """The table the policies were judged by."""
     places: Mapping[tuple[str | int, ...], str]
     """Key path to "file:line" of everything that was written, read-only."""
 

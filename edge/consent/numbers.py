@@ -17,6 +17,8 @@ from phonenumbers import NumberParseException, PhoneNumberType, region_code_for_
 WITHHELD: Final = frozenset({"", "unknown", "anonymous", "unavailable", "restricted", "private", "withheld"})
 #: Longest spelling that is looked at, characters; E.164 has 15 digits.
 LONGEST: Final = 64
+#: Fewest digits that are read as a country's code and a number; shorter ones are extensions.
+_WITH_CODE: Final = 9
 _SPELLING: Final = re.compile(r"(?:tel:|sip:)?\+?[0-9 ().\-/\u00a0]+", re.ASCII | re.IGNORECASE)
 #: Numbers that many people show as theirs: services, switchboards, mailboxes. Nobody's answer can be remembered there.
 _SHARED: Final = frozenset(
@@ -97,9 +99,10 @@ def _parse(heard: str, country: str) -> phonenumbers.PhoneNumber | None:
     text = text.partition(":")[2] if ":" in text else text
     bare = "".join(c for c in text if c.isdigit() or c == "+")
     text = text.replace("(0)", "") if bare.startswith(("+", "00")) else text
-    attempts = [(f"+{bare[2:]}", None)] if bare.startswith("00") and country not in _OTHER_EXIT else [(text, country)]
-    if not bare.startswith(("0", "+")):
-        attempts.append((f"+{bare}", None))  # how many trunks send it: the country's code without a sign
+    abroad = bare.startswith("00") and country not in _OTHER_EXIT
+    attempts = [(f"+{bare[2:]}", "") if abroad else (text, country)]
+    if not bare.startswith(("0", "+")) and len(bare) >= _WITH_CODE:
+        attempts.append((f"+{bare}", ""))  # how many trunks send it: the country's code without a sign
     for spelled, region in attempts:
         try:
             number = phonenumbers.parse(spelled, region or None)

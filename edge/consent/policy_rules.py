@@ -148,13 +148,14 @@ def _times(policy: Policy) -> Iterator[Problem]:
         )
 
 
-def overlaps(policies: Mapping[str, Policy]) -> Iterator[tuple[Policy, Problem]]:
-    """Values that two policies both claim: then a call would have two answers."""
+def overlaps(policies: Mapping[str, Policy], country: str = "") -> Iterator[tuple[Policy, Problem]]:
+    """Values that two policies both claim: then a call would have two answers. `country`: where national spellings of
+    numbers are at home."""
     seen: dict[tuple[str, str], str] = {}
     for policy in policies.values():
         for kind in ("did", "queue", "context"):
             for number, value in enumerate(getattr(policy.match, kind)):
-                key = (kind, did_digits(value) if kind == "did" else value)
+                key = (kind, did_digits(value, country) if kind == "did" else value)
                 other = seen.setdefault(key, policy.name)
                 if other != policy.name:
                     message = f'{kind} "{value}" is matched by policy "{other}" too'

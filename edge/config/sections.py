@@ -1,0 +1,135 @@
+"""What does not fit in the sections beside the policies. Pure: values in, findings out; `load` knows file and line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from edge.config.files import Key
+from edge.config.schema import (
+    WAIVABLE,
+    AgentSection,
+    AsteriskSection,
+    EdgeSection,
+    NoticesSection,
+    TelephonySection,
+    is_loopback,
+)
+from edge.consent.jurisdiction import COUNTRY
+from edge.consent.numbers import digits
+from edge.consent.policy import Policy
+
+_EDGE_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+#: A channel's name before its last "-": technology, then endpoint. "PJSIP/trunk".
+_DEVICE = re.compile(r"[A-Za-z][A-Za-z0-9]*/[A-Za-z0-9@_.+-]{1,64}")
+_DIGITS = re.compile(r"[0-9*#]{1,8}")
+
+
+class Wrong(NamedTuple):
+    """One thing that is wrong, and where."""
+
+    key: Key
+    code: str
+    message: str
+    hint: str
+
+
+def of_edge(edge: EdgeSection, asterisk: AsteriskSection) -> Iterator[Wrong]:
+    """`[edge]` and `[asterisk]`."""
+    if not _EDGE_ID.fullmatch(edge.id):
+        hint = '1 to 63 of a-z, 0-9 and "-"'
+        yield Wrong(("edge", "id"), "config.value", f"{edge.id!r} cannot name an edge", hint)
+    for number, name in enumerate(edge.waive):
+        if name not in WAIVABLE:
+            near = difflib.get_close_matches(name, WAIVABLE, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"checks that can be waived: {', '.join(WAIVABLE)}"
+            yield Wrong(("edge", "waive", number), "config.value", f'there is no check "{name}" to waive', hint)
+    for name, value, low, high in (
+        ("guard_deadline", asterisk.guard_deadline, 0.5, 10),
+        ("dead_man", asterisk.dead_man, 10, 600),
+    ):
+        if not low <= value <= high:
+            message = f"{name} of {value:g} s is out of range"
+            yield Wrong(("asterisk", name), "config.value", message, f"{low:g} s to {high:g} s")
+
+
+def of_url(key: Key, url: str, *, password_hint: str) -> Iterator[Wrong]:
+    """An address of a service elsewhere; nothing of a bad one is repeated, it may hold a password."""
+    name = ".".join(str(part) for part in key)
+    try:
+        parts = urlsplit(url)
+        host, secret, _ = parts.hostname or "", parts.username or parts.password, parts.port
+    except ValueError:
+        parts, host, secret = urlsplit(""), "", None
+    if parts.scheme not in ("https", "http") or not host:
+        yield Wrong(key, "config.value", f"{name} is not an address", f'{key[-1]} = "https://{key[0]}.example"')
+    elif secret:
+        yield Wrong(key, "config.secret_in_toml", "the address holds a password", password_hint)
+    elif parts.scheme == "http" and not is_loopback(host):
+        yield Wrong(
+            key, "config.value", "plain http leaves this machine", "use https, with ca_file for a CA of your own"
+        )
+
+
+def of_telephony(telephony: TelephonySection) -> Iterator[Wrong]:
+    """`[telephony]`."""
+    if not COUNTRY.fullmatch(telephony.country):
+        message, hint = f"{telephony.country!r} is not a country", 'two capital letters, for example "CZ"'
+        yield Wrong(("telephony", "country"), "config.value", message, hint)
+    for number, prefix in enumerate(telephony.prefixes):
+        if not _DIGITS.fullmatch(prefix):
+            message = f"{prefix!r} is not dialled before a number"
+            yield Wrong(("telephony", "prefixes", number), "config.value", message, "one to eight of 0-9, * and #")
+    for number, trunk in enumerate(telephony.trunks):
+        if not _DEVICE.fullmatch(trunk):
+            message, hint = f"{trunk!r} is no endpoint", 'as channel names begin: "PJSIP/trunk"'
+            yield Wrong(("telephony", "trunks", number), "config.value", message, hint)
+    for name in ("emergency", "never_numbers", "shared_numbers"):
+        for number, text in enumerate(getattr(telephony, name)):
+            if not digits(text):
+                message, hint = f"{text!r} is not a number", 'for example "+420 555 100 200" or "1001"'
+                yield Wrong(("telephony", name, number), "config.value", message, hint)
+
+
+def of_agents(agents: Mapping[str, AgentSection]) -> Iterator[Wrong]:
+    """`[agents.NAME]`."""
+    seen: dict[str, str] = {}
+    for name, agent in agents.items():
+        key = ("agents", name)
+        if not _DEVICE.fullmatch(agent.device):
+            message, hint = f"{agent.device!r} is no endpoint", 'as channel names begin: "PJSIP/agent1"'
+            yield Wrong((*key, "device"), "config.value", message, hint)
+        if not agent.reference.strip():
+            hint = "name the contract, works agreement or form, with its date"
+            yield Wrong((*key, "reference"), "config.value", f"agent {name} has no reference", hint)
+        other = seen.setdefault(agent.device.lower(), name)
+        if other != name:
+            message = f'"{agent.device}" is the device of agent {other} too'
+            yield Wrong((*key, "device"), "config.value", message, "a device belongs to one agent")
+
+
+def of_notices(notices: NoticesSection, policies: Mapping[str, Policy]) -> Iterator[Wrong]:
+    """`[notices]`, and the policies that need it."""
+    key = ("notices",)
+    if notices.url:
+        yield from of_url((*key, "url"), notices.url, password_hint="the key of the signature proves who we are")  # noqa: S106
+        if notices.secret_file is None:
+            hint = 'secret_file = "notices.secret", a file of mode 0600'
+            yield Wrong(key, "config.missing_key", "notices.secret_file is missing", hint)
+    if notices.link:
+        yield from of_url((*key, "link"), notices.link, password_hint="the link is public")  # noqa: S106
+    for number, country in enumerate(notices.countries):
+        if not COUNTRY.fullmatch(country):
+            message = f"{country!r} is not a country"
+            yield Wrong((*key, "countries", number), "config.value", message, 'two capital letters, for example "CZ"')
+    if not 1 <= notices.per_hour <= 10_000:
+        message = f"per_hour {notices.per_hour} is out of range"
+        yield Wrong((*key, "per_hour"), "config.value", message, "1 to 10000")
+    for policy in policies.values():
+        if policy.text_notice and not notices.url:
+            message = f'policy "{policy.name}" sends text notices, but there is no gateway'
+            hint = 'add [notices] with url and secret_file, or text_notice = ""'
+            yield Wrong(("policy", policy.name, "text_notice"), "policy.no_gateway", message, hint)
