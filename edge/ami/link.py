@@ -16,7 +16,9 @@ from pathlib import Path
 
 import structlog
 
+from edge.ami.actions import Ability, Actions, ability_of
 from edge.ami.connection import AmiConnection, connect
+from edge.ami.doubts import Doubts
 from edge.ami.protocol import Message
 from edge.ami.reconcile import Picture, bridges_listed, channels_listed, members_listed
 from edge.ami.translate import apply, introduce
@@ -29,8 +31,6 @@ log = structlog.get_logger("edge.ami")
 TOKEN_GLOBAL = "CALLWARDEN_TOKEN"  # noqa: S105 - a variable's name; edge/agi/variables.py has it for the other side
 ALIVE_GLOBAL = "CALLWARDEN_ALIVE"
 DEADMAN_GLOBAL = "CALLWARDEN_DEADMAN"  # read by dialplan/callwarden.conf; an admin's own value wins
-CONFIRM_S = 0.2  # between the two questions whether a channel that was said to be gone is gone
-FORGED_ALARM_S = 60.0  # at most one alarm in this time: whoever forges one event can forge a thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class AmiSettings:
     dead_man_s: int = 60
 
 
-class AmiLink:
+class AmiLink(Actions):
     """Runs until cancelled. `on_alarm(code, message)` is called once per trouble, not once per attempt."""
 
     def __init__(
@@ -73,9 +73,10 @@ class AmiLink:
         self._show_at = 0.0
         self._look_at = 0.0
         self._changed = asyncio.Condition()
-        self._ended: set[str] = set()  # said to have hung up, not yet confirmed
-        self._checks: set[asyncio.Task[None]] = set()
-        self._forged_at = float("-inf")
+        self._doubts = Doubts(
+            self._picture, sink, lambda message: on_alarm("ami.forged", message), settings.answer_limit_s
+        )
+        self.ability = Ability()  #: of the server at hand, known from the first link-up on
         self.restarts = 0  #: times Asterisk was seen to have started anew
 
     @property
@@ -91,6 +92,22 @@ class AmiLink:
     def channel_alive(self, channel_uid: str) -> bool | None:
         """Whether the channel exists; None while the link is down."""
         return channel_uid in self._picture.channels if self.up else None
+
+    def channel_name(self, channel_uid: str) -> str | None:
+        """Its name now, None when no such channel is known."""
+        return self._picture.channels.get(channel_uid)
+
+    def with_channel(self, channel_uid: str) -> Mapping[str, str]:
+        """See `edge.ports.Asterisk.with_channel`."""
+        return self._picture.company(channel_uid)
+
+    def in_bridge(self, channel_uid: str) -> bool:
+        """Whether the channel is in some bridge."""
+        return bool(self._picture.bridges_of(channel_uid))
+
+    def kept_apart(self, channel_uid: str) -> bool:
+        """Whether it is in a bridge whose members do not hear each other: parked, or in a waiting room."""
+        return any(bridge in self._picture.apart for bridge in self._picture.bridges_of(channel_uid))
 
     # ------------------------------------------------------------ keeping it up
 
@@ -118,6 +135,7 @@ class AmiLink:
             await self._login(connection)
             await self._snapshot(connection)
             self._connection = connection
+            self._doubts.connected(connection)
             self._look_at = time.monotonic() + self._settings.look_again_s
             self._alarmed = ""
             log.info("manager link up", channels=len(self._picture.channels))
@@ -138,6 +156,7 @@ class AmiLink:
         """Tell the sink if it was told we were up; whether we were."""
         was_up = self.up
         self._connection = None
+        self._doubts.connected(None)
         if was_up:
             self._sink.link_down()
         return was_up
@@ -152,7 +171,7 @@ class AmiLink:
                 where=str(self._settings.secret_file),
             ) from unreadable
         self._picture.begin()  # events begin with the login
-        self._ended.clear()
+        self._doubts.begin()
         fields = {"Username": self._settings.user, "Secret": secret}
         answer = await connection.action("Login", fields, limit_s=self._settings.answer_limit_s)
         if answer.get("Response") != "Success":
@@ -166,6 +185,8 @@ class AmiLink:
         # FullyBooted goes only to accounts that may read `system`, so the start is asked for.
         status = await connection.action("CoreStatus", {}, limit_s=self._settings.answer_limit_s)
         self._note_start(f"{status.get('CoreStartupDate')} {status.get('CoreStartupTime')}")
+        settings = await connection.action("CoreSettings", {}, limit_s=self._settings.answer_limit_s)
+        self.ability = ability_of(settings.get("AsteriskVersion"))
 
     async def _snapshot(self, connection: AmiConnection) -> None:
         limit = self._settings.answer_limit_s
@@ -173,13 +194,12 @@ class AmiLink:
         hit("ami.snapshot")
         listed = channels_listed(await connection.listing("CoreShowChannels", {}, limit_s=limit))
         bridged = {}
-        for bridge in bridges_listed(await connection.listing("BridgeList", {}, limit_s=limit)):
+        listing = await connection.listing("BridgeList", {}, limit_s=limit)
+        for bridge, technology in bridges_listed(listing).items():
+            self._picture.keeps(bridge, technology)
             info = await connection.listing("BridgeInfo", {"BridgeUniqueid": bridge}, limit_s=limit)
             bridged[bridge] = members_listed(info)
-        while self._ended:
-            uid = self._ended.pop()
-            if not await self._exists(connection, uid):
-                self._picture.gone(uid)
+        await self._doubts.settle(connection)
         self._picture.finish(listed, bridged)
 
     async def _heartbeat(self, connection: AmiConnection) -> None:
@@ -211,50 +231,14 @@ class AmiLink:
         self._show_at = time.monotonic() + self._settings.alive_s
 
     def _event(self, message: Message) -> None:
-        apply(message, self._picture, self._sink if self.up else None, self._hung_up)
-
-    def _hung_up(self, uid: str) -> None:
-        if not self.up:
-            self._ended.add(uid)  # the snapshot asks about it
-        elif uid in self._picture.channels and uid not in self._ended:
-            self._ended.add(uid)
-            check = asyncio.create_task(self._confirm(uid))
-            self._checks.add(check)
-            check.add_done_callback(self._checks.discard)
-
-    async def _confirm(self, uid: str) -> None:
-        """Ask Asterisk about an announced hang-up, twice in case the event was quicker, and only then believe it."""
-        connection = self._connection
-        try:
-            for pause in (0.0, CONFIRM_S):
-                await asyncio.sleep(pause)
-                if connection is None or connection is not self._connection:
-                    return  # the next snapshot tells
-                if not await self._exists(connection, uid):
-                    if connection is self._connection and self._picture.gone(uid):
-                        self._sink.channel_gone(uid)
-                    return
-        except CallwardenError:
-            return  # the link is going down: the next snapshot tells
-        finally:
-            self._ended.discard(uid)
-        log.warning("a hang-up was announced for a channel that is there: forged", channel=uid)
-        if time.monotonic() - self._forged_at > FORGED_ALARM_S:
-            self._forged_at = time.monotonic()
-            self._on_alarm("ami.forged", f"a hang-up of {uid} was announced, but the channel is there")
-
-    async def _exists(self, connection: AmiConnection, uid: str) -> bool:
-        """Asterisk finds a channel by its unique id where a name is expected."""
-        fields = {"Channel": uid, "Variable": "UNIQUEID"}
-        answer = await connection.action("Getvar", fields, limit_s=self._settings.answer_limit_s)
-        return answer.get("Response") == "Success" and answer.get("Value") == uid
+        apply(message, self._picture, self._sink if self.up else None, self._doubts)
 
     async def _refresh(self, connection: AmiConnection) -> None:
         """Look again at all channels: one that left unseen is gone, one that was made up is forgotten."""
         before = set(self._picture.channels)
         listing = await connection.listing("CoreShowChannels", {}, limit_s=self._settings.answer_limit_s)
         for uid in self._picture.stale(channels_listed(listing), before):
-            self._hung_up(uid)
+            self._doubts.hung_up(uid)
         self._look_at = time.monotonic() + self._settings.look_again_s
 
     def _note_start(self, started_at: str) -> None:
@@ -270,36 +254,8 @@ class AmiLink:
 
     # ------------------------------------------------------------ edge.ports.Asterisk
 
-    async def stop_monitor(self, channel_name: str, monitor_id: str) -> bool:
-        """StopMixMonitor by id; False when Asterisk knows no such channel or monitor. Raises ami.refused (no right),
-        ami.down, ami.unknown."""
-        answer = await self._act("StopMixMonitor", {"Channel": channel_name, "MixMonitorID": monitor_id})
-        if answer.get("Message") == "Permission denied":
-            raise _refused(answer, channel_name)
-        return answer.get("Response") == "Success"
-
-    async def set_variable(self, channel_name: str, name: str, value: str) -> None:
-        """Raises CallwardenError ami.refused (no such channel), ami.down, ami.unknown."""
-        fields = {"Channel": channel_name, "Variable": name, "Value": value}
-        _accepted(await self._act("Setvar", fields), channel_name)
-
-    async def get_variable(self, channel_name: str, name: str) -> str:
-        """Empty when unset. Raises ami.refused, ami.down, ami.unknown."""
-        answer = await self._act("Getvar", {"Channel": channel_name, "Variable": name})
-        return _accepted(answer, channel_name).get("Value")
-
     async def _act(self, action: str, fields: Mapping[str, str]) -> Message:
         connection = self._connection
         if connection is None:
             raise CallwardenError("ami.down", "there is no link to Asterisk's manager", retryable=True)
         return await connection.action(action, fields, limit_s=self._settings.answer_limit_s)
-
-
-def _accepted(answer: Message, where: str) -> Message:
-    if answer.get("Response") != "Success":
-        raise _refused(answer, where)
-    return answer
-
-
-def _refused(answer: Message, where: str) -> CallwardenError:
-    return CallwardenError("ami.refused", f"Asterisk refused: {answer.get('Message')}", where=where)

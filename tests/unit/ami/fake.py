@@ -15,6 +15,8 @@ class FakeManager:
     def __init__(self) -> None:
         self.channels: dict[str, str] = {}
         self.bridges: dict[str, list[str]] = {}
+        self.technologies: dict[str, str] = {}
+        self.version = "22.10.1~dfsg"
         self.globals: dict[str, str] = {}
         self.variables: dict[tuple[str, str], str] = {}
         self.monitors: set[tuple[str, str]] = set()
@@ -52,6 +54,12 @@ class FakeManager:
             self.channels.pop(fields["Uniqueid"], None)
         elif event == "Newchannel":
             self.channels[fields["Uniqueid"]] = fields["Channel"]
+        elif event == "BridgeEnter":
+            self.bridges.setdefault(fields["BridgeUniqueid"], []).append(fields["Uniqueid"])
+        elif event == "BridgeLeave":
+            self.bridges[fields["BridgeUniqueid"]].remove(fields["Uniqueid"])
+        elif event == "BridgeDestroy":
+            self.bridges.pop(fields["BridgeUniqueid"])
         self.forge(event, **fields)
 
     def forge(self, event: str, **fields: str) -> None:
@@ -96,6 +104,10 @@ class FakeManager:
             self._send(writer, block({"Response": "Success" if right else "Error", **action_id, "Message": message}))
         elif name == "CoreStatus":
             self._send(writer, block({**good, "CoreStartupDate": "2026-11-22", "CoreStartupTime": self.started}))
+        elif name == "CoreSettings":
+            self._send(writer, block({**good, "AsteriskVersion": self.version}))
+        elif name in ("PlayDTMF", "Hangup"):
+            self._send(writer, block(good))
         elif name == "Setvar":
             place = fields.get("Channel")
             if place is None:
@@ -112,10 +124,11 @@ class FakeManager:
             value = self.variables.get((fields.get("Channel", ""), fields["Variable"]), "")
             value = value or (self.globals.get(fields["Variable"], "") if "Channel" not in fields else "")
             self._send(writer, block({**good, "Variable": fields["Variable"], "Value": value}))
-        elif name == "StopMixMonitor":
+        elif name in ("StopMixMonitor", "MixMonitorMute"):
             key = (fields["Channel"], fields["MixMonitorID"])
             found = key in self.monitors
-            self.monitors.discard(key)
+            if name == "StopMixMonitor":
+                self.monitors.discard(key)
             self._send(
                 writer, block(good if found else {"Response": "Error", **action_id, "Message": "Could not stop"})
             )
@@ -130,9 +143,17 @@ class FakeManager:
                 for uid, channel in self.channels.items()
             ]
         elif name == "BridgeList":
-            items = [{"Event": "BridgeListItem", **action_id, "BridgeUniqueid": bridge} for bridge in self.bridges]
+            items = [
+                {
+                    "Event": "BridgeListItem",
+                    **action_id,
+                    "BridgeUniqueid": bridge,
+                    "BridgeTechnology": self.technologies.get(bridge, "simple_bridge"),
+                }
+                for bridge in self.bridges
+            ]
         elif name == "BridgeInfo":
-            members = self.bridges[fields["BridgeUniqueid"]]
+            members = self.bridges.get(fields["BridgeUniqueid"], [])
             items = [{"Event": "BridgeInfoChannel", **action_id, "Uniqueid": uid} for uid in members]
         start: Fields = {"Response": "Success", **action_id}
         if name == "Ping":
@@ -157,6 +178,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, object]] = []
+        self.company: list[frozenset[str]] = []
 
     def channel_gone(self, channel_uid: str) -> None:
         self.calls.append(("gone", channel_uid))
@@ -166,6 +188,15 @@ class Heard:
 
     def channel_unbridged(self, channel_uid: str) -> None:
         self.calls.append(("unbridged", channel_uid))
+
+    def company_changed(self, channel_uids: frozenset[str]) -> None:
+        self.company.append(channel_uids)
+
+    def channel_held(self, channel_uid: str, on: bool) -> None:
+        self.calls.append(("held" if on else "taken back", channel_uid))
+
+    def monitor_seen(self, channel_uid: str, on: bool) -> None:
+        self.calls.append(("monitor on" if on else "monitor off", channel_uid))
 
     def link_up(self, alive: Mapping[str, str]) -> None:
         self.calls.append(("up", dict(alive)))

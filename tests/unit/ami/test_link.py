@@ -314,3 +314,90 @@ async def test_a_port_that_is_not_a_manager(bench: Bench) -> None:
         link = bench.make(port=server.sockets[0].getsockname()[1])
         async with running(link):
             await until(lambda: bench.alarms == ["ami.unreachable"])
+
+
+async def test_a_leave_is_asked_about_before_it_counts(bench: Bench) -> None:
+    async with running(bench.link):
+        await up(bench.link)
+        del bench.heard.calls[:]
+        bench.manager.forge("BridgeLeave", Uniqueid="1.2", BridgeUniqueid="br")
+        await until(lambda: "BridgeInfo" in [a["Action"] for a in bench.manager.actions[-1:]])
+        await asyncio.sleep(0.05)
+        assert bench.heard.calls == []
+        assert dict(bench.link.with_channel("1.1")) == {"1.2": "PJSIP/b-2"}
+        bench.manager.say("BridgeLeave", Uniqueid="1.2", BridgeUniqueid="br")
+        await until(lambda: not bench.link.with_channel("1.1"))
+        assert bench.heard.calls == [("unbridged", "1.2")]
+        assert bench.heard.company[-1] == {"1.1", "1.2"}
+
+
+async def test_a_forged_join_lasts_until_asterisk_is_asked(bench: Bench) -> None:
+    bench.manager.channels["6.6"] = "PJSIP/evil-6"
+    async with running(bench.link):
+        await up(bench.link)
+        bench.manager.forge("BridgeEnter", Uniqueid="6.6", BridgeUniqueid="br")
+        await until(lambda: {"1.1", "1.2", "6.6"} in bench.heard.company)
+        await until(lambda: dict(bench.link.with_channel("1.1")) == {"1.2": "PJSIP/b-2"})
+        assert bench.heard.calls[-1] == ("unbridged", "6.6")
+
+
+async def test_company_changes_when_somebody_joins_and_when_he_hangs_up(bench: Bench) -> None:
+    async with running(bench.link):
+        await up(bench.link)
+        bench.manager.say("Newchannel", Uniqueid="1.3", Channel="PJSIP/trunk-3")
+        bench.manager.say("BridgeEnter", Uniqueid="1.3", BridgeUniqueid="br")
+        await until(lambda: bench.link.with_channel("1.1").get("1.3") == "PJSIP/trunk-3")
+        bench.manager.bridges["br"].remove("1.3")
+        bench.manager.say("Hangup", Uniqueid="1.3")
+        await until(lambda: dict(bench.link.with_channel("1.1")) == {"1.2": "PJSIP/b-2"})
+        assert bench.heard.company[-1] == {"1.1", "1.2"}
+
+
+async def test_holds_and_monitors_are_told(bench: Bench) -> None:
+    async with running(bench.link):
+        await up(bench.link)
+        del bench.heard.calls[:]
+        for event in ("Hold", "MusicOnHoldStart", "Unhold", "MusicOnHoldStop", "MixMonitorStart", "MixMonitorStop"):
+            bench.manager.say(event, Uniqueid="1.2")
+        await until(lambda: len(bench.heard.calls) == 6)
+        words = [word for word, _ in bench.heard.calls]
+        assert words == ["held", "held", "taken back", "taken back", "monitor on", "monitor off"]
+
+
+async def test_mute_summon_device_and_hang_up(bench: Bench) -> None:
+    bench.manager.monitors = {("PJSIP/a-1", "0x1")}
+    async with running(bench.link):
+        await up(bench.link)
+        assert await bench.link.mute_monitor("PJSIP/a-1", "0x1", True) is True
+        muted = bench.manager.actions[-1]
+        assert (muted["Direction"], muted["State"], muted["MixMonitorID"]) == ("both", "1", "0x1")
+        assert await bench.link.mute_monitor("PJSIP/a-1", "0x2", False) is False
+        await bench.link.summon("PJSIP/a-1")
+        digits = [a for a in bench.manager.actions if a["Action"] == "PlayDTMF"]
+        assert [a["Digit"] for a in digits] == ["D", "A", "D"]
+        assert {a["Receive"] for a in digits} == {"true"}
+        await bench.link.set_device("cw-desk", "INUSE")
+        assert bench.manager.globals["DEVICE_STATE(Custom:cw-desk)"] == "INUSE"
+        for name, state in (("x)", "INUSE"), ("x", "RINGING")):
+            with pytest.raises(CallwardenError) as refused:
+                await bench.link.set_device(name, state)
+            assert refused.value.code == "ami.unsafe_value"
+        bench.manager.refused["MixMonitorMute"] = "Permission denied"
+        with pytest.raises(CallwardenError) as refused:
+            await bench.link.mute_monitor("PJSIP/a-1", "0x1", True)
+        assert refused.value.code == "ami.refused"
+
+
+@pytest.mark.parametrize(
+    ("version", "interleave"),
+    [
+        ("22.10.1~dfsg+~cs6.15.60671435-1", True), ("22.4.1", False), ("23.0.0", True), ("16.28.0~dfsg-0+deb11u4", False),
+        ("20.15.0", True), ("20.11.1", False), ("certified/20.7-cert4", False), ("", False), ("SVN-trunk-r1", False),
+    ],
+)  # fmt: skip
+async def test_what_the_server_can_do(bench: Bench, version: str, interleave: bool) -> None:
+    bench.manager.version = version
+    async with running(bench.link):
+        await up(bench.link)
+        assert bench.link.ability.version == version
+        assert bench.link.ability.interleave is interleave
