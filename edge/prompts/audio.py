@@ -7,9 +7,14 @@ import itertools
 import math
 import struct
 import sys
+import warnings
 from dataclasses import dataclass
 
 from edge.errors import CallwardenError
+
+with warnings.catch_warnings():  # Python 3.11 and 3.12 call it old; from 3.13 on it comes from audioop-lts
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
 
 #: Samples per second and bytes per sample of every prompt: Asterisk plays .wav only at 8 kHz, mono, 16-bit.
 RATE = 8000
@@ -19,6 +24,8 @@ TARGET_RMS_DB = -19.0
 PEAK_DB = -1.5
 #: From here up to PEAK_DB a limiter bends what would pass it, dB of full scale.
 KNEE_DB = -7.0
+#: A window of 10 ms under this is silence, dB of full scale.
+SILENCE_DB = -50.0
 #: Shorter is no sentence, longer is no prompt, milliseconds.
 SHORTEST_MS = 300
 LONGEST_MS = 60_000
@@ -33,7 +40,10 @@ def samples(data: bytes, name: str) -> bytes:
     """
     if not data:
         raise CallwardenError(
-            "prompt.empty", "the file is empty", hint="put the audio back, or run make prompts", where=name
+            "prompt.empty",
+            "the file is empty",
+            hint="put the audio back, or render it anew: callwarden prompts build",
+            where=name,
         )
     pcm = _wav(data, name) if name.endswith(".wav") else data
     if len(pcm) % WIDTH:
@@ -86,7 +96,7 @@ def _check_form(form: bytes, name: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Loudness:
     """peak_db, rms_db: dB of full scale (rms over the parts that are not silent); clipped: samples at the rail in runs of
-    two or more; lead_ms, tail_ms: silence (under -50 dB) before and after."""
+    two or more; lead_ms, tail_ms: silence (under SILENCE_DB) before and after."""
 
     peak_db: float
     rms_db: float
@@ -94,27 +104,37 @@ class Loudness:
     lead_ms: int
     tail_ms: int
 
+    @property
+    def silent(self) -> bool:
+        """Nothing in it is loud enough to be heard."""
+        return self.rms_db <= -99.0
+
 
 def loudness(pcm: bytes) -> Loudness:
     """Measure signed 16-bit little-endian PCM at 8 kHz, in windows of 10 ms."""
-    values = _values(pcm)
-    window = RATE // 100
-    powers = [sum(v * v for v in values[i : i + window]) / window for i in range(0, len(values) - window + 1, window)]
-    floor = (32768 * 10 ** (-50 / 20)) ** 2
-    loud = [i for i, power in enumerate(powers) if power > floor]
-    rail = [abs(v) >= 32767 for v in values]
-    clipped = sum(1 for a, b in itertools.pairwise(rail) if a and b)
+    pcm = pcm[: len(pcm) // WIDTH * WIDTH]
+    native = audioop.byteswap(pcm, WIDTH) if sys.byteorder == "big" else pcm
+    window = RATE // 100 * WIDTH
+    levels = [audioop.rms(native[i : i + window], WIDTH) for i in range(0, len(native) - window + 1, window)]
+    floor = 32768 * 10 ** (SILENCE_DB / 20)
+    loud = [i for i, level in enumerate(levels) if level > floor]
+    peak = audioop.max(native, WIDTH)
+    clipped = _clipped(native) if peak >= 32767 else 0
     if not loud:
-        return Loudness(-99.0, -99.0, clipped, len(powers) * 10, len(powers) * 10)
-    rms = math.sqrt(sum(powers[i] for i in loud) / len(loud))
-    peak = max(abs(v) for v in values)
+        return Loudness(-99.0, -99.0, clipped, len(levels) * 10, len(levels) * 10)
+    rms = math.sqrt(sum(levels[i] ** 2 for i in loud) / len(loud))
     return Loudness(
         round(20 * math.log10(peak / 32768), 1),
         round(20 * math.log10(rms / 32768), 1),
         clipped,
         loud[0] * 10,
-        (len(powers) - 1 - loud[-1]) * 10,
+        (len(levels) - 1 - loud[-1]) * 10,
     )
+
+
+def _clipped(native: bytes) -> int:
+    rail = [abs(v) >= 32767 for v in array.array("h", native)]
+    return sum(1 for a, b in itertools.pairwise(rail) if a and b)
 
 
 def levelled(pcm: bytes) -> bytes:

@@ -13,17 +13,20 @@ from pathlib import Path
 from edge import durable
 from edge.consent.prompt import Prompt
 from edge.errors import CallwardenError
-from edge.prompts.audio import duration_ms, samples
+from edge.prompts.audio import duration_ms, loudness, samples
 from edge.prompts.manifest import PromptEntry, parse_manifest
 
 _Stamp = tuple[int, int, int, int, int]
-_HINT = "put the file back and reload, or run make prompts"
+#: How far a level that was measured by other means may be off, dB.
+_LEVEL_SLACK_DB = 0.5
+_HINT = "put the file back and reload, or render it anew: callwarden prompts build"
 
 
 class Catalogue:
-    """Prompts of every language found below a folder. Blocking file I/O; small (a few hundred KB in all)."""
+    """Prompts of every language found below `folder`. Blocking file I/O; small (a few MB for six languages)."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
         self._cache = cache
         self._prompts: dict[tuple[str, str], Prompt] = {}
         self._checked: dict[str, _Stamp] = {}
@@ -32,10 +35,10 @@ class Catalogue:
     def load(cls, folder: Path, cache: Path) -> Catalogue:
         """Read `folder`/<lang>/manifest.toml and audio, copy each file to `cache`/<sha256>/<lang>-<id>.<ext>.
 
-        Raises CallwardenError `prompt.*` naming the file and the fix: missing, empty, wrong codec, cut, hash or length
-        not as the manifest says.
+        Raises CallwardenError `prompt.*` naming the file and the fix: missing, empty, wrong codec, cut; hash, length or
+        level not as the manifest says.
         """
-        found = cls(cache.absolute())
+        found = cls(folder, cache.absolute())
         manifests = sorted(folder.glob("*/manifest.toml"))
         if not manifests:
             hint = "name the folder that holds en/manifest.toml as prompts in [edge]"
@@ -103,6 +106,10 @@ class Catalogue:
         if duration_ms(pcm) != entry.duration_ms:
             message = f"the audio is {duration_ms(pcm)} ms long, the manifest says {entry.duration_ms}"
             raise CallwardenError("prompt.length", message, hint="correct duration_ms", where=str(file))
+        level = loudness(pcm).rms_db
+        if entry.rms_db is not None and abs(level - entry.rms_db) > _LEVEL_SLACK_DB:
+            message = f"the audio is at {level} dB, the manifest says {entry.rms_db}"
+            raise CallwardenError("prompt.loudness", message, hint="correct rms_db", where=str(file))
         copy = self._cache / digest / f"{language}-{entry.id}{file.suffix}"
         _copy(data, copy)
         self._checked[str(copy)] = _stamp(str(copy))

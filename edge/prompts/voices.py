@@ -140,7 +140,7 @@ def _kokoro(voice: str, styles: Path | None) -> Voice:
 #: eSpeak NG's language for the first letter of a Kokoro voice.
 _ACCENTS = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr"}
 #: How fast it speaks: a question of consent in French and Spanish has more syllables than in English.
-_SPEEDS = {"e": 1.15, "f": 1.15}
+_SPEEDS = {"e": 1.2, "f": 1.15}
 #: How Kokoro's front end spells: English as kokoro-js does, the others as misaki does (diphthongs and affricates are
 #: one sign each).
 _ENGLISH = (("ʲ", "j"), ("r", "ɹ"), ("x", "k"), ("ɬ", "l"))
