@@ -12,7 +12,7 @@ from central.errors import CentralError
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
-from formats.orders import receipt_document, verify_receipt
+from formats.orders import ground_of, receipt_document, verify_receipt
 
 MAX_RECEIPTS = 200
 
@@ -62,6 +62,9 @@ def _take(central: Central, conn: sqlite3.Connection, asked: EdgeRequest, item: 
         "SELECT 1 FROM receipt WHERE edge_id=? AND jti=? AND n=?", (asked.edge_id, claims.jti, claims.n)
     ).fetchone():
         raise CentralError("receipt.number", "this order has another receipt with this number")
+    ground = ground_of(claims.evidence)
+    if ground is not None and (ground.jti, ground.sha256) != (claims.jti, claims.order_sha256):
+        raise CentralError("receipt.ground", "the receipt is about something else than the ground it names")
     order = conn.execute("SELECT sha256 FROM orders WHERE jti=?", (claims.jti,)).fetchone()
     if order is not None and order["sha256"] != claims.order_sha256:
         raise CentralError("receipt.order", "the receipt answers another order than the one issued under its jti")
@@ -86,8 +89,10 @@ def _take(central: Central, conn: sqlite3.Connection, asked: EdgeRequest, item: 
 
 
 def receipt_answer(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
-    """A stored receipt with its self-proving `document` (null when the order is not known here)."""
+    """A stored receipt with its self-proving `document` (null when it answers an order that is not known here)."""
     order = conn.execute("SELECT jws FROM orders WHERE jti=?", (row["jti"],)).fetchone()
+    document = receipt_document(row["jws"], None if order is None else order["jws"])
+    proves = order is not None or ground_of(document["claims"]["evidence"]) is not None
     return {
         "receipt_id": row["receipt_id"],
         "edge_id": row["edge_id"],
@@ -96,7 +101,7 @@ def receipt_answer(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]
         "result": row["result"],
         "recording_id": row["recording_id"],
         "received_at": row["received_at"],
-        "document": None if order is None else receipt_document(row["jws"], order["jws"]),
+        "document": document if proves else None,
     }
 
 

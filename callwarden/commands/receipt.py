@@ -39,13 +39,13 @@ def verify(file: Path, trust: Path, json_: bool) -> None:
         raise CallwardenError(error.code, error.message, hint=hint, where=str(file)) from error
     proof = checked.proof
     claims, order = proof.claims, proof.order
-    signers = ", ".join(f"{s.owner} ({s.role})" for s in proof.ordered_by)
     if json_:
         print_json(
             {
                 "verified": True,
                 "claims": msgspec.to_builtins(claims),
                 "order": msgspec.to_builtins(order),
+                "ground": msgspec.to_builtins(proof.ground),
                 "ordered_by": [{"kid": s.kid, "role": s.role, "owner": s.owner} for s in proof.ordered_by],
                 "edge_kid": proof.edge.kid,
                 "keeper": {"result": checked.keeper, "signed": checked.keeper_signed},
@@ -53,9 +53,15 @@ def verify(file: Path, trust: Path, json_: bool) -> None:
             }
         )
         return
-    print(f"holds: {claims.result}, {order.cmd} of {order.target.kind} {plain(order.target.id)}")
-    print(f"  done by edge {plain(claims.edge_id)} at {claims.at}")
-    print(f"  ordered by {plain(signers)} at {order.iat}, reason: {plain(order.reason)}")
+    if order is not None:
+        signers = ", ".join(f"{s.owner} ({s.role})" for s in proof.ordered_by)
+        print(f"holds: {claims.result}, {order.cmd} of {order.target.kind} {plain(order.target.id)}")
+        print(f"  done by edge {plain(claims.edge_id)} at {claims.at}")
+        print(f"  ordered by {plain(signers)} at {order.iat}, reason: {plain(order.reason)}")
+    elif proof.ground is not None:
+        print(f"holds: {claims.result}, erase of recording {proof.ground.recording_id}")
+        print(f"  done by edge {plain(claims.edge_id)} at {claims.at}")
+        print(f"  nobody ordered it: {proof.ground.cause} in call {proof.ground.call_id}, on the edge's own word")
     if claims.key_ids:
         print(f"  keys destroyed: {', '.join(claims.key_ids)}")
     print(f"  central's copies: {plain(checked.keeper)}" + (" (signed)" if checked.keeper_signed else ""))

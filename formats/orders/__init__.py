@@ -11,6 +11,7 @@ from formats.orders.claims import (
     Target,
     TargetKind,
 )
+from formats.orders.ground import Ground, ground_of
 from formats.orders.order import (
     VerifiedOrder,
     countersign_order,
@@ -40,6 +41,7 @@ __all__ = [
     "RECEIPT_TYP",
     "Command",
     "DeliveryClaims",
+    "Ground",
     "OrderClaims",
     "ReceiptClaims",
     "Target",
@@ -47,6 +49,7 @@ __all__ = [
     "VerifiedOrder",
     "VerifiedReceipt",
     "countersign_order",
+    "ground_of",
     "open_receipt_document",
     "order_sha256",
     "read_order",

@@ -234,6 +234,11 @@ def receipts() -> Any:
 
     stripped = orders.sign_order(CLAIMS, [STORE])
     good = document()
+    ground = orders.Ground(cause="withdrawal", call_id="bb" * 16, recording_id="aa" * 16, event_seq=7)
+    by_itself: dict[str, Any] = {
+        "jti": ground.jti, "order_sha256": ground.sha256, "order": None,
+        "evidence": {"read_back": True, "ground": msgspec.to_builtins(ground)},
+    }  # fmt: skip
     invalid = {
         "another edge signed": document(EDGE2),
         "the store signed": document(STORE),
@@ -244,12 +249,18 @@ def receipts() -> Any:
         "done without keys": document(key_ids=()),
         "done without evidence": document(evidence={}),
         "shows something else": {**good, "claims": {**good["claims"], "at": CLAIMS.iat}},
+        "an order's receipt without the order": document(order=None),
+        "a ground with an order beside it": document(**{**by_itself, "order": ORDER}),
+        "another ground than the number says": document(**{**by_itself, "order_sha256": "00" * 32}),
+        "a ground about another recording": document(**by_itself, recording_id="cc" * 16),
+        "by itself without keys": document(**by_itself, key_ids=()),
+        "by itself refused": document(**by_itself, result="refused:hold"),
         "no order": {name: good[name] for name in ("type", "claims", "jws")},
         "another type": {**good, "type": "callwarden-receipt/v0"},
     }
     return {
         "keyset": json.loads(TRUST.dump()),
-        "valid": [good],
+        "valid": [good, document(**by_itself)],
         "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
     }
 

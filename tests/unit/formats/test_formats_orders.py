@@ -339,3 +339,45 @@ def test_an_unknown_member_in_a_receipt_is_refused() -> None:
     jws = sign_compact(payload, EDGE, EDGE.kid, orders.RECEIPT_TYP)
     with pytest.raises(OrderError):
         orders.verify_receipt(jws, TRUST)
+
+
+GROUND = orders.Ground(cause="withdrawal", call_id="bb" * 16, recording_id="aa" * 16, event_seq=7)
+
+
+def grounded(key: SigningKey = EDGE, **members: Any) -> dict[str, Any]:
+    claims = _replace(
+        jti=GROUND.jti, order_sha256=GROUND.sha256, recording_id=GROUND.recording_id,
+        evidence={"read_back": True, "ground": msgspec.to_builtins(GROUND)},
+    )  # fmt: skip
+    return orders.receipt_document(orders.sign_receipt(msgspec.structs.replace(claims, **members), key), None)
+
+
+def test_an_erasure_that_nobody_ordered_proves_itself() -> None:
+    seen = orders.open_receipt_document(json.dumps(grounded()), TRUST)
+    assert (seen.order, seen.ordered_by, seen.ground) == (None, (), GROUND)
+    assert seen.edge.edge_id == "pbx-1"
+    deferred = grounded(result="deferred", key_ids=(), reason="under hold")
+    assert orders.verify_receipt_document(deferred, TRUST).result == "deferred"
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda: grounded(key=EDGE2), "receipt.edge"),
+        (lambda: grounded(key=STORE), "receipt.role"),
+        (lambda: grounded(jti="01" * 16), "receipt.ground"),
+        (lambda: grounded(order_sha256="01" * 32), "receipt.ground"),
+        (lambda: grounded(recording_id="01" * 16), "receipt.ground"),
+        (lambda: grounded(result="refused:hold"), "receipt.ground"),
+        (lambda: grounded(key_ids=()), "receipt.evidence"),
+        (lambda: grounded(evidence={"ground": msgspec.to_builtins(GROUND)}), "receipt.evidence"),
+        (lambda: grounded(evidence={"ground": {"cause": "boredom"}}), "receipt.malformed"),
+        (lambda: grounded(evidence={"read_back": True}), "receipt.order"),
+        (lambda: {**grounded(), "order": ORDER}, "receipt.ground"),
+        (lambda: {**document(), "order": None}, "receipt.order"),
+    ],
+)
+def test_grounds_refused(make: Any, code: str) -> None:
+    with pytest.raises(ReceiptError) as caught:
+        orders.open_receipt_document(make(), TRUST)
+    assert caught.value.code == code
