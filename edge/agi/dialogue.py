@@ -33,6 +33,9 @@ class AgiDialogue:
 
     def __init__(self, wire: AgiWire, request: AgiRequest, context: str) -> None:
         self._wire = wire
+        self.script = request.script
+        self.feature = request.feature
+        self.on_failure = request.on_failure
         self.channel_uid = request.channel_uid
         self.channel_name = request.channel_name
         self.linked_id = request.linked_id

@@ -22,6 +22,8 @@ class Dialogue(Protocol):
     `feature` (a feature code, or an errand of ours, inside a bridge)."""
     feature: str
     """Of `feature` only: `errand` `withdraw` `pause` `resume` `start`."""
+    on_failure: str
+    """What the dialplan does by itself when we are dead: `unrecorded` `announce` `refuse_call`, "" when it says nothing."""
     channel_uid: str
     channel_name: str
     linked_id: str

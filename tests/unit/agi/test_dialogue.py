@@ -321,3 +321,33 @@ async def test_a_socket_that_cannot_be_made_is_explained(tmp_path: Path) -> None
 def test_a_weak_token_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CallwardenError):
         AgiServer(tmp_path / "a", "", Desk().handle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, ("entry", "", "", "support")),
+        ({"agi_arg_3": "refuse_call"}, ("entry", "", "refuse_call", "support")),
+        ({"agi_network_script": "callee", "agi_arg_3": ""}, ("callee", "", "", "support")),
+        ({"agi_network_script": "feature", "agi_arg_1": "withdraw"}, ("feature", "withdraw", "", "")),
+        ({"agi_network_script": "feature", "agi_arg_1": "errand"}, ("feature", "errand", "", "")),
+    ],
+)
+def test_how_the_dialplan_came_here(changes: dict[str, str], wanted: tuple[str, str, str, str]) -> None:
+    request = read_request({**ENV, **changes})
+    assert (request.script, request.feature, request.on_failure, request.policy_name) == wanted
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"agi_network_script": "errand"}, "agi_network_script"),
+        ({"agi_network_script": "feature", "agi_arg_1": "erase"}, "agi_arg_1"),
+        ({"agi_network_script": "feature", "agi_arg_1": ""}, "agi_arg_1"),
+        ({"agi_arg_3": "shout"}, "agi_arg_3"),
+    ],
+)
+def test_an_unknown_word_of_the_dialplan_is_refused(changes: dict[str, str], where: str) -> None:
+    with pytest.raises(CallwardenError) as refused:
+        read_request({**ENV, **changes})
+    assert refused.value.where == where
