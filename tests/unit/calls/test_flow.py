@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from edge.calls.flow import World
+from edge.calls.lamps import Lamps
 from edge.calls.tracker import Tracker
 from edge.clock import SystemClock
+from edge.config.schema import TelephonySection
 from edge.consent.prompt import Prompt
 from edge.errors import CallwardenError
 from edge.ports import CallerGone, DialogueLost
@@ -27,7 +29,7 @@ from tests.crash import capture_child as child
 class Caller:
     """A dialogue with somebody who presses `key`, and is gone (or lost) at the `leaves`-th thing that is asked of him."""
 
-    policy_name = "support"
+    script, feature, policy_name = "entry", "", "support"
     caller_number, caller_name, dialled, context, language = "100", "", "1001", "", "en"
 
     def __init__(self, key: str, leaves: int = 0, how: type[Exception] = CallerGone) -> None:
@@ -97,8 +99,9 @@ class House:
         self.journal, self.slots, self.vault, self.recorder = child.open_parts(state, spool)
         object.__setattr__(self.recorder._tools, "asterisk", Gone())
         world = World(
-            self.journal, self.recorder, Prompts(), SystemClock(), "crash-1", lambda _: child.POLICY, lambda: None
-        )
+            self.journal, self.recorder, Prompts(), SystemClock(), "crash-1", lambda _: child.POLICY, lambda: None,
+            self.slots, TelephonySection, Lamps(Gone()),
+        )  # fmt: skip
         self.tracker = Tracker(world, Gone())
 
     async def open(self) -> None:
