@@ -4,11 +4,13 @@ On an empty journal it grants one permit, begins a capture and prints the spool 
 start, it recovers and seals until no capture is live. Whoever started it plays Asterisk and writes into the file.
 `--hung-up`: Asterisk says that no channel is left. `--segment-chunks N`: a segment is full after N chunks.
 `--clock-jump`: the wall clock jumps ahead by an hour once a first piece is sealed.
+`--line FOLDER`: Asterisk's manager is this folder, see `FolderLine`, and what is wanted of the recording lies there too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import sys
 from collections.abc import Mapping
@@ -25,6 +27,8 @@ from edge.consent.policy import Policy
 from edge.consent.units import Seconds
 from edge.errors import CallwardenError
 from edge.model.entities import ConsentEvent, NewCall
+from edge.model.lifecycle import LIVE
+from edge.model.live import Actor, PauseRow
 from edge.recorder import capture
 from edge.recorder.manifests import manifest_maker
 from edge.recorder.recorder import Recorder
@@ -82,7 +86,51 @@ class NoAsterisk:
         return {}
 
 
-def open_parts(state: Path, spool: Path) -> tuple[Journal, ShredSlots, Payloads, Recorder]:
+class FolderLine(NoAsterisk):
+    """A manager that outlives the daemon: files named `muted` and `stopped`, obeyed by whoever writes the spool file.
+
+    With a file `deaf` mutes are acknowledged and not obeyed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def get_variable(self, channel_name: str, name: str) -> str:
+        return "0x7f"
+
+    async def mute_monitor(self, channel_name: str, monitor_id: str, on: bool) -> bool:
+        if on and not (self._folder / "deaf").exists():
+            (self._folder / "muted").touch()
+        else:
+            (self._folder / "muted").unlink(missing_ok=True)
+        return True
+
+    async def stop_monitor(self, channel_name: str, monitor_id: str) -> bool:
+        (self._folder / "stopped").touch()
+        return True
+
+
+async def conduct(journal: Journal, recorder: Recorder, folder: Path) -> None:
+    """Compare what is wanted (a file `wanted`: a pause) with what is, at the start and at each change."""
+    known, actor = None, Actor("agent", "PJSIP/agent1")
+    while True:
+        wanted = (folder / "wanted").exists()
+        for row in await journal.recordings(states=LIVE) if wanted != known else ():
+            at = SystemClock().wall_text()
+            with contextlib.suppress(CallwardenError):
+                if wanted:
+                    await journal.open_pause(PauseRow("cd" * 16, row.call_id, "asked", actor, at, None))
+                    await recorder.pause(row.recording_id)
+                else:
+                    await journal.close_pause("cd" * 16, at, actor)
+                    await recorder.resume(row.recording_id)
+                known = wanted
+        await asyncio.sleep(0.02)
+
+
+def open_parts(
+    state: Path, spool: Path, asterisk: NoAsterisk | None = None
+) -> tuple[Journal, ShredSlots, Payloads, Recorder]:
     clock = JumpingClock()
     audit = AuditLog()
     journal = Journal.open(state / "journal.db", audit=audit, clock=clock, edge_id=EDGE_ID)
@@ -96,7 +144,7 @@ def open_parts(state: Path, spool: Path) -> tuple[Journal, ShredSlots, Payloads,
         spool=Spool(spool, None),
         resume=ResumeFolder(state.parent / "resume", journal.instance_id, clock),
         clock=clock,
-        asterisk=NoAsterisk(),
+        asterisk=asterisk or NoAsterisk(),
         make_manifest=manifest_maker(EDGE_ID, KEY),
         worker=ThreadPoolExecutor(1),
     )
@@ -140,7 +188,8 @@ async def jump(journal: Journal) -> None:
 
 
 async def main(state: Path, spool: Path) -> None:
-    journal, slots, _, recorder = open_parts(state, spool)
+    folder = Path(sys.argv[sys.argv.index("--line") + 1]) if "--line" in sys.argv else None
+    journal, slots, _, recorder = open_parts(state, spool, FolderLine(folder) if folder else None)
     slots.sweep(await journal.slots_in_use())
     await journal.audit_log.unlock(journal, slots)  # type: ignore[attr-defined]
     await recorder.recover()
@@ -149,6 +198,7 @@ async def main(state: Path, spool: Path) -> None:
     if not await journal.recordings():
         await begin(journal, recorder, spool)
     jumping = asyncio.create_task(jump(journal)) if "--clock-jump" in sys.argv else None
+    conducting = asyncio.create_task(conduct(journal, recorder, folder)) if folder else None
     running = asyncio.create_task(recorder.run())
     while recorder.live:
         if running.done():
@@ -157,6 +207,8 @@ async def main(state: Path, spool: Path) -> None:
     running.cancel()
     if jumping:
         jumping.cancel()
+    if conducting:
+        conducting.cancel()
     await journal.close()
     await slots.close()
 
