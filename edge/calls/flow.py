@@ -13,7 +13,7 @@ import structlog
 
 from edge.calls import evidence, parties, scripts, tags
 from edge.calls.parties import Who
-from edge.calls.special import special_number
+from edge.calls.special import called_number, special_number
 from edge.calls.starting import file_answer, start_recording
 from edge.calls.talk import Talk, event_now
 from edge.calls.world import World
@@ -41,11 +41,16 @@ async def take_call(world: World, dialogue: Dialogue) -> CallRow | None:
         await world.journal.alarm("policy.unknown", "the dialplan names a policy that is not configured")
         return None
     outbound = dialogue.script == "callee"
-    heard = dialogue.caller_number or dialogue.dialled if outbound else dialogue.caller_number
+    telephony = world.telephony()
     who = parties.who(
-        "callee" if outbound else "caller", secrets.token_hex(16), dialogue.channel_uid, dialogue.linked_id, heard,
-        world.telephony().country,
-    )  # fmt: skip
+        "callee" if outbound else "caller",
+        secrets.token_hex(16),
+        dialogue.channel_uid,
+        dialogue.linked_id,
+        called_number(telephony, dialogue) if outbound else dialogue.caller_number,
+        telephony.country,
+    )
+    await _warn_of_difference(world, dialogue, policy)
     try:
         call = await world.journal.open_call(_new_call(world, dialogue, policy, who))
     except CallwardenError:
@@ -71,7 +76,7 @@ class _Flow:
         self._kind: scripts.Kind = "callee" if who.role == "callee" else "entry"
         country = world.telephony().country
         self._language = choose_language(policy, dialogue.language, dialogue.dialled, country)
-        self._special = special_number(world.telephony(), dialogue, policy)
+        self._special = special_number(world.telephony(), dialogue)
         self._call = call
 
     async def run(self, call: CallRow) -> None:
@@ -214,6 +219,16 @@ class _Flow:
             await tags.offer_features(self._dialogue)
         except (CallerGone, DialogueLost):
             log.info("the call ended before it had its feature codes", channel=self._dialogue.channel_uid)
+
+
+async def _warn_of_difference(world: World, dialogue: Dialogue, policy: Policy) -> None:
+    """The dialplan repeats `on_failure`, to honour it with the daemon dead: it must not promise something else. Alarmed
+    once for each policy."""
+    said = dialogue.on_failure or "unrecorded"
+    if said != policy.on_failure and (policy.name, said) not in world.warned:
+        world.warned.add((policy.name, said))
+        message = f'policy "{policy.name}" says on_failure = "{policy.on_failure}", the dialplan\'s Gosub says "{said}"'
+        await world.journal.alarm("policy.on_failure_differs", message, where=dialogue.context)
 
 
 def _new_call(world: World, dialogue: Dialogue, policy: Policy, who: Who) -> NewCall:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge.calls.lamps import Lamps
@@ -35,6 +35,7 @@ class World:
 
     policy_for: the policy a call is under. not_ready: why nothing may be recorded now, or None. slots: where the key of
     the remembered numbers lies. telephony: the country and the special numbers as they are configured now.
+    warned: what was said once and need not be said again.
     """
 
     journal: Journal
@@ -47,3 +48,4 @@ class World:
     slots: Slots
     telephony: Callable[[], Telephony]
     lamps: Lamps
+    warned: set[tuple[str, str]] = field(default_factory=set)
