@@ -78,7 +78,7 @@ async def export(stack: Stack, recordings: Mapping[str, str], *, keep: Path) -> 
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder, "out.wav")
                 child = await asyncio.create_subprocess_exec(
-                    str(stack.home / "callwarden"), "export", recording, "-o", str(out), "--purpose", "bench",
+                    str(stack.home / "callwarden"), "export", recording, "-o", str(out), "--case", "bench",
                     "--identity", str(stack.identity_file),
                     stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
                 )  # fmt: skip

@@ -19,16 +19,29 @@ _COMMANDS = {
     "central": (_AT + "central:central", "The central store: set up, run, erase, look."),
     "config": (_AT + "config:config", "Check the configuration."),
     "dialplan": (_AT + "dialplan:dialplan", "Print what Asterisk needs: the dialplan to include, the manager account."),
+    "evidence": (
+        _AT + "evidence:evidence",
+        "Give out what is stored about a call's answer, in a form that others read.",
+    ),
     "export": (_AT + "export:export", "Decrypt a recording into a WAV file, or take it out as age files."),
     "guard": (_AT + "guard:guard", "Run the AGI guard that stands between Asterisk and the daemon."),
+    "incident": (_AT + "live:incident", "Destroy what was recorded in the last seconds of a call, and let it go on."),
     "init": (_AT + "init:init", "Make keys, folders and a commented configuration."),
     "key": (_AT + "key:key", "Make keys."),
+    "pause": (_AT + "live:pause", "Pause the recording of a call; nothing said meanwhile is kept."),
     "prompts": (_AT + "prompts:prompts", "Check the prompts."),
     "receipt": (_AT + "receipt:receipt", "Verify a deletion receipt."),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
+    "reload": (_AT + "reload:reload", "Have the daemon read its policies anew, without dropping calls."),
+    "resume": (_AT + "live:resume", "Let a paused recording go on, unless another reason holds it."),
     "run": (_AT + "run:run", "Run the edge daemon."),
+    "start": (_AT + "live:start", "Ask the caller of a `manual` call now, and record if they agree."),
     "status": (_AT + "status:status", "Say whether this edge can record, and what is in its way."),
     "why": (_AT + "why:why", "Say why a call was recorded, or why not."),
+    "withdraw": (
+        _AT + "live:withdraw",
+        "End the recording of a call because somebody on it does not want it any more.",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
@@ -16,6 +17,20 @@ from edge.errors import CallwardenError
 Json = Any
 #: Longest silence of the daemon before it counts as unreachable, seconds.
 TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What something is read for. purpose: one that the permit grants, or none for its first; case: a word for the
+    audit log."""
+
+    purpose: str = ""
+    case: str = ""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """As the local door takes it."""
+        return {name: value for name, value in (("purpose", self.purpose), ("case", self.case)) if value}
 
 
 class Source(Protocol):
@@ -32,10 +47,13 @@ class Door(Protocol):
     def recordings(self) -> Json: ...
     def why(self, call: str) -> Json: ...
     def bundle(self, recording: str) -> Json: ...
-    def header(self, recording_id: str, number: int, purpose: str) -> bytes: ...
+    def header(self, recording_id: str, number: int, reading: Reading) -> bytes: ...
     @contextmanager
     def payload(self, recording_id: str, number: int) -> Iterator[Source]: ...
-    def exported(self, recording_id: str, form: str, purpose: str) -> None: ...
+    def exported(self, recording_id: str, form: str, reading: Reading) -> None: ...
+    def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json: ...
+    def act(self, act: str, call: str, role: str, reason: str, seconds: float) -> Json: ...
+    def reload(self) -> Json: ...
     def audit_entries(self, start: int, end: int) -> list[Json]: ...
     def audit_checkpoints(self) -> Json: ...
 
@@ -114,8 +132,9 @@ class SocketDoor:
     def bundle(self, recording: str) -> Json:
         return self._json("GET", f"/v1/recordings/{quote(recording, safe='')}/bundle")
 
-    def header(self, recording_id: str, number: int, purpose: str) -> bytes:
-        with self._ask("GET", f"/v1/recordings/{recording_id}/segments/{number}/header", purpose=purpose) as answer:
+    def header(self, recording_id: str, number: int, reading: Reading) -> bytes:
+        path = f"/v1/recordings/{recording_id}/segments/{number}/header"
+        with self._ask("GET", path, **reading.query) as answer:
             return answer.read()
 
     @contextmanager
@@ -123,8 +142,19 @@ class SocketDoor:
         with self._ask("GET", f"/v1/recordings/{recording_id}/segments/{number}/payload") as answer:
             yield answer
 
-    def exported(self, recording_id: str, form: str, purpose: str) -> None:
-        self._json("POST", f"/v1/recordings/{recording_id}/exported", form=form, purpose=purpose)
+    def exported(self, recording_id: str, form: str, reading: Reading) -> None:
+        self._json("POST", f"/v1/recordings/{recording_id}/exported", form=form, **reading.query)
+
+    def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json:
+        path = f"/v1/evidence/{quote(call, safe='')}"
+        return self._json("GET", path, form=form, signed=int(signed), **reading.query)
+
+    def act(self, act: str, call: str, role: str, reason: str, seconds: float) -> Json:
+        query = {"as": role} | ({"reason": reason} if reason else {}) | ({"seconds": str(seconds)} if seconds else {})
+        return self._json("POST", f"/v1/calls/{quote(call, safe='')}/{act}", **query)
+
+    def reload(self) -> Json:
+        return self._json("POST", "/v1/reload")
 
     def audit_entries(self, start: int, end: int) -> list[Json]:
         entries = self._json("GET", "/v1/audit/entries", start=start, end=end)

@@ -6,16 +6,18 @@ payload against its hash, and only then chunk by chunk into a file that gets its
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from callwarden.door import Door, Source
+from callwarden.door import Door, Reading, Source
+from callwarden.gaps import gap_warnings, gaps
 from edge.errors import CallwardenError
 from edge.model.lifecycle import LIVE
 from formats.age import Identity, decrypt_stream, decrypt_truncated, open_header
@@ -30,26 +32,30 @@ _PIECE = 256 * 1024
 @dataclass
 class Exported:
     """files: what was written; seconds of audio; verified: the edge's signed manifest was held against everything;
-    warnings: what the listener must know."""
+    purpose: what it was read for; gaps: what is not in the audio (`callwarden.gaps`); warnings: what the listener must
+    know."""
 
     recording_id: str
     files: list[Path]
     seconds: float
     segments: int
     verified: bool
+    purpose: str
+    gaps: list[dict[str, Any]]
     warnings: list[str] = field(default_factory=list)
 
 
 class Export:
     """One recording on its way out. Raises CallwardenError."""
 
-    def __init__(self, door: Door, recording: str, trust: KeySet, purpose: str, *, partial: bool = False) -> None:
+    def __init__(self, door: Door, recording: str, trust: KeySet, reading: Reading, *, partial: bool = False) -> None:
         self._door = door
-        self._purpose = purpose
+        self._reading = reading
         self.bundle: dict[str, Any] = door.bundle(recording)
         self.recording_id: str = self.bundle["recording_id"]
         self.warnings: list[str] = []
         self._refuse()
+        self._name_purpose()
         self.manifest = self._manifest(trust)
         if self.manifest is None and not partial:
             raise CallwardenError(
@@ -61,9 +67,7 @@ class Export:
 
     def to_wav(self, target: Path, identities: Sequence[Identity]) -> Exported:
         """Decrypt into one WAV file; spans follow each other without the pauses between them."""
-        segments = [s for s in self.bundle["segments"] if s["payload_bytes"] > 0]
-        if not segments:
-            raise CallwardenError("not_found.no_audio", "no whole chunk is sealed", where=self.recording_id)
+        segments = self._segments()
         keys = [self._file_key(s, identities) for s in segments]
         size = sum(s["plain_bytes"] for s in segments)
         rate, channels = self.bundle["rate"], self.bundle["channels"]
@@ -73,21 +77,19 @@ class Export:
                 self._decrypt(segment, key, file)
             if file.tell() != size + 44:
                 raise self._differs("the audio has another length than its segments' facts say")
-            self._door.exported(self.recording_id, "wav", self._purpose)
+            self._door.exported(self.recording_id, "wav", self._reading)
         return self._done([target], size / (rate * channels * 2), len(segments))
 
     def to_age(self, target: Path) -> Exported:
         """One age file a segment, still encrypted: what `age -d -i IDENTITY` opens."""
-        segments = [s for s in self.bundle["segments"] if s["payload_bytes"] > 0]
-        if not segments:
-            raise CallwardenError("not_found.no_audio", "no whole chunk is sealed", where=self.recording_id)
+        segments = self._segments()
         files = [target if n == 0 else target.with_suffix(f".{n + 1}{target.suffix}") for n in range(len(segments))]
         for segment, path in zip(segments, files, strict=True):
             with new_file(path) as file:
-                file.write(self._door.header(self.recording_id, segment["number"], self._purpose))
+                file.write(self._door.header(self.recording_id, segment["number"], self._reading))
                 with self._payload(segment) as payload:
                     _copy(payload, file)
-                self._door.exported(self.recording_id, "age", self._purpose)
+                self._door.exported(self.recording_id, "age", self._reading)
             if segment["state"] != "closed":
                 self.warnings.append(
                     f"{path}: no last chunk; `age -d` prints all that is there and then says it was cut"
@@ -96,13 +98,41 @@ class Export:
         rate = self.bundle["rate"] * self.bundle["channels"] * 2
         return self._done(files, size / rate, len(segments))
 
+    def spans(self, identities: Sequence[Identity]) -> Iterator[tuple[int, bytes]]:
+        """(number, whole WAV file) of each segment, for who puts audio into another document."""
+        rate, channels = self.bundle["rate"], self.bundle["channels"]
+        for segment in self._segments():
+            key, audio = self._file_key(segment, identities), io.BytesIO()
+            self._decrypt(segment, key, audio)
+            yield segment["number"], wav_header(segment["plain_bytes"], rate, channels) + audio.getvalue()
+        self._door.exported(self.recording_id, "wav", self._reading)
+
     # -- checks before anything is written
+
+    def _segments(self) -> list[dict[str, Any]]:
+        """Those that have audio. Raises not_found.no_audio where none has."""
+        found = [s for s in self.bundle["segments"] if s["payload_bytes"] > 0 and s["state"] != "shredded"]
+        if not found:
+            raise CallwardenError("not_found.no_audio", "no whole chunk is sealed", where=self.recording_id)
+        return found
+
+    def _name_purpose(self) -> None:
+        """Without a purpose the first that the answer grants is taken, and said. The daemon holds every reading to it."""
+        granted = list(self.bundle["purposes"])
+        if not self._reading.purpose and granted:
+            self._reading = replace(self._reading, purpose=granted[0])
+            self.warnings.append(
+                f"read for the purpose {granted[0]!r}; --purpose names another of: {', '.join(granted)}"
+            )
+        if self.bundle["revoked_at"]:
+            self.warnings.append(f"the answer was withdrawn at {self.bundle['revoked_at']}; this was recorded before")
+        self.warnings += gap_warnings(self.bundle)
 
     def _refuse(self) -> None:
         state = self.bundle["state"]
         if state in ("erased", "erasing"):
             if self.bundle["segments"]:  # the daemon answers, and notes that somebody asked
-                self._door.header(self.recording_id, self.bundle["segments"][0]["number"], self._purpose)
+                self._door.header(self.recording_id, self.bundle["segments"][0]["number"], self._reading)
             tombstone = self.bundle["tombstone"] or {}
             at, cause = tombstone.get("erased_at", "an unknown time"), tombstone.get("cause", "unknown")
             message = f"the recording was erased at {at} (cause: {cause})"
@@ -133,9 +163,16 @@ class Export:
                 "vault.manifest", f"the manifest does not verify: {error.message}", hint=hint, where=self.recording_id
             ) from error
         facts = ("segment_id", "number", "state", "plain_bytes", "payload_bytes", "key_id", "codec", "rate", "channels")
+        if len(self.bundle["segments"]) != len(manifest.segments):
+            raise self._differs("the journal has another number of segments than the edge signed")
         shared = {name: self.bundle[name] for name in ("codec", "rate", "channels")}
-        stored = [tuple(({**s, **shared})[name] for name in facts) for s in self.bundle["segments"]]
-        signed = [tuple(getattr(s, name) for name in facts) for s in manifest.segments]
+        # Of a segment that was removed after an incident only the name is left to compare.
+        named = [("segment_id", "number") if s["state"] == "shredded" else facts for s in self.bundle["segments"]]
+        stored = [
+            tuple(({**s, **shared})[name] for name in names)
+            for s, names in zip(self.bundle["segments"], named, strict=True)
+        ]
+        signed = [tuple(getattr(s, name) for name in names) for s, names in zip(manifest.segments, named, strict=True)]
         if manifest.recording_id != self.recording_id or stored != signed:
             raise self._differs("the journal's rows are not what the edge signed")
         if manifest.ending == "truncated":
@@ -143,7 +180,7 @@ class Export:
         return manifest
 
     def _file_key(self, segment: dict[str, Any], identities: Sequence[Identity]) -> bytes:
-        header = self._door.header(self.recording_id, segment["number"], self._purpose)
+        header = self._door.header(self.recording_id, segment["number"], self._reading)
         try:
             key = open_header(header, identities)
             if self.manifest is not None:
@@ -203,7 +240,10 @@ class Export:
 
     def _done(self, files: list[Path], seconds: float, segments: int) -> Exported:
         verified = self.manifest is not None
-        return Exported(self.recording_id, files, round(seconds, 3), segments, verified, self.warnings)
+        return Exported(
+            self.recording_id, files, round(seconds, 3), segments, verified, self._reading.purpose or "unstated",
+            gaps(self.bundle), self.warnings,
+        )  # fmt: skip
 
 
 def _copy(source: Source, target: IO[bytes]) -> int:

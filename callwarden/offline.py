@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from callwarden.door import Json, Source
+from callwarden.door import Json, Reading, Source
 from callwarden.keyfiles import read_signing_key
+from edge.api.actdesk import ActDesk, StatedBy
+from edge.api.auditdesk import AuditDesk
 from edge.api.deps import ApiDeps
-from edge.api.desk import Desk, ReadBy
+from edge.api.desk import Desk
+from edge.api.evidencedesk import EvidenceDesk
+from edge.api.words import ReadBy
 from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import EdgeConfig
@@ -23,6 +27,7 @@ from edge.errors import CallwardenError
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
+from formats.jws import sign_general
 
 T = TypeVar("T")
 #: Name of the slot file in [edge] state.
@@ -73,8 +78,17 @@ class _LateSlots:
 class OfflineDoor:
     """Implements `callwarden.door.Door`."""
 
-    def __init__(self, desk: Desk, runner: asyncio.Runner, owner: tuple[int, int]) -> None:
-        self._desk, self._runner, self._owner = desk, runner, owner
+    def __init__(
+        self,
+        deps: ApiDeps,
+        runner: asyncio.Runner,
+        owner: tuple[int, int],
+        unlock: Callable[[], Coroutine[Any, Any, int]],
+    ) -> None:
+        self._unlock = unlock
+        self._desk, self._acts, self._audit = Desk(deps), ActDesk(deps), AuditDesk(deps)
+        self._evidence = EvidenceDesk(deps, self._desk)
+        self._runner, self._owner = runner, owner
 
     def _run(self, question: Coroutine[Any, Any, T]) -> T:
         with acting_as(self._owner):
@@ -96,8 +110,8 @@ class OfflineDoor:
     def bundle(self, recording: str) -> Json:
         return self._run(self._desk.bundle(recording))
 
-    def header(self, recording_id: str, number: int, purpose: str) -> bytes:
-        return self._run(self._desk.header(recording_id, number, ReadBy(os.getuid(), purpose)))
+    def header(self, recording_id: str, number: int, reading: Reading) -> bytes:
+        return self._run(self._desk.header(recording_id, number, _by(reading)))
 
     @contextmanager
     def payload(self, recording_id: str, number: int) -> Iterator[Source]:
@@ -107,14 +121,29 @@ class OfflineDoor:
         with file:
             yield _Bounded(file, length)
 
-    def exported(self, recording_id: str, form: str, purpose: str) -> None:
-        self._run(self._desk.exported(recording_id, form, ReadBy(os.getuid(), purpose)))
+    def exported(self, recording_id: str, form: str, reading: Reading) -> None:
+        self._run(self._desk.exported(recording_id, form, _by(reading)))
+
+    def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json:
+        self._run(self._unlock())  # its audit entry names the call by an HMAC
+        return self._run(self._evidence.evidence(call, form, _by(reading), signed=signed))
+
+    def act(self, act: str, call: str, role: str, reason: str, seconds: float) -> Json:
+        """Raises daemon.stopped: no call goes on without its daemon."""
+        return self._run(self._acts.act(act, call, StatedBy(os.getuid(), role, reason), seconds))
+
+    def reload(self) -> Json:
+        return self._run(self._acts.reload(os.getuid()))
 
     def audit_entries(self, start: int, end: int) -> list[Json]:
-        return self._run(self._desk.audit_entries(start, end))
+        return self._run(self._audit.audit_entries(start, end))
 
     def audit_checkpoints(self) -> Json:
-        return self._run(self._desk.audit_checkpoints())
+        return self._run(self._audit.audit_checkpoints())
+
+
+def _by(reading: Reading) -> ReadBy:
+    return ReadBy(os.getuid(), reading.purpose, reading.case)
 
 
 class _Bounded:
@@ -150,15 +179,19 @@ def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
     """Raises journal.locked when a daemon has the journal, auth.key when its signing key cannot be read."""
     info = config.edge.journal.stat()
     owner = (info.st_uid, info.st_gid)
-    jwk = read_signing_key(config.edge.signing_key_file).verify_key.jwk()
+    key = read_signing_key(config.edge.signing_key_file)
     with asyncio.Runner() as runner:
         with acting_as(owner):
-            journal = Journal.open(config.edge.journal, audit=AuditLog(), clock=SystemClock(), edge_id=config.edge.id)
+            audit = AuditLog()
+            journal = Journal.open(config.edge.journal, audit=audit, clock=SystemClock(), edge_id=config.edge.id)
             slots = _LateSlots(config, journal.instance_id)
             vault = PayloadVault(str(config.edge.vault))
-        desk = Desk(ApiDeps(config.edge.id, jwk, journal, journal.views, slots, vault))
+        deps = ApiDeps(
+            config.edge.id, key.verify_key.jwk(), journal, journal.views, slots, vault,
+            attest=lambda typ, payload: sign_general(payload, [(key, key.kid)], typ),
+        )  # fmt: skip
         try:
-            yield OfflineDoor(desk, runner, owner)
+            yield OfflineDoor(deps, runner, owner, lambda: audit.unlock(journal, slots))
         finally:
             with acting_as(owner):
                 runner.run(slots.close())

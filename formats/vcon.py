@@ -1,6 +1,6 @@
 """A call as a vCon 0.4.0 (draft-ietf-vcon-vcon-core-03) with lawful basis (draft-howe-vcon-lawful-basis). Pure.
 
-Dialog 0 is the question (who was asked, which keys were pressed), without content. Behind it stands, for each recording, a
+Dialog 0 is the question: who was asked, in which prompts, which keys were pressed, as text. Behind it stands, for each recording, a
 `recording-set` and one `recording` a segment, in time order; without content unless `with_audio` puts it in. Each asked
 party has one `lawful_basis` attachment (docs/spec/vcon.md).
 """
@@ -98,7 +98,22 @@ def _question(row: Row, parties: list[Row]) -> dict[str, Any]:
         found["duration"] = _seconds(call["started_at"], call["ended_at"])
     if call["outcome"] == "abandoned":
         return {"type": "incomplete", "disposition": "hung-up"} | found
-    return {"type": "recording", "mediatype": MEDIATYPE} | found
+    return {"type": "text", "mediatype": "text/plain", "encoding": "none", "body": _told(row)} | found
+
+
+def _told(row: Row) -> str:
+    """What was said to whom and which keys came back, a line each."""
+    lines = []
+    for event in row["events"]:
+        if event["kind"] == "requested":
+            continue
+        body = callrows.evidence(event)
+        for prompt in body.get("heard") or ([body["prompt"]] if body.get("prompt") else []):
+            digest = f" sha256 {prompt['audio_sha256']}" if prompt.get("audio_sha256") else ""
+            lines.append(f"prompt {prompt.get('prompt_id')} {prompt.get('version')} {prompt.get('language')}{digest}")
+        keys = body.get("keys_pressed") or body.get("key")
+        lines.append(f"keys {keys or 'none'}: {event['kind']}")
+    return "\n".join(lines) or "nothing was asked"
 
 
 def _history(row: Row, parties: list[Row]) -> list[dict[str, Any]]:
@@ -111,7 +126,7 @@ def _history(row: Row, parties: list[Row]) -> list[dict[str, Any]]:
                 if leg.get(name)
             ]
         for event in callrows.events_of(row, party, index == 0):
-            body = callrows.evidence(event)
+            body = callrows.evidence(event) if event["kind"] != "requested" else {}
             keys = str(body.get("keys_pressed") or body.get("key") or "")
             history += [{"party": index, "time": event["at"], "event": "keydown", "button": key} for key in keys]
     return history

@@ -24,7 +24,7 @@ async def exported(scene: Scene, recording: str, name: str) -> bytes:
     target.unlink(missing_ok=True)
     identity = str(scene.stack.identity_file)
     done = await scene.command(
-        "export", recording, "--identity", identity, "-o", str(target), "--purpose", "demo", check=False
+        "export", recording, "--identity", identity, "-o", str(target), "--case", "demo", check=False
     )
     scene.story.claim(
         "`callwarden export` opens it with the operator's identity", done.returncode == 0, done.stderr.strip()
@@ -99,7 +99,7 @@ async def stock_age(scene: Scene, recording: str, audio: bytes) -> None:
     """The raw export opens with the age everybody has."""
     raw = scene.scratch / "raw.age"
     done = await scene.command(
-        "export", recording, "--raw-age", "-o", str(raw), "--purpose", "demo", "--json", check=False
+        "export", recording, "--raw-age", "-o", str(raw), "--case", "demo", "--json", check=False
     )
     files = sorted(scene.scratch.glob("raw*.age"), key=lambda p: (len(p.name), p.name))
     opened = b""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edge.api.deps import ApiDeps, Json
+from edge.api.words import ReadBy, moment, only, unknown_call
 from edge.errors import CallwardenError
 from edge.model.entities import RecordingRow, SegmentRow
 from formats import shred
@@ -19,29 +19,6 @@ from formats.errors import FormatError
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{6,32}")
-_PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.:/-]{0,63}")
-#: Most audit entries in one answer; a reader asks again from where it stopped.
-AUDIT_PAGE = 5000
-
-
-@dataclass(frozen=True)
-class ReadBy:
-    """Who reads and what for. uid: of the process at the other end of the socket, told by the kernel.
-
-    purpose: a word or a case reference, never free text, because it goes into the audit log which must not name people.
-    """
-
-    uid: int
-    purpose: str
-
-    def __post_init__(self) -> None:
-        if not _PURPOSE.fullmatch(self.purpose):
-            raise CallwardenError(
-                "usage.purpose",
-                "a purpose is 1 to 64 of a-z 0-9 _ . : / -",
-                hint="name the reason or the case, not a person: quality, dispute/2024-17",
-                where="purpose",
-            )
 
 
 class Desk:
@@ -66,31 +43,48 @@ class Desk:
         return {"edge_id": self._deps.edge_id, "readiness": dict(self._deps.readiness()), **counts}
 
     async def why(self, text: str) -> Json:
-        """Facts about the call named by its id, a prefix of at least 6 hex digits, or Asterisk's linked id.
+        """Facts about the call named by its id, a prefix of at least 6 hex digits, Asterisk's linked id or a channel's
+        uniqueid.
 
-        Raises not_found.call, usage.ambiguous.
+        A call without a row that began while no daemon was there, named by its linked id or a time (RFC 3339), answers
+        `{"call": null, "asked", "at", "away": {"from", "to"}}`. Raises not_found.call, usage.ambiguous.
         """
-        unknown = CallwardenError(
-            "not_found.call",
-            "no such call",
-            hint="callwarden calls lists them; a call that came while the daemon was down is only in Asterisk's CDR",
-            where=text,
-        )
-        call_id = _only(await self._deps.reader.find_call(text), text, unknown)
+        ids = await self._deps.reader.find_call(text)
+        if not ids and (away := await self._away(text)) is not None:
+            return away
+        return await self.dossier(only(ids, text, unknown_call(text)))
+
+    async def dossier(self, call_id: str) -> Json:
+        """Everything stored about the call of this very id. Raises not_found.call."""
         found = await self._deps.reader.why(call_id)
         if found is None:
-            raise unknown
+            raise unknown_call(call_id)
         return found
+
+    async def _away(self, text: str) -> Json | None:
+        at = moment(text)
+        if at is None:
+            return None
+        for one in await self._deps.reader.outages():
+            if one["to"] is None and self._deps.readiness():
+                continue  # a daemon answers: it is not away
+            if one["from"] <= at and (one["to"] is None or at <= one["to"]):
+                return {"call": None, "asked": text, "at": at, "away": {"from": one["from"], "to": one["to"]}}
+        return None
 
     # -- recordings
 
     async def bundle(self, text: str) -> Json:
         """Manifest and segments' facts of one recording (id or unique prefix); no key and no audio in it.
 
-        An erased recording answers with its `tombstone`. Raises not_found.recording, usage.ambiguous.
+        `purposes`: what the permit grants; `revoked_at`: when it was withdrawn; `pauses` of the call; `flags` of the
+        recording; `others`: further recordings of the same call. An erased recording answers with its `tombstone`.
+        Raises not_found.recording, usage.ambiguous.
         """
         row = await self._recording(text)
         tombstone = await self._deps.journal.tombstone(row.recording_id)
+        call = await self.dossier(row.call_id)
+        permit = _permit(call, row)
         return {
             "edge_id": self._deps.edge_id,
             "edge_jwk": dict(self._deps.edge_jwk),
@@ -108,18 +102,25 @@ class Desk:
             "manifest": row.manifest,
             "segments": [_segment(s) for s in row.segments],
             "tombstone": dict(tombstone) if tombstone else None,
+            "purposes": permit.get("purposes", []),
+            "revoked_at": permit.get("revoked_at"),
+            "pauses": call["pauses"],
+            "flags": next((r["flags"] for r in call["recordings"] if r["recording_id"] == row.recording_id), []),
+            "others": [r["recording_id"] for r in call["recordings"] if r["recording_id"] != row.recording_id],
         }
 
     async def header(self, recording_id: str, number: int, by: ReadBy) -> bytes:
         """The age header of a segment, unsealed. The entry `recording.read` is in the log before the header is out.
 
-        Raises not_found.*, not_found.erased, vault.header.
+        Raises not_found.*, not_found.erased, command.purpose (and files `recording.read_refused`), vault.header.
         """
         row, segment = await self._segment(recording_id, number)
-        facts = {"recording_id": recording_id, "segment": number, "uid": by.uid, "purpose": by.purpose}
+        facts = {"recording_id": recording_id, "segment": number} | _said(by)
         if row.state in ("erased", "erasing") or segment.state == "shredded":
-            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": row.state})
-            raise await self._erased(row)
+            why = row.state if row.state in ("erased", "erasing") else segment.state
+            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": why})
+            raise await self._erased(row, segment)
+        facts["purpose"] = await self._granted(row, by, facts)
         await self._deps.journal.note_audit("recording.read", body=facts)
         header = segment.header
         key = await self._deps.slots.read(header.slot)
@@ -140,7 +141,7 @@ class Desk:
         """Path and committed length of a segment's payload; bytes behind that length are not yet promised to anyone."""
         row, segment = await self._segment(recording_id, number)
         if row.state in ("erased", "erasing") or segment.state == "shredded":
-            raise await self._erased(row)
+            raise await self._erased(row, segment)
         path = await asyncio.to_thread(self._deps.vault.path, recording_id, segment.segment_id)
         return path, segment.payload_bytes
 
@@ -149,10 +150,33 @@ class Desk:
         row = await self._recording(recording_id)
         if form not in ("wav", "age"):
             raise CallwardenError("usage.form", "form is wav or age", where="form")
-        body = {"recording_id": row.recording_id, "form": form, "uid": by.uid, "purpose": by.purpose}
+        body = {"recording_id": row.recording_id, "form": form} | _said(by)
+        body["purpose"] = await self._granted(row, by, body)
         await self._deps.journal.note_audit("recording.exported", body=body)
 
-    async def _erased(self, row: RecordingRow) -> CallwardenError:
+    async def _granted(self, row: RecordingRow, by: ReadBy, facts: Json) -> str:
+        """The purpose this reading is for. Raises command.purpose after an audit entry when the permit lacks it."""
+        granted = list(_permit(await self.dossier(row.call_id), row).get("purposes", []))
+        if not by.purpose:
+            return granted[0] if granted else "unstated"
+        if by.purpose not in granted:
+            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": "purpose"})
+            raise CallwardenError(
+                "command.purpose",
+                f"the answer of this call does not cover the purpose {by.purpose!r}",
+                hint=f"granted: {', '.join(granted) or 'nothing'}; a case number goes into --case",
+                where=row.recording_id,
+            )
+        return by.purpose
+
+    async def _erased(self, row: RecordingRow, segment: SegmentRow) -> CallwardenError:
+        if segment.state == "shredded" and row.state not in ("erased", "erasing"):
+            return CallwardenError(
+                "not_found.shredded",
+                f"segment {segment.number} was removed ({segment.end_reason or 'incident'})",
+                hint="its key is destroyed; the other segments are there",
+                where=row.recording_id,
+            )
         tombstone = await self._deps.journal.tombstone(row.recording_id) or {}
         if row.state == "erasing":
             return CallwardenError("not_found.erasing", "the recording is being erased", where=row.recording_id)
@@ -173,7 +197,7 @@ class Desk:
             if not _PREFIX.fullmatch(text):
                 raise unknown
             ids = [r["recording_id"] for r in await self._deps.reader.recordings()]
-            recording_id = _only([i for i in ids if i.startswith(text)], text, unknown)
+            recording_id = only([i for i in ids if i.startswith(text)], text, unknown)
         row = await self._deps.journal.recording(recording_id)
         if row is None:
             raise unknown
@@ -185,25 +209,6 @@ class Desk:
             if segment.number == number:
                 return row, segment
         raise CallwardenError("not_found.segment", f"the recording has no segment {number}", where=recording_id)
-
-    # -- audit
-
-    async def audit_entries(self, start: int, end: int) -> list[Json]:
-        """Entries start ≤ index < end, at most AUDIT_PAGE."""
-        rows = await self._deps.journal.audit_entries(start, min(end, start + AUDIT_PAGE))
-        return [{"index": r.index, "at": r.at, "entry": r.entry, "leaf": r.leaf.hex()} for r in rows]
-
-    async def audit_checkpoints(self) -> Json:
-        """Size of the log, its last checkpoint, its last cosigned one; edge_id and public key."""
-        journal = self._deps.journal
-        last, cosigned = await journal.last_checkpoint(), await journal.last_cosigned()
-        return {
-            "edge_id": self._deps.edge_id,
-            "edge_jwk": dict(self._deps.edge_jwk),
-            "size": await journal.audit_size(),
-            "checkpoint": {"size": last.size, "note": last.note} if last else None,
-            "cosigned": {"size": cosigned.size, "note": cosigned.cosigned} if cosigned else None,
-        }
 
 
 def _segment(row: SegmentRow) -> dict[str, Any]:
@@ -223,10 +228,12 @@ def _segment(row: SegmentRow) -> dict[str, Any]:
     }
 
 
-def _only(matches: Sequence[str], text: str, unknown: CallwardenError) -> str:
-    if not matches:
-        raise unknown
-    if len(set(matches)) > 1:
-        hint = "give more digits of: " + " ".join(matches[:5])
-        raise CallwardenError("usage.ambiguous", f"{len(matches)} ids begin so", hint=hint, where=text)
-    return matches[0]
+def _said(by: ReadBy) -> Json:
+    """What the log keeps of who asked."""
+    return {"uid": by.uid, "purpose": by.purpose or "unstated"} | ({"case": by.case} if by.case else {})
+
+
+def _permit(call: Json, row: RecordingRow) -> Json:
+    """The permit a recording rests on, as the dossier has it; empty when it is gone."""
+    found: Json = next((p for p in call["permits"] if p["permit_id"] == row.permit_id), {})
+    return found

@@ -55,7 +55,7 @@ def test_through_the_daemons_socket_the_same(filled: make.Edge, tmp_path: Path) 
             try:
                 return await filled.arun(
                     "export", two.recording_id[:8], "-i", filled.paths["operator_identity"], "-o", out,
-                    "--purpose", "case-7",
+                    "--case", "case-7",
                 )  # fmt: skip
             finally:
                 await runner.cleanup()
