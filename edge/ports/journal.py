@@ -142,15 +142,27 @@ class OrderBook(Protocol):
     async def orders(self, states: Sequence[str]) -> Sequence[OrderRow]: ...
     async def order(self, jti: str) -> OrderRow | None: ...
 
+    async def begin_order(self, jti: str) -> None:
+        """State `executing`; audit `order.begun`. Repeats do nothing."""
+        ...
+
     async def begin_erase(self, recording_id: str, jti: str | None, cause: str) -> None:
         """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`. One commit; repeats do nothing."""
         ...
 
     async def finish_erase(
-        self, recording_id: str, *, erased_at: str, cause: str, key_ids: Sequence[str], receipt: ReceiptRow | None
+        self,
+        recording_id: str,
+        *,
+        erased_at: str,
+        cause: str,
+        key_ids: Sequence[str],
+        receipt: ReceiptRow | None,
+        answers: bool = True,
     ) -> None:
         """Recording `erased`, segments `shredded`, rows anonymised, tombstone, audit `recording.erased`, receipt (order `answered`),
-        outbox `recording.erased`. One commit; repeats do nothing."""
+        outbox `recording.erased`. One commit; repeats do nothing. `answers` False: the order goes on, more is to be erased.
+        A receipt whose jti is no order's stands on a ground (`formats.orders.ground`)."""
         ...
 
     async def answer(self, receipt: ReceiptRow, *, state: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.model.entities import ConsentEvent
+from edge.model.entities import ConsentEvent, ReceiptRow
 from edge.model.live import Actor, AnswerRow, DueErasure, NewParty, NoticeCall, NoticeRow, PartyRow, PauseRow
 
 
@@ -61,6 +61,10 @@ class LiveBook(Protocol):
     async def add_due(self, due: DueErasure) -> None: ...
     async def due_erasures(self, now: str) -> Sequence[DueErasure]:
         """Due by `now`, of calls that have ended, and of recordings that are not erased."""
+        ...
+
+    async def defer_due(self, recording_id: str, why: str, receipt: ReceiptRow) -> None:
+        """What stands in the way (`waits_for`) and the receipt that says so; audit `erasure.deferred`. One commit."""
         ...
 
     async def due_of(self, recording_id: str) -> DueErasure | None:

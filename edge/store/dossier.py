@@ -24,8 +24,8 @@ def dossier(conn: sqlite3.Connection, call_id: str) -> Json:
             " ORDER BY made_at", call_id,
         ),
         "due": _rows(
-            conn, ("recording_id", "due_at", "cause"),
-            "SELECT d.recording_id, d.due_at, d.cause FROM due_erasure d JOIN recording r USING(recording_id)"
+            conn, ("recording_id", "due_at", "cause", "event_seq", "waits_for"),
+            "SELECT d.recording_id, d.due_at, d.cause, d.event_seq, d.waits_for FROM due_erasure d JOIN recording r USING(recording_id)"
             " WHERE r.call_id=? ORDER BY r.seq", call_id,
         ),
     }  # fmt: skip

@@ -6,12 +6,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge.model.entities import ConsentEvent
+from edge.model.entities import ConsentEvent, ReceiptRow
 from edge.model.lifecycle import RECORDING
 from edge.model.live import Actor, DueErasure, NewParty, PartyRow, PauseRow
 from edge.store.base import Base, check_move, decode_json, missing
 from edge.store.calls import ENDED_BY
 from edge.store.memory import forget_number
+from edge.store.orders import store_receipt
 from edge.store.recordings import state_of
 from edge.store.rows import file_event, insert_leg
 
@@ -252,6 +253,18 @@ class Live(Base):
             " WHERE r.recording_id=d.recording_id AND r.state<>'erased' AND c.state='ended')"
         )
         return await self._readers.read(lambda conn: read_due(conn, where, now))
+
+    async def defer_due(self, recording_id: str, why: str, receipt: ReceiptRow) -> None:
+        """See `edge.ports.LiveBook`. The words stay out of the audit log: a hold's reason may name somebody."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            _, call_id = state_of(conn, recording_id)
+            conn.execute("UPDATE due_erasure SET waits_for=? WHERE recording_id=?", (why, recording_id))
+            if store_receipt(conn, receipt):
+                facts = {"recording_id": recording_id, "jti": receipt.jti, "n": receipt.n}
+                self._note(conn, "erasure.deferred", call_id, facts)
+
+        await self._writer.do(job)
 
     async def due_of(self, recording_id: str) -> DueErasure | None:
         """See `edge.ports.LiveBook`."""

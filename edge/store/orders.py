@@ -43,7 +43,7 @@ def _move_order(conn: sqlite3.Connection, jti: str, state: str) -> bool:
     return True
 
 
-def _store_receipt(conn: sqlite3.Connection, receipt: ReceiptRow) -> bool:
+def store_receipt(conn: sqlite3.Connection, receipt: ReceiptRow) -> bool:
     """False when this receipt is stored already."""
     if conn.execute("SELECT 1 FROM receipt WHERE receipt_id=?", (receipt.receipt_id,)).fetchone():
         return False
@@ -142,6 +142,15 @@ class Orders(Base):
         rows = await self._readers.read(lambda conn: _orders(conn, "jti=?", jti))
         return rows[0] if rows else None
 
+    async def begin_order(self, jti: str) -> None:
+        """See `edge.ports.OrderBook`."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            if _move_order(conn, jti, "executing"):
+                self._audit.append(conn, self._clock.wall_text(), "order.begun", body={"jti": jti})
+
+        await self._writer.do(job)
+
     async def begin_erase(self, recording_id: str, jti: str | None, cause: str) -> None:
         """See `edge.ports.OrderBook`. A recording that is erased already stays so."""
 
@@ -165,8 +174,9 @@ class Orders(Base):
         await self._writer.do(job)
 
     async def finish_erase(
-        self, recording_id: str, *, erased_at: str, cause: str, key_ids: Sequence[str], receipt: ReceiptRow | None
-    ) -> None:
+        self, recording_id: str, *, erased_at: str, cause: str, key_ids: Sequence[str], receipt: ReceiptRow | None,
+        answers: bool = True,
+    ) -> None:  # fmt: skip
         """See `edge.ports.OrderBook`. The headers' slots are named by no row afterwards: `Slots.release` may follow."""
 
         def job(conn: sqlite3.Connection) -> None:
@@ -195,7 +205,8 @@ class Orders(Base):
             self._audit.append(
                 conn, self._clock.wall_text(), "recording.erased", subject=call_id, call_id=call_id, body=facts
             )
-            if receipt is not None and _store_receipt(conn, receipt):
+            # A receipt that stands on a ground answers no order.
+            if receipt is not None and store_receipt(conn, receipt) and answers and _order_state(conn, receipt.jti):
                 _move_order(conn, receipt.jti, "answered")
             emit(conn, "recording.erased", recording_id, {**facts, "call_id": call_id})
 
@@ -205,7 +216,7 @@ class Orders(Base):
         """See `edge.ports.OrderBook`. A receipt that is stored already changes nothing."""
 
         def job(conn: sqlite3.Connection) -> None:
-            if not _store_receipt(conn, receipt):
+            if not store_receipt(conn, receipt):
                 return
             _move_order(conn, receipt.jti, state)
             self._audit.append(

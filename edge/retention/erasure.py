@@ -1,0 +1,115 @@
+"""One erasure, whoever wants it, in the write order `erase`.
+
+Stop a live capture; intent with its audit entry; shred keys overwritten here and read back; the same at central's
+keeper; payloads unlinked; one commit of tombstone, outcome and receipt. Every step may be repeated, so a kill anywhere
+leaves an intent that the next start carries out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from edge.errors import CallwardenError
+from edge.failpoints import hit
+from edge.model.entities import ReceiptRow, RecordingRow
+from edge.retention.means import Means
+from edge.retention.schedule import obstacle
+
+log = structlog.get_logger("retention")
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """What is gone, as a receipt names it; `at`: when the last of it went."""
+
+    recording_id: str
+    at: str
+    cause: str
+    key_ids: tuple[str, ...]
+    slots: tuple[int, ...]
+    unlinked: int
+    statement: Mapping[str, Any]
+
+    def claims(self, checkpoint: str | None, **evidence: Any) -> dict[str, Any]:
+        """The claims of a receipt that says so."""
+        return {
+            "at": self.at,
+            "key_ids": self.key_ids,
+            "slots": self.slots,
+            "evidence": {
+                "slots_overwritten": len(self.slots),
+                "read_back": True,
+                "payloads_unlinked": self.unlinked,
+                "cause": self.cause,
+                **evidence,
+            },
+            "keeper_evidence": dict(self.statement),
+            "checkpoint": checkpoint,
+        }
+
+
+Sign = Callable[[Destroyed], Awaitable[ReceiptRow | None]]
+
+
+class Eraser:
+    """Makes a recording go for good."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+
+    async def obstacle(self, recording: RecordingRow) -> str | None:
+        """Why it must not go now, in a sentence; None when it may."""
+        means = self._means
+        return obstacle(
+            holds=await means.journal.holds_on(recording.recording_id, recording.call_id),
+            minimum=means.minimum_of(recording.policy_id),
+            started_at=datetime.fromisoformat(recording.started_at),
+            now=means.clock.wall(),
+        )
+
+    async def intend(self, recording: RecordingRow, jti: str | None, cause: str) -> None:
+        """Stop what is live and file the intent. From here on there is no way back. Repeats do nothing."""
+        if recording.state == "erasing":
+            return
+        await self._means.recorder.stop(recording.recording_id, "erase")
+        await self._means.journal.begin_erase(recording.recording_id, jti, cause)
+        hit("erase.intended")
+
+    async def erase(self, recording_id: str, *, cause: str, jti: str | None, sign: Sign, answers: bool = True) -> None:
+        """Everything after the intent. `sign` makes the receipt of what was destroyed; `answers`: it is the last word to
+        its order. Raises CallwardenError vault.*, sync.*, journal.*: the intent stays, and it is tried again."""
+        means = self._means
+        recording = await means.journal.recording(recording_id)
+        if recording is None or recording.state == "erased":
+            return
+        slots = [s.header.slot for s in recording.segments]
+        key_ids = [s.header.key_id.hex() for s in recording.segments]
+        await means.slots.shred(slots)
+        hit("erase.slots_shredded")
+        statement: Mapping[str, Any] = {"result": "no central is configured"}
+        if means.keeper is not None:
+            statement = await means.keeper.shred(recording_id, key_ids, jti)
+        hit("erase.keeper_answered")
+        unlinked = await means.in_worker(lambda: means.vault.unlink(recording_id))
+        hit("erase.payload_unlinked")
+        at = means.clock.wall_text()
+        receipt = await sign(Destroyed(recording_id, at, cause, tuple(key_ids), tuple(slots), unlinked, statement))
+        await means.journal.finish_erase(
+            recording_id, erased_at=at, cause=cause, key_ids=key_ids, receipt=receipt, answers=answers
+        )
+        hit("erase.finished")
+        await self._scrub(slots)
+        log.info("recording is erased", recording=recording_id, cause=cause, order=jti)
+
+    async def _scrub(self, slots: list[int]) -> None:
+        """After the promise is kept: the number out of the WAL, the slots free again. The next start does what fails."""
+        try:
+            await self._means.journal.read_gate()
+            await self._means.slots.release(slots)
+        except CallwardenError as error:
+            log.info("the journal's old pages go later", code=error.code, why=error.message)
