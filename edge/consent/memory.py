@@ -142,7 +142,7 @@ def answers_to_keep(
     ends = valid_until(policy, answered, verified=caller.verified)
     at = answered.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     own = granted if outcome not in _NO else policy.purposes
-    words = {purpose: outcome for purpose in own} | {purpose: "refused" for purpose in refused}
+    words = dict.fromkeys(own, outcome) | dict.fromkeys(refused, "refused")
     return tuple(
         AnswerRow(
             number_hmac=number_hmac,

@@ -146,10 +146,10 @@ def _languages(policy: Policy) -> Iterator[Problem]:
     for key in policy.language_choice:
         if key not in KEYS:
             yield Problem(f"language_choice.{key}", "policy.bad_key", f"{key!r} is not one key", "one of 0-9, * and #")
-    for number in policy.language_did:
-        if not did_digits(number):
-            message, hint = f"{number!r} is not a number", 'for example "+420555100200"'
-            yield Problem(f"language_did.{number}", "policy.bad_number", message, hint)
+    for dialled in policy.language_did:
+        if not did_digits(dialled):
+            message, hint = f"{dialled!r} is not a number", 'for example "+420555100200"'
+            yield Problem(f"language_did.{dialled}", "policy.bad_number", message, hint)
 
 
 def _keys(policy: Policy) -> Iterator[Problem]:
