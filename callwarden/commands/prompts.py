@@ -11,6 +11,7 @@ from callwarden.options import as_json, config_path, edge_config
 
 if TYPE_CHECKING:
     from edge.prompts.manifest import PromptEntry
+    from edge.prompts.script import Script
 
 
 @click.group()
@@ -21,20 +22,19 @@ def prompts() -> None:
 @prompts.command()
 @edge_config
 @as_json
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Look at this folder of prompts instead of the configured one, and at no policy.",
-)
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False, exists=True))
 def check(folder: Path | None, json_: bool) -> int:
-    """Do the prompts fit the policies, do they sound right, do their hashes hold; exit 3 when not."""
+    """Do the prompts fit the policies, do they sound right, do their hashes hold; exit 3 when not.
+
+    With FOLDER (of all languages) it looks at that one instead of the configured one, and at no policy.
+    """
     import tempfile
 
     from callwarden.output import note, plain, print_json, print_table
     from edge.config import load
     from edge.errors import Exit
     from edge.prompts.catalogue import Catalogue
-    from edge.prompts.check import check_audio, check_policies
+    from edge.prompts.check import check_audio, check_policies, check_scripts
 
     config = None if folder else load(config_path())
     source = folder or (config.edge.prompts if config else Path())
@@ -42,7 +42,8 @@ def check(folder: Path | None, json_: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="callwarden-prompts-") as cache:
         Path(cache).chmod(0o755)
         catalogue = Catalogue.load(source, Path(cache))
-        found = check_audio(catalogue) + (check_policies(config, catalogue) if config else [])
+        found = check_audio(catalogue) + check_scripts(catalogue)
+        found += check_policies(config, catalogue) if config else []
         known = catalogue.all
     bad = [f for f in found if f.severity == "error"]
     if json_:
@@ -89,6 +90,78 @@ def build(folder: Path, voice: str, styles: Path | None, json_: bool) -> int:
     if json_:
         print_json({"language": made.language, "prompts": [{"id": e.id, "sha256": e.sha256} for e in made.prompt]})
     return int(Exit.DONE)
+
+
+@prompts.command(name="import")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--language", required=True, metavar="LANG", help="Which language was recorded, for example cs.")
+@click.option(
+    "--into",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Your folder of prompts; LANG is made in it, prompts that were not recorded stay as they are.",
+)
+@click.option("--voice", required=True, metavar="NAME", help="Who spoke, for the manifest.")
+@click.option("--licence", default="", metavar="TEXT", help="Under which licence the audio may be passed on.")
+@as_json
+def import_(folder: Path, language: str, into: Path, voice: str, licence: str, json_: bool) -> int:
+    """Take studio recordings from FOLDER: ask.wav, or a file per sentence (ask.1.wav, ask.2.wav).
+
+    WAV, FLAC and others at any rate. The words come from FOLDER/script.toml, or from the shipped script of LANG. Nothing
+    is changed unless every recording is good.
+    """
+    from callwarden.output import note, print_json
+    from edge.errors import Exit
+    from edge.prompts.build import write_script
+    from edge.prompts.studio import find_takes, import_takes
+
+    script, own = _script(folder, language)
+    takes = find_takes(folder, script)
+    counted = 0
+
+    def done(entry: PromptEntry) -> None:
+        nonlocal counted
+        counted += 1
+        if not json_:
+            print(f"{counted} of {len(takes)}: ", end="")
+            _say(language, entry)
+
+    made = import_takes(takes, script, into / language, voice=voice, licence=licence, done=done)
+    if own:
+        write_script(into / language, script)
+    if json_:
+        print_json({"language": language, "prompts": [{"id": e.id, "sha256": e.sha256} for e in made.prompt]})
+    there = {entry.id for entry in made.prompt}
+    if missing := [p.id for p in script.prompt if p.id not in there]:
+        note(f"not there yet: {', '.join(missing)}")
+    return int(Exit.DONE)
+
+
+def _script(folder: Path, language: str) -> tuple[Script, bool]:
+    """The words that were recorded, and whether `folder` brought any of its own."""
+    from callwarden.shipped import shipped
+    from edge.consent.policy_rules import LANGUAGE
+    from edge.errors import CallwardenError
+    from edge.prompts.build import read_script
+    from edge.prompts.script import merged
+
+    if not LANGUAGE.fullmatch(language):
+        raise CallwardenError("usage.language", f"{language!r} is not a language", hint='for example "en" or "cs"')
+    ours = shipped("prompts") / language
+    known = read_script(ours) if (ours / "script.toml").exists() else None
+    own = folder / "script.toml"
+    if not own.exists():
+        if known is None:
+            hint = f"write what was said into {own}; docs/prompts.md shows how"
+            raise CallwardenError(
+                "prompt.script", f'there is no shipped script in "{language}"', hint=hint, where=str(own)
+            )
+        return known, False
+    script = read_script(folder)
+    if script.language != language:
+        message = f'it is in "{script.language}", not "{language}"'
+        raise CallwardenError("prompt.script", message, hint="correct its language, or --language", where=str(own))
+    return merged(script, known), True
 
 
 def _say(language: str, entry: PromptEntry) -> None:

@@ -21,7 +21,7 @@ from edge import durable
 from edge.errors import CallwardenError
 from edge.prompts.audio import LONGEST_MS, RATE, duration_ms, levelled, loudness, samples, wav_file
 from edge.prompts.manifest import Manifest, PromptEntry, parse_manifest, render_manifest
-from edge.prompts.script import Script, Spoken, parse_script
+from edge.prompts.script import Script, Spoken, parse_script, render_script
 from edge.prompts.voices import Voice
 
 #: Silence before the first word (RTP's first packets get lost) and after the last, milliseconds.
@@ -81,6 +81,11 @@ def write_pack(folder: Path, language: str, made: list[tuple[PromptEntry, bytes]
         durable.write_file(str(folder / entry.file), data, mode=0o644)
     durable.write_file(str(folder / "manifest.toml"), text.encode(), mode=0o644)
     return manifest
+
+
+def write_script(folder: Path, script: Script) -> None:
+    """Write `folder`/script.toml in one step."""
+    durable.write_file(str(folder / "script.toml"), render_script(script).encode(), mode=0o644)
 
 
 def read_script(folder: Path) -> Script:

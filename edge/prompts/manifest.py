@@ -102,19 +102,20 @@ def render_manifest(manifest: Manifest) -> str:
     out = [
         "# Made by `callwarden prompts build` (a voice speaks script.toml) or `callwarden prompts import` (a studio",
         "# recording). `callwarden prompts check` says what does not fit.",
-        f"language = {_quoted(manifest.language)}",
+        f"language = {quoted(manifest.language)}",
     ]
     for entry in manifest.prompt:
         out += ["", "[[prompt]]"]
         for field in entry.__struct_fields__:
             value = getattr(entry, field)
             if isinstance(value, tuple):
-                out.append(f"{field} = [{', '.join(map(_quoted, value))}]")
+                out.append(f"{field} = [{', '.join(map(quoted, value))}]")
             elif value is not None:
-                out.append(f"{field} = {value if isinstance(value, int | float) else _quoted(value)}")
+                out.append(f"{field} = {value if isinstance(value, int | float) else quoted(value)}")
     return "\n".join(out) + "\n"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A TOML basic string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{escaped}"'

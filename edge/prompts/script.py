@@ -12,6 +12,7 @@ import msgspec
 
 from edge.config.places import places
 from edge.errors import CallwardenError
+from edge.prompts.manifest import quoted
 
 
 class Tone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,6 +48,29 @@ class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def find(self, prompt_id: str) -> Spoken | None:
         """The prompt of this id."""
         return next((p for p in self.prompt if p.id == prompt_id), None)
+
+
+def merged(own: Script, shipped: Script | None) -> Script:
+    """`own`, and what only `shipped` has after it."""
+    if shipped is None:
+        return own
+    more = tuple(p for p in shipped.prompt if own.find(p.id) is None)
+    return msgspec.structs.replace(own, prompt=own.prompt + more)
+
+
+def render_script(script: Script) -> str:
+    """The script as TOML."""
+    out = [f"language = {quoted(script.language)}", f"pause_ms = {script.pause_ms}"]
+    for spoken in script.prompt:
+        out += ["", "[[prompt]]", f"id = {quoted(spoken.id)}", f"version = {quoted(spoken.version)}"]
+        if spoken.says:
+            out.append(f"says = [{', '.join(map(quoted, spoken.says))}]")
+        if spoken.answerable_after:
+            out.append(f"answerable_after = {spoken.answerable_after}")
+        out += ["parts = [", *(f"  {quoted(part)}," for part in spoken.parts), "]"]
+        if spoken.tone:
+            out.append(f"tone = {{ hz = {spoken.tone.hz}, ms = {spoken.tone.ms} }}")
+    return "\n".join(out) + "\n"
 
 
 def parse_script(text: str, file: PurePath) -> Script:
