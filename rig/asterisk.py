@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import CallwardenError
+from rig import last_resort
 from rig.pbx_conf import PEERS, PbxSettings, files
 from rig.pbx_dialplan import DialplanSettings, extensions
 from rig.places import ASTERISK_UID, PROJECT, SHARED_GID, Identity
@@ -82,15 +83,16 @@ def start_asterisk(
     ami_port: int | None = None,
     ami_secret: str | None = None,
     rtp_ports: int = 2000,
+    found: Programs | None = None,
 ) -> Asterisk:
     """Write the configuration under `run` and start Asterisk there; returns when it has fully booted.
 
     run: a folder every id can walk to; one used before is used again, its logs and records go on. dialplan: defaults
     to the rig's with a copy of the project's file included if there is one (`run/etc/callwarden`). variables: globals
     for extensions.conf besides CALLWARDEN_AGI. agi_port, agent_port: free ones unless named. rtp_ports: how many UDP
-    ports media may use (four per bridged call).
+    ports media may use (four per bridged call). found: another Asterisk than the usual one (rig.programs.old_programs).
     """
-    found = programs()
+    found = found or programs()
     identity = asterisk_identity()
     for name in ("", "etc", "lib", "agi-bin", "spool", "run", "log", *_RECORDS, "moh", "monitor"):
         folder = run / name
@@ -113,8 +115,9 @@ def start_asterisk(
         ami_secret=ami_secret or secrets.token_hex(16),
         extensions=extensions(plan),
         peers=_peers(run),
+        major=int(found.version.partition(".")[0]),
         features=f'#include "{features}"\n' if features.is_file() else "",
-        globals={"CALLWARDEN_AGI": f"127.0.0.1:{agi}", **(variables or {})},
+        globals={"CALLWARDEN_AGI": f"127.0.0.1:{agi}", **last_resort.lay(run, identity), **(variables or {})},
     )
     voice_file(run / "moh", "music", AGENT)
     for name, text in files(settings).items():

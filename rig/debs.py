@@ -25,6 +25,8 @@ from rig.places import cache_folder
 
 SUITE = "forky"  # the Debian release that carries Asterisk 22 LTS; bookworm has no asterisk package
 PACKAGES = ("asterisk", "asterisk-core-sounds-en-wav", "sip-tester", "age")
+#: The release that carries Asterisk 16, for the tests of the oldest dialplan; fetched when one of them runs.
+OLD_SUITE, OLD_PACKAGES = "bullseye", ("asterisk", "asterisk-core-sounds-en-wav")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 Say = Callable[[str], None]
 
@@ -34,7 +36,18 @@ def say_on_stderr(line: str) -> None:
     print(f"rig: {line}", file=sys.stderr, flush=True)
 
 
-def unpacked(*, refresh: bool = False, say: Say = say_on_stderr) -> Path:
+def unpacked_old(*, say: Say = say_on_stderr) -> Path:
+    """The same for the packages of OLD_SUITE, which keep a folder and a loader of their own."""
+    return unpacked(suite=OLD_SUITE, packages=OLD_PACKAGES, say=say)
+
+
+def unpacked(
+    *,
+    refresh: bool = False,
+    suite: str = SUITE,
+    packages: tuple[str, ...] = PACKAGES,
+    say: Say = say_on_stderr,
+) -> Path:
     """The folder the packages lie unpacked in (`usr/` below it); downloads and unpacks once.
 
     refresh: ask the mirror again and unpack newer versions beside the old ones. $CALLWARDEN_SNAPSHOT: a mirror's
@@ -44,12 +57,12 @@ def unpacked(*, refresh: bool = False, say: Say = say_on_stderr) -> Path:
     home = cache_folder() / "debs"
     home.mkdir(exist_ok=True)
     snapshot = os.environ.get("CALLWARDEN_SNAPSHOT", "")
-    wanted = hashlib.sha256("\n".join((SUITE, snapshot, *PACKAGES)).encode()).hexdigest()[:12]
+    wanted = hashlib.sha256("\n".join((suite, snapshot, *packages)).encode()).hexdigest()[:12]
     with _lock(home / "lock"):
         pointer = home / f"current-{wanted}"
         if not refresh and (pointer / "manifest.json").is_file():
             return pointer.resolve() / "root"
-        return _fetch(home, pointer, snapshot, say) / "root"
+        return _fetch(home, pointer, snapshot, suite, packages, say) / "root"
 
 
 @contextmanager
@@ -84,7 +97,7 @@ def _mirrors_in_files() -> list[str]:
     return re.findall(r"(\w+:/\S*/debian)/?(?=\s|$)", live)
 
 
-def _fetch(home: Path, pointer: Path, snapshot: str, say: Say) -> Path:
+def _fetch(home: Path, pointer: Path, snapshot: str, suite: str, packages: tuple[str, ...], say: Say) -> Path:
     for stale in home.glob("part-*"):
         shutil.rmtree(stale, ignore_errors=True)
     if not KEYRING.is_file():
@@ -95,12 +108,12 @@ def _fetch(home: Path, pointer: Path, snapshot: str, say: Say) -> Path:
         )
     source = snapshot.rstrip("/") or mirror()
     apt = home / "apt"
-    options = _private_state(apt, source, dated=bool(snapshot))
-    say(f"asking the mirror for {SUITE}'s package lists")
+    options = _private_state(apt, source, suite, dated=bool(snapshot))
+    say(f"asking the mirror for {suite}'s package lists")
     _apt([*options, "update"], source)
     _apt([*options, "autoclean"], source)  # leftovers of an interrupted run that the mirror has since replaced
-    say(f"downloading {', '.join(PACKAGES)} and what they need (about 100 MB)")
-    _apt([*options, "-y", "--download-only", "install", *PACKAGES], source)
+    say(f"downloading {', '.join(packages)} and what they need (about 100 MB)")
+    _apt([*options, "-y", "--download-only", "install", *packages], source)
     debs = sorted((apt / "cache" / "archives").glob("*.deb"))
     found = {_name(deb): {"version": _version(deb), "sha256": _sha256(deb)} for deb in debs}
     key = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
@@ -113,7 +126,7 @@ def _fetch(home: Path, pointer: Path, snapshot: str, say: Say) -> Path:
                 say(f"unpacked {number} of {len(debs)} packages")
             _run(["dpkg", "-x", str(deb), str(part / "root")])
         _link_english(part / "root")
-        manifest = {"suite": SUITE, "asked_for": list(PACKAGES), "packages": found}
+        manifest = {"suite": suite, "asked_for": list(packages), "packages": found}
         (part / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         shutil.rmtree(final, ignore_errors=True)
         part.rename(final)
@@ -122,17 +135,17 @@ def _fetch(home: Path, pointer: Path, snapshot: str, say: Say) -> Path:
     fresh.symlink_to(final.name)
     fresh.rename(pointer)
     shutil.rmtree(apt / "cache", ignore_errors=True)  # unpacked and hashed: the archives serve no more
-    say(f"ready: asterisk {found['asterisk']['version']}, sipp {found['sip-tester']['version']}")
+    say("ready: " + ", ".join(f"{name} {found[name]['version']}" for name in packages if name in found))
     return final
 
 
-def _private_state(apt: Path, source: str, *, dated: bool) -> list[str]:
+def _private_state(apt: Path, source: str, suite: str, *, dated: bool) -> list[str]:
     """Options for an apt that knows nothing of what the host has installed."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (apt / folder).mkdir(parents=True, exist_ok=True)
     (apt / "status").write_text("")
     marks = f"signed-by={KEYRING}" + (" check-valid-until=no" if dated else "")
-    (apt / "sources.list").write_text(f"deb [{marks}] {source} {SUITE} main\n")
+    (apt / "sources.list").write_text(f"deb [{marks}] {source} {suite} main\n")
     settings = {
         "Dir::State": apt / "state",
         "Dir::State::Lists": apt / "state" / "lists",

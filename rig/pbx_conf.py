@@ -67,6 +67,7 @@ class PbxSettings:
     extensions: str
     peers: dict[str, int] = field(default_factory=dict)  # of PEERS: name to loopback UDP port
     features: str = ""
+    major: int = 22  # Asterisk's version; 16 is the other one known here
     globals: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,18 +83,19 @@ def files(pbx: PbxSettings) -> dict[str, str]:
         "asterisk.conf": "[directories]\n"
         + "".join(f"{name} => {path}\n" for name, path in folders.items())
         + "[options]\nnocolor = yes\nverbose = 3\ndefaultlanguage = en\nlive_dangerously = no\nhideconnect = yes\n",
-        "modules.conf": "[modules]\nautoload = no\n" + "".join(f"load = {module}.so\n" for module in MODULES.split()),
+        "modules.conf": "[modules]\nautoload = no\n"
+        + "".join(f"load = {name}.so\n" for name in _modules(pbx) if (pbx.modules / f"{name}.so").is_file()),
         "logger.conf": "[general]\ndateformat = %F %T.%3q\n[logfiles]\nfull => notice,warning,error,verbose(3)\n",
         "pjproject.conf": "[startup]\nlog_mappings = default\n[default]\ntype = log_mappings\n",
         "pjsip.conf": _pjsip(pbx),
         "rtp.conf": f"[general]\nrtpstart = {pbx.rtp_first}\nrtpend = {pbx.rtp_last}\nicesupport = no\n",
         "manager.conf": _manager(pbx),
         "cdr.conf": "[general]\nenable = yes\nunanswered = yes\n",
-        "cdr_custom.conf": _records("cdr.csv", CDR_COLUMNS),
+        "cdr_custom.conf": _records(pbx, "cdr.csv", CDR_COLUMNS),
         "cel.conf": "[general]\nenable = yes\napps = dial\n"
         "events = CHAN_START,CHAN_END,ANSWER,HANGUP,BRIDGE_ENTER,BRIDGE_EXIT,APP_START,"
         "BLINDTRANSFER,ATTENDEDTRANSFER\n",
-        "cel_custom.conf": _records("cel.csv", CEL_COLUMNS),
+        "cel_custom.conf": _records(pbx, "cel.csv", CEL_COLUMNS),
         "extensions.conf": "[general]\nstatic = yes\nwriteprotect = yes\n[globals]\n"
         + "".join(f"{name} = {value}\n" for name, value in pbx.globals.items())
         + pbx.extensions,
@@ -143,7 +145,8 @@ def _pjsip(pbx: PbxSettings) -> str:
 def _manager(pbx: PbxSettings) -> str:
     local = "deny = 0.0.0.0/0.0.0.0\npermit = 127.0.0.1/255.255.255.255\n"
     secret = f"secret = {pbx.ami_secret}\n"
-    wanted = "".join(f"eventfilter(name({event})) =\n" for event in AMI_EVENTS)
+    form = "eventfilter(name({})) =\n" if pbx.major >= 22 else "eventfilter = Event: {}\n"
+    wanted = "".join(form.format(event) for event in AMI_EVENTS)
     return (
         f"[general]\nenabled = yes\nbindaddr = 127.0.0.1\nport = {pbx.ami_port}\n"
         "webenabled = no\ndisplayconnects = no\n"
@@ -153,6 +156,22 @@ def _manager(pbx: PbxSettings) -> str:
     )
 
 
-def _records(name: str, columns: tuple[str, ...]) -> str:
-    """An "advanced mapping" of 22.10: every field quoted, quotes doubled."""
-    return f"[{name}]\nformat = dsv\nfields = {','.join(columns)}\n"
+def _modules(pbx: PbxSettings) -> list[str]:
+    return [*MODULES.split(), *(["app_macro"] if pbx.major < 22 else [])]
+
+
+def _records(pbx: PbxSettings, name: str, columns: tuple[str, ...]) -> str:
+    """Every field quoted, quotes doubled: an "advanced mapping" of 22.10, an expression of older ones."""
+    if pbx.major >= 22:
+        return f"[{name}]\nformat = dsv\nfields = {','.join(columns)}\n"
+    fields = [column.partition("(")[0] for column in columns]
+    known = _OLD_CEL if name.startswith("cel") else {}
+    values = [known.get(f, f"CDR({f}{',u' if f in ('start', 'answer', 'end') else ''})") for f in fields]
+    return f"[mappings]\n{name} => " + ",".join(f"${{CSV_QUOTE(${{{value}}})}}" for value in values) + "\n"
+
+
+_OLD_CEL = {
+    "eventtype": "eventtype", "eventtime": "eventtime", "num": "CALLERID(num)", "exten": "CHANNEL(exten)",
+    "channame": "CHANNEL(channame)", "appname": "CHANNEL(appname)", "appdata": "CHANNEL(appdata)",
+    "uniqueid": "CHANNEL(uniqueid)", "linkedid": "CHANNEL(linkedid)", "eventextra": "eventextra",
+}  # fmt: skip

@@ -36,6 +36,35 @@ def programs() -> Programs:
     return _of_host() or _unpacked(debs.unpacked())
 
 
+@functools.cache
+def old_programs() -> Programs:
+    """The same with Asterisk 16, from its own folder; fetched on first use. Raises CallwardenError environment.*"""
+    root = debs.unpacked_old()
+    loader = next(iter(sorted(root.glob("lib/*/ld-*.so"))), None)
+    modules = root / "usr/lib/asterisk/modules"
+    if loader is None or not modules.is_dir():
+        raise CallwardenError(
+            "environment.cache_broken",
+            f"{root} lacks Asterisk's modules or its loader",
+            hint="delete that folder's parent; the next run fetches it again",
+            where=str(root),
+        )
+    libraries = [loader.parent, root / "usr" / loader.parent.relative_to(root), root / "usr/lib"]
+    prefix = (str(loader), "--library-path", ":".join(map(str, libraries)))
+    asterisk = (*prefix, str(root / "usr/sbin/asterisk"))
+    shown = subprocess.run([*asterisk, "-V"], capture_output=True, text=True, check=True).stdout
+    new = programs()
+    return Programs(
+        asterisk=asterisk,
+        sipp=new.sipp,
+        age=new.age,
+        age_keygen=new.age_keygen,
+        modules=modules,
+        data=root / "usr/share/asterisk",
+        version=shown.split()[1],
+    )
+
+
 def _of_host() -> Programs | None:
     asterisk, sipp, age, keygen = (shutil.which(name) for name in ("asterisk", "sipp", "age", "age-keygen"))
     if not (asterisk and sipp and age and keygen):
