@@ -34,6 +34,7 @@ from edge.config.check import group_id
 from edge.consent.policy import Policy, select
 from edge.consent.units import Period
 from edge.errors import CallwardenError
+from edge.number_key import NumberKey
 from edge.ports import Dialogue
 from edge.prompts.catalogue import Catalogue
 from edge.prompts.check import check_policies
@@ -81,6 +82,7 @@ class Daemon:
             owner=self.journal.instance_id,
             allow_copy_on_write="cow-filesystem" in edge.waive,
         )
+        self.number_key = NumberKey(self.journal, self.slots)
         self.vault = PayloadVault(str(edge.vault))
         self.prompts = Catalogue.load(edge.prompts, edge.prompt_cache)
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="sealer")
@@ -121,8 +123,9 @@ class Daemon:
             edge_id=edge.id,
             policy_for=self._policy_for,
             not_ready=self.not_ready,
-            slots=self.slots,
+            number_key=self.number_key,
             telephony=lambda: self.config.telephony,
+            silent_prior=lambda policy: self.config.jurisdictions.rule(policy.jurisdiction).silent_prior,
             lamps=Lamps(self.ami),
         )
         self.tracker = Tracker(world, self.ami)

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import structlog
 
-from edge.calls import evidence, parties, scripts, tags
+from edge.calls import evidence, memories, parties, scripts, tags
+from edge.calls.memories import Memory
 from edge.calls.parties import Who
 from edge.calls.special import called_number, special_number
 from edge.calls.starting import file_answer, start_recording
@@ -54,21 +55,21 @@ async def take_call(world: World, dialogue: Dialogue) -> CallRow | None:
     try:
         call = await world.journal.open_call(_new_call(world, dialogue, policy, who))
     except CallwardenError:
-        await _Flow(world, dialogue, policy, None, who).not_recorded_after_all()
+        await _Flow(world, dialogue, policy, who).not_recorded_after_all()
         raise
     hit("call.opened")
     if call.outcome is not None or call.state != "offered":
         # The same call came in again.
         await tags.by_dialogue(dialogue, call.outcome or "unavailable", call.call_id, policy, None)
         return call
-    await _Flow(world, dialogue, policy, call, replace(who, party_id=call.party_id)).run(call)
+    await _Flow(world, dialogue, policy, replace(who, party_id=call.party_id)).run(call)
     return call
 
 
 class _Flow:
     """One call at its entry."""
 
-    def __init__(self, world: World, dialogue: Dialogue, policy: Policy, call: CallRow | None, who: Who) -> None:
+    def __init__(self, world: World, dialogue: Dialogue, policy: Policy, who: Who) -> None:
         self._world = world
         self._dialogue = dialogue
         self._policy = policy
@@ -77,7 +78,7 @@ class _Flow:
         country = world.telephony().country
         self._language = choose_language(policy, dialogue.language, dialogue.dialled, country)
         self._special = special_number(world.telephony(), dialogue)
-        self._call = call
+        self._memory: Memory | None = None
 
     async def run(self, call: CallRow) -> None:
         """From the question to the tag."""
@@ -110,15 +111,33 @@ class _Flow:
         except CallwardenError as error:
             await world.journal.alarm(error.code, error.message, where=error.where)
             return undecided("unavailable", error.code)
+        except CallerGone:
+            return undecided("abandoned", "hangup")
+        except DialogueLost:
+            return undecided("unavailable", "agi.lost")
         decision = await talk.hold(script)
         if decision.language and script.choice is not None:
             self._language = decision.language
         return decision
 
     async def _script(self, book: scripts.Book) -> Script:
+        """The conversation, by what this number answered before."""
+        world, policy, kind = self._world, self._policy, self._kind
         on_file: OnFile | None = None
-        script = scripts.build(book, self._policy, self._kind, self._language, on_file)
-        return scripts.with_choice(book, self._policy, script, self._kind, on_file)
+        purposes: tuple[str, ...] = ()
+        silent = False
+        if not memories.forgetful(policy):
+            version = scripts.question_version(book, policy, kind, self._language)
+            self._memory = await memories.recall(world, self._dialogue, policy, self._who, version)
+            recalled, verified = self._memory.recalled, self._memory.caller.verified
+            if recalled.what != "nothing" and recalled.event_seq is not None:
+                on_file, purposes = OnFile(recalled.outcome, recalled.event_seq), recalled.purposes
+                silent = recalled.what == "on_file" and verified and world.silent_prior(policy)
+
+        def in_language(language: str) -> Script:
+            return scripts.build(book, policy, kind, language, on_file, purposes, silent=silent)
+
+        return scripts.with_choice(book, policy, in_language(self._language), in_language)
 
     # ------------------------------------------------------------ outcomes
 
@@ -138,6 +157,8 @@ class _Flow:
             await self.not_recorded_after_all()
             return
         await self._tag(call, decision.outcome, recording_id)
+        if self._memory is not None and (permit := await world.journal.permit(call.call_id)) is not None:
+            await memories.remember(world, policy, self._memory, decision, permit.event_seq)
         if decision.say_after is not None:
             await self._tell(call, talk, decision)
 
@@ -160,9 +181,11 @@ class _Flow:
 
     async def _decline(self, call: CallRow, decision: Decide) -> None:
         """Store the outcome, then tag the call. It goes on unrecorded."""
-        await file_answer(self._world, call, self._policy, decision, who=self._who)
+        event_seq = await file_answer(self._world, call, self._policy, decision, who=self._who)
         hit("call.declined")
         log.info("not recorded", call=call.call_id, outcome=decision.outcome, reason=decision.reason)
+        if self._memory is not None:
+            await memories.remember(self._world, self._policy, self._memory, decision, event_seq)
         if decision.outcome == "abandoned" or decision.reason == "agi.lost":
             return
         if decision.outcome == "unavailable":

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from edge.consent.policy import Policy
+from edge.consent.policy import PROMPT_OF_MODE, Policy
 from edge.consent.prompt import Prompt
 from edge.consent.script import Choice, Further, OnFile, PromptFacts, Script
 from edge.errors import CallwardenError
@@ -51,9 +51,28 @@ def facts_of(prompt: Prompt) -> PromptFacts:
     )
 
 
-def build(book: Book, policy: Policy, kind: Kind, language: str, on_file: OnFile | None = None) -> Script:
+def question_version(book: Book, policy: Policy, kind: Kind, language: str) -> str:
+    """The version of the question that this policy asks in full, "" for modes that ask none. Raises CallwardenError
+    prompt.*."""
+    mode = _mode(policy, kind, None)
+    if mode in ("never", "manual", "obligation"):
+        return ""
+    return book.facts(_full(policy, kind, mode), language).version
+
+
+def build(
+    book: Book,
+    policy: Policy,
+    kind: Kind,
+    language: str,
+    on_file: OnFile | None = None,
+    on_file_purposes: tuple[str, ...] = (),
+    *,
+    silent: bool = False,
+) -> Script:
     """The conversation in `language`. on_file: what this number answered before and still stands; for `prior` it turns
-    the question into a reminder, for `opt_in` it shortens it. Raises CallwardenError prompt.*."""
+    the question into a reminder (or nothing: `silent`) of a consent for `on_file_purposes`, for `opt_in` it shortens it.
+    Raises CallwardenError prompt.*."""
     mode = _mode(policy, kind, on_file)
     plain = Script(
         mode,
@@ -63,8 +82,9 @@ def build(book: Book, policy: Policy, kind: Kind, language: str, on_file: OnFile
         barge_in=policy.barge_in,
         on_silence=policy.on_silence,
         objection_key=policy.objection_key,
-        purposes=policy.purposes,
+        purposes=on_file_purposes if mode == "prior" else policy.purposes,
         on_file=on_file,
+        silent=silent,
         answered=kind in ("third", "start"),
     )
     if mode in ("never", "manual"):
@@ -77,14 +97,14 @@ def build(book: Book, policy: Policy, kind: Kind, language: str, on_file: OnFile
     return replace(plain, ask=ask, ask_again=again, further=_further(book, policy, mode, language))
 
 
-def with_choice(book: Book, policy: Policy, script: Script, kind: Kind, on_file: OnFile | None) -> Script:
-    """The same, after the question which language to speak. Raises CallwardenError prompt.*."""
-    if not policy.language_choice or script.ask is None or script.mode == "obligation":
+def with_choice(book: Book, policy: Policy, script: Script, in_language: Callable[[str], Script]) -> Script:
+    """The same, after the question which language to speak; `in_language` builds it in each. Raises CallwardenError
+    prompt.*."""
+    if not policy.language_choice or script.ask is None or script.mode == "obligation" or script.silent:
         return script
     offered = tuple(policy.language_choice.items())
     prompts = tuple(book.facts("language", language) for _, language in offered)
-    by_key = tuple((key, build(book, policy, kind, language, on_file)) for key, language in offered)
-    return replace(script, choice=Choice(prompts, by_key))
+    return replace(script, choice=Choice(prompts, tuple((key, in_language(language)) for key, language in offered)))
 
 
 def _mode(policy: Policy, kind: Kind, on_file: OnFile | None) -> str:
@@ -96,15 +116,19 @@ def _mode(policy: Policy, kind: Kind, on_file: OnFile | None) -> str:
     return policy.mode
 
 
+def _full(policy: Policy, kind: Kind, mode: str) -> str:
+    """Id of the prompt that asks in full."""
+    if mode in _ASKING and kind in _ASKS:
+        return _ASKS[kind]
+    if policy.mode == "prior" and mode != "prior":
+        return PROMPT_OF_MODE[mode]
+    return policy.prompt_id
+
+
 def _question(
     book: Book, policy: Policy, kind: Kind, mode: str, language: str, on_file: OnFile | None
 ) -> tuple[PromptFacts, PromptFacts | None]:
-    if mode in _ASKING and kind in _ASKS:
-        asked = _ASKS[kind]
-    elif policy.mode == "prior" and mode != "prior":
-        asked = {"opt_in": "ask", "opt_out": "object", "notice": "notice"}[mode]
-    else:
-        asked = policy.prompt_id
+    asked = _full(policy, kind, mode)
     again = book.perhaps(f"{asked}_again", language)
     if mode == "opt_in" and kind == "entry" and on_file is not None:
         short = book.perhaps("ask_short", language)

@@ -9,7 +9,8 @@ from typing import Protocol
 from edge.calls.lamps import Lamps
 from edge.consent.policy import Policy
 from edge.errors import CallwardenError
-from edge.ports import Clock, Dialogue, Journal, PromptPort, RecorderPort, Slots
+from edge.number_key import NumberKey
+from edge.ports import Clock, Dialogue, Journal, PromptPort, RecorderPort
 
 
 class Telephony(Protocol):
@@ -33,8 +34,10 @@ class Telephony(Protocol):
 class World:
     """The stage's neighbours.
 
-    policy_for: the policy a call is under. not_ready: why nothing may be recorded now, or None. slots: where the key of
-    the remembered numbers lies. telephony: the country and the special numbers as they are configured now.
+    policy_for: the policy a call is under. not_ready: why nothing may be recorded now, or None.
+    number_key: makes the HMACs under which numbers are remembered. telephony: the country and the special numbers as they
+    are configured now. silent_prior: whether the policy's jurisdiction lets a verified caller's consent on file stand
+    without a reminder.
     warned: what was said once and need not be said again.
     """
 
@@ -45,7 +48,8 @@ class World:
     edge_id: str
     policy_for: Callable[[Dialogue], Policy | None]
     not_ready: Callable[[], CallwardenError | None]
-    slots: Slots
+    number_key: NumberKey
     telephony: Callable[[], Telephony]
+    silent_prior: Callable[[Policy], bool]
     lamps: Lamps
     warned: set[tuple[str, str]] = field(default_factory=set)

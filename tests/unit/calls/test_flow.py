@@ -22,6 +22,7 @@ from edge.clock import SystemClock
 from edge.config.schema import TelephonySection
 from edge.consent.prompt import Prompt
 from edge.errors import CallwardenError
+from edge.number_key import NumberKey
 from edge.ports import CallerGone, DialogueLost
 from tests.crash import capture_child as child
 
@@ -100,7 +101,7 @@ class House:
         object.__setattr__(self.recorder._tools, "asterisk", Gone())
         world = World(
             self.journal, self.recorder, Prompts(), SystemClock(), "crash-1", lambda _: child.POLICY, lambda: None,
-            self.slots, TelephonySection, Lamps(Gone()),
+            NumberKey(self.journal, self.slots), TelephonySection, lambda _: False, Lamps(Gone()),
         )  # fmt: skip
         self.tracker = Tracker(world, Gone())
 
