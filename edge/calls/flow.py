@@ -181,7 +181,8 @@ class _Flow:
 
     async def _decline(self, call: CallRow, decision: Decide) -> None:
         """Store the outcome, then tag the call. It goes on unrecorded."""
-        event_seq = await file_answer(self._world, call, self._policy, decision, who=self._who)
+        forget = await memories.of_number(self._world, self._memory) if decision.outcome == "withdrawn" else None
+        event_seq = await file_answer(self._world, call, self._policy, decision, who=self._who, forget=forget)
         hit("call.declined")
         log.info("not recorded", call=call.call_id, outcome=decision.outcome, reason=decision.reason)
         if self._memory is not None:

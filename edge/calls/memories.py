@@ -61,19 +61,21 @@ async def recall(world: World, dialogue: Dialogue, policy: Policy, who: Who, ver
     return Memory(caller, who.number_e164, version, recalled)
 
 
+async def of_number(world: World, known: Memory | None) -> str | None:
+    """The HMAC under which this number's answers are on file, None when nothing can be. Raises CallwardenError vault.*
+    journal.*: a withdrawal that could not be remembered must not look like one that was."""
+    if known is None or known.number_e164 is None:
+        return None
+    return await world.number_key.known(known.number_e164)
+
+
 async def remember(world: World, policy: Policy, known: Memory, decision: Decide, event_seq: int) -> None:
-    """After the decision is on file; a kill before it costs the memory, nothing else. A withdrawal forgets the number."""
+    """After the decision is on file; a kill before it costs the memory, nothing else."""
     if known.number_e164 is None or not known.caller.has_memory or decision.reason == "on_file":
         return
+    if decision.outcome not in memory.REMEMBERED:
+        return
     try:
-        if decision.outcome == "withdrawn":
-            digest = await world.number_key.known(known.number_e164)
-            if digest is not None:
-                await world.journal.forget(digest, world.clock.wall_text())
-                hit("memory.forgotten")
-            return
-        if decision.outcome not in memory.REMEMBERED:
-            return
         rows = memory.answers_to_keep(
             policy, known.caller, number_hmac=await world.number_key.digest(known.number_e164),
             outcome=decision.outcome, granted=decision.purposes,

@@ -77,17 +77,25 @@ async def permit_of(world: World, call_id: str) -> Permit | None:
 
 
 async def file_answer(
-    world: World, call: CallRow, policy: Policy, decision: Decide, *, who: Who | None = None, outcome: bool = True
+    world: World,
+    call: CallRow,
+    policy: Policy,
+    decision: Decide,
+    *,
+    who: Who | None = None,
+    outcome: bool = True,
+    forget: str | None = None,
 ) -> int:
     """Store a decision that starts no recording; returns the event's seq. outcome: it is the call's own last word, and
-    the call is `declined` (or stays permitted); False for a further party's answer. Raises CallwardenError journal.*."""
+    the call is `declined` (or stays permitted); False for a further party's answer. forget: HMAC of the number whose
+    remembered answers go in the same commit. Raises CallwardenError journal.*."""
     who = who or of_call(call)
     body = evidence.decided(policy, world.edge_id, decision, who)
     event = event_now(world, decision.outcome, body, who.party_id)
     if not outcome:
-        return await world.journal.add_event(call.call_id, event)
+        return await world.journal.add_event(call.call_id, event, forget=forget)
     state = "ended" if decision.outcome == "abandoned" else "declined"
-    return await world.journal.add_event(call.call_id, event, state=state, outcome=decision.outcome)
+    return await world.journal.add_event(call.call_id, event, state=state, outcome=decision.outcome, forget=forget)
 
 
 async def _begin(

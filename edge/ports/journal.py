@@ -22,6 +22,7 @@ from edge.model.entities import (
     Progress,
     ReceiptRow,
     RecordingRow,
+    SegmentRow,
 )
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 
@@ -58,9 +59,16 @@ class CallBook(Protocol):
         ...
 
     async def add_event(
-        self, call_id: str, event: ConsentEvent, *, state: str | None = None, outcome: str | None = None
+        self,
+        call_id: str,
+        event: ConsentEvent,
+        *,
+        state: str | None = None,
+        outcome: str | None = None,
+        forget: str | None = None,
     ) -> int:
-        """Append an event, and set the call's state and outcome when given; audit; outbox `consent.recorded`. Returns seq."""
+        """Append an event, and set the call's state and outcome when given; revoke the remembered answers of the HMAC
+        `forget`; audit; outbox `consent.recorded`. Returns seq."""
         ...
 
     async def grant(
@@ -125,6 +133,28 @@ class RecordingBook(Protocol):
 
     async def recordings(self, *, states: Sequence[str] | None = None) -> Sequence[RecordingRow]:
         """All, or those in `states`, oldest first, with segments."""
+        ...
+
+
+class IncidentBook(Protocol):
+    """Segments that go while their recording stays."""
+
+    async def shred_segments(self, recording_id: str, since: str) -> Sequence[SegmentRow]:
+        """Intent, one commit: closed segments that were open at or after the wall time `since` become `shredded`, the
+        recording is flagged `incident`; audit `segment.shredding` of each. Returns them."""
+        ...
+
+    async def shredding(self) -> Sequence[SegmentRow]:
+        """Shredded segments of recordings that stay, whose keys are not gone everywhere yet."""
+        ...
+
+    async def segment_reported(self, segment_id: str) -> bool:
+        """Whether nothing in the outbox carries this segment's header any more."""
+        ...
+
+    async def finish_shred(self, segment_id: str) -> None:
+        """Its header names no key; audit `segment.shredded`, outbox `segment.closed` with state `shredded`. Repeats do
+        nothing. The slot may be released afterwards."""
         ...
 
 
@@ -226,7 +256,7 @@ class AuditBook(Protocol):
     async def audit_proof(self, index: int, size: int) -> Sequence[bytes]: ...
 
 
-class Journal(CallBook, RecordingBook, LiveBook, MemoryBook, NoticeBook, OrderBook, OutboxBook, AuditBook, Protocol):
+class Journal(CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, OutboxBook, AuditBook, Protocol):
     """All books over one SQLite file with one writer."""
 
     @property

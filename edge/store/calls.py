@@ -11,6 +11,7 @@ from edge.model.entities import CallRow, ConsentEvent, NewCall, NewRecording, Pe
 from edge.model.lifecycle import CALL, NUMBER_GOES, step
 from edge.model.live import Actor
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
+from edge.store.memory import forget_number
 from edge.store.recordings import insert_recording
 from edge.store.rows import file_event, insert_event, insert_leg, report_event
 
@@ -92,7 +93,13 @@ class Calls(Base):
         return await self._writer.do(job)
 
     async def add_event(
-        self, call_id: str, event: ConsentEvent, *, state: str | None = None, outcome: str | None = None
+        self,
+        call_id: str,
+        event: ConsentEvent,
+        *,
+        state: str | None = None,
+        outcome: str | None = None,
+        forget: str | None = None,
     ) -> int:
         """See `edge.ports.CallBook`."""
 
@@ -107,6 +114,8 @@ class Calls(Base):
             )
             if state == "ended":
                 _forget_numbers(conn, call_id, outcome)
+            if forget is not None:
+                forget_number(conn, forget, event.at_wall)
             return file_event(conn, self._audit, self._clock.wall_text(), call_id, event, state or before, outcome)
 
         return await self._writer.do(job)
