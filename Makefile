@@ -34,11 +34,12 @@ test: $(STAMP) ## the whole test suite, real Asterisk included
 unit: $(STAMP) ## only the tests that need no Asterisk
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-lint: $(STAMP) ## ruff, import contracts, types
+lint: $(STAMP) ## ruff, import contracts, types, callers' words in the dialplan
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
+	@$(BIN)/python -m callwarden dialplan lint $$(find dialplan -name '*.conf' -o -name '*.sample')
 
 types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy

@@ -20,6 +20,24 @@ ALIVE = "CALLWARDEN_ALIVE"
 AGI = "CALLWARDEN_AGI"
 #: Global, the admin's: seconds until the dead man's switch frees a caller from a frozen guard.
 DEADMAN = "CALLWARDEN_DEADMAN"
+#: `yes`: the daemon wants the dialplan to end the call; `done`: it is about to.
+REFUSE = "CALLWARDEN_REFUSE"
+#: `yes`: the daemon has said itself what the dialplan would say about a call that cannot be recorded.
+ANNOUNCED = "CALLWARDEN_ANNOUNCED"
+#: The outcome for the agent's phone, empty unless the policy says so; inherited by the legs that are dialled.
+HEADER = "CALLWARDEN_HEADER"
+#: The admin's, optional: the number that was dialled, where the extension does not tell.
+NUMBER = "CALLWARDEN_NUMBER"
+#: The dialplan's own on FreePBX: the policy a called party is asked by.
+CALLEE = "CALLWARDEN_CALLEE"
+#: Globals, the admin's: emergency numbers, joined by `-`; the sound of a refused call; the last-resort script and the
+#: folder of its prompts; on FreePBX the policies of calls in and out.
+EMERGENCY = "CALLWARDEN_EMERGENCY"
+REFUSED_SOUND = "CALLWARDEN_REFUSED_SOUND"
+LAST_RESORT = "CALLWARDEN_LAST_RESORT"
+SOUNDS = "CALLWARDEN_SOUNDS"
+INBOUND = "CALLWARDEN_INBOUND"
+OUTBOUND = "CALLWARDEN_OUTBOUND"
 #: The user field of the CDR, as AGI's SET VARIABLE names it.
 CDR_USERFIELD = "CDR(userfield)"
 #: Where the subroutine was called from: the admin's context. Not chosen by the caller.
