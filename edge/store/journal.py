@@ -16,6 +16,7 @@ from edge.store import dossier, queries, schema
 from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
+from edge.store.incidents import Incidents
 from edge.store.live import Live
 from edge.store.memory import SLOT_META, Memory
 from edge.store.notices import Notices
@@ -29,7 +30,7 @@ T = TypeVar("T")
 TRUNCATE_WAIT_MS = 2000
 
 
-class Journal(Calls, Recordings, Live, Memory, Notices, Orders, Outbox, Audits):
+class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Outbox, Audits):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
     _lock: int
@@ -146,6 +147,10 @@ class Views:
     async def why(self, call_id: str) -> queries.Json | None:
         """See `queries.why`."""
         return await self._run(queries.why, call_id)
+
+    async def receipts(self, subject: str) -> Sequence[queries.Json]:
+        """See `queries.receipts`."""
+        return await self._run(queries.receipts, subject)
 
     async def find_call(self, text: str) -> Sequence[str]:
         """See `queries.find_call`."""

@@ -136,6 +136,22 @@ def _tombstone(conn: sqlite3.Connection, recording_id: str) -> Json | None:
     return None if found is None else dict(zip(("erased_at", "cause", "receipt_id"), found, strict=True))
 
 
+def receipts(conn: sqlite3.Connection, subject: str) -> list[Json]:
+    """The receipts of a recording, an order, a ground, or with this id, oldest first: receipt_id jti n result sent, and
+    jws with the order's document (null where the receipt stands on a ground), from which a proof is made."""
+    rows = conn.execute(
+        "SELECT r.receipt_id, r.jti, r.n, r.result, r.acked_at IS NOT NULL, r.jws, i.jws FROM receipt r"
+        " LEFT JOIN inbox i ON i.jti=r.jti WHERE r.receipt_id=?1 OR r.jti=?1 OR r.jti IN (SELECT s.jti FROM tombstone t"
+        " JOIN receipt s ON s.receipt_id=t.receipt_id WHERE t.recording_id=?1) ORDER BY r.seq",
+        (subject,),
+    )
+    names = ("receipt_id", "jti", "n", "result", "sent", "jws", "order")
+    return [
+        {**dict(zip(names, row, strict=True)), "sent": bool(row[4]), "order": decode_json(row[6]) if row[6] else None}
+        for row in rows
+    ]
+
+
 def find_call(conn: sqlite3.Connection, text: str) -> list[str]:
     """call_ids that `text` may mean: a call id, a linked id, the uniqueid of a channel that took part, or the beginning
     (6 hex digits or more) of a call id."""
