@@ -7,10 +7,11 @@ captures (sealing goes on before anything else works), then the doors: AMI, AGI,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -31,11 +32,9 @@ from edge.calls.tracker import Tracker
 from edge.clock import SystemClock
 from edge.config import EdgeConfig, check, load
 from edge.config.check import group_id
-from edge.consent.policy import Policy, select
-from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.number_key import NumberKey
-from edge.ports import Dialogue
+from edge.policybook import PolicyBook
 from edge.prompts.catalogue import Catalogue
 from edge.prompts.check import check_policies
 from edge.recorder.manifests import manifest_maker
@@ -70,13 +69,13 @@ class Daemon:
     """Everything that runs, by name. Built by `_main`; `readiness` is what `callwarden status` shows of it."""
 
     def __init__(self, config: EdgeConfig, key: SigningKey, trust: KeySet) -> None:
-        self.config = config
         self.clock = SystemClock()
         self.key = key
         self.trust = trust
         self.audit = AuditLog()
         edge, asterisk = config.edge, config.asterisk
         self.journal = Journal.open(edge.journal, audit=self.audit, clock=self.clock, edge_id=edge.id)
+        self.policies = PolicyBook(config, self.journal, self.clock, self._look)
         self.slots = ShredSlots.open(
             str(edge.state / "shred.keys"),
             owner=self.journal.instance_id,
@@ -121,7 +120,7 @@ class Daemon:
             prompts=self.prompts,
             clock=self.clock,
             edge_id=edge.id,
-            policy_for=self._policy_for,
+            policy_for=self.policies.policy_for,
             not_ready=self.not_ready,
             number_key=self.number_key,
             telephony=lambda: self.config.telephony,
@@ -151,7 +150,7 @@ class Daemon:
                 key=key,
                 trust=trust,
                 edge_id=edge.id,
-                minimum_of=self._minimum_of,
+                minimum_of=self.policies.minimum_of,
                 head=self._head,
                 worker=self.worker,
             )
@@ -180,16 +179,26 @@ class Daemon:
 
     # ------------------------------------------------------------ decisions that need two neighbours
 
-    def _minimum_of(self, policy_id: str) -> Period:
-        policy = self.config.policies.get(policy_id)
-        return policy.retention.minimum if policy else Period("P0D")
+    @property
+    def config(self) -> EdgeConfig:
+        """What is in effect now; a reload replaces it."""
+        return self.policies.config
+
+    async def _look(self, config: EdgeConfig) -> Callable[[], None]:
+        """Judge a configuration that is to be put into effect by what it names: files and prompts, read anew."""
+        prompts = await asyncio.to_thread(Catalogue.load, config.edge.prompts, config.edge.prompt_cache)
+        host.refuse("host", await asyncio.to_thread(check, config))
+        host.refuse("prompts", check_policies(config, prompts))
+        return lambda: self.prompts.become(prompts)
+
+    async def reload(self) -> None:
+        """SIGHUP: as `POST /v1/reload`; what is wrong is in the log and an alarm."""
+        with contextlib.suppress(CallwardenError):
+            await self.policies.reload()
 
     async def _head(self) -> str | None:
         made = await self.checkpoints.make()
         return made.note if made else None
-
-    def _policy_for(self, dialogue: Dialogue) -> Policy | None:
-        return select(self.config.policies, name=dialogue.policy_name, did=dialogue.dialled, context=dialogue.context)
 
     def not_ready(self) -> CallwardenError | None:
         """Why nothing may be recorded now."""
@@ -232,6 +241,7 @@ class Daemon:
             "journal_writable": self.journal.writable,
             "calls": self.tracker.open,
             "captures": self.recorder.live,
+            "standing": [alarm.message for alarm in self.policies.standing()],
             "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
             **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
             "pid": os.getpid(),
@@ -246,6 +256,7 @@ class Daemon:
         if swept:
             log.info("keys that no row names were destroyed", count=swept)
         await self._note_outage()
+        await self.policies.begin()
         await self.recorder.recover()
         await self.tracker.recover()
         self.executor.wake()
@@ -253,6 +264,7 @@ class Daemon:
         self.spawn(self._watch_spool())
         self.spawn(self.executor.run())
         self.spawn(self.checkpoints.run())
+        self.spawn(self.policies.watch())
         self.spawn(self._live())
         await self.agi.start()
         self.spawn(self.ami.run())
@@ -266,6 +278,7 @@ class Daemon:
             slots=self.slots,
             vault=self.vault,
             readiness=self.readiness,
+            reload=self.policies.reload,
         )
         self.door = await serve(make_app(deps), self.config.edge.socket)
         # What is here now stays: the collector need not walk through it again and again while calls run.
@@ -333,6 +346,7 @@ async def _main(config: EdgeConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: daemon.spawn(daemon.reload()))
     await daemon.start()
     host.notify_systemd("READY=1")
     await stop.wait()

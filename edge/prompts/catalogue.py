@@ -49,6 +49,10 @@ class Catalogue:
                 found._take(file.parent / entry.file, manifest.language, entry)
         return found
 
+    def become(self, other: Catalogue) -> None:
+        """Play what `other` has from now on. Prompts that a conversation holds stay playable: copies are never removed."""
+        self._prompts, self._checked = other._prompts, other._checked
+
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages that have any prompt, sorted."""

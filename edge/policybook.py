@@ -1,0 +1,204 @@
+"""The policies of now: which one a call is under, how they are read anew, and what about them is a standing alarm.
+
+A reload is all or nothing. Order: read and judge everything (nothing has changed yet) → audit `policy.loaded` for each
+policy that differs → the versions on file → the new ones are in effect for calls that come from now on. A kill before
+the last step leaves files that the next start reads; it compares with the versions on file and audits what is left.
+Calls keep the value they began under.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import structlog
+
+from edge.config import EdgeConfig
+from edge.config.reload import Reloaded, differences, reload
+from edge.consent.ability import Ability, cannot_honour
+from edge.consent.jurisdiction import Alarm, lapsed, may_be_silent, standing_alarms
+from edge.consent.policy import Policy, from_document, select
+from edge.consent.units import Period
+from edge.errors import CallwardenError
+from edge.failpoints import hit
+from edge.ports import AuditBook, Clock
+
+log = structlog.get_logger("edge")
+
+#: How often the calendar is looked at, seconds: an override ends with a day, and a standing alarm is said once a day.
+LOOK_EVERY_S: Final = 600.0
+#: Where the journal keeps the versions that were last in effect.
+META: Final = "policies"
+
+
+class Notes(AuditBook, Protocol):
+    """What is needed of the journal."""
+
+    async def meta(self, key: str) -> str | None: ...
+    async def set_meta(self, key: str, value: str) -> None: ...
+
+
+class Asked(Protocol):
+    """What of a dialogue names its policy."""
+
+    policy_name: str
+    dialled: str
+    context: str
+
+
+class PolicyBook:
+    """The configuration in effect. `look`: judges a configuration by what it names (prompts, files), raising
+    CallwardenError, before anything changes; what it returns is called once the configuration is in effect."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        journal: Notes,
+        clock: Clock,
+        look: Callable[[EdgeConfig], Awaitable[Callable[[], None]]],
+    ) -> None:
+        self.config = config
+        self._journal = journal
+        self._clock = clock
+        self._look = look
+        self._one = asyncio.Lock()
+        self._ability: Ability | None = None
+        self._unable: frozenset[str] = frozenset()
+        self._said: set[tuple[str, Alarm]] = set()
+
+    # ------------------------------------------------------------ what others ask
+
+    def policy_for(self, dialogue: Asked) -> Policy | None:
+        """The policy of a call that comes now; None for none, and for one that may not be used (override run out, or
+        more than this Asterisk can do): then nothing is recorded."""
+        config = self.config
+        policy = select(
+            config.policies,
+            name=dialogue.policy_name,
+            did=dialogue.dialled,
+            context=dialogue.context,
+            country=config.telephony.country,
+        )
+        if policy is None or (policy.name not in self._unable and not self._lapsed(policy)):
+            return policy
+        log.error("the policy may not be used; the call is not recorded", policy=policy.name)
+        return None
+
+    def minimum_of(self, policy_id: str) -> Period:
+        """How long a policy's recordings are kept at least."""
+        policy = self.config.policies.get(policy_id)
+        return policy.retention.minimum if policy else Period("P0D")
+
+    def may_be_silent(self, policy: Policy) -> bool:
+        """Whether the law of the policy's country lets a verified caller with a consent on file go without a reminder."""
+        return may_be_silent(policy, self.config.jurisdictions)
+
+    def of_document(self, document: str) -> Policy | None:
+        """The policy that a running call began under, from the journal; None when this version cannot read it."""
+        try:
+            return from_document(document)
+        except ValueError as error:
+            log.error("the policy of a running call cannot be read", why=str(error))
+            return None
+
+    def standing(self) -> list[Alarm]:
+        """Overrides in force or run out, for `status`."""
+        return standing_alarms(self.config.policies, self.config.jurisdictions, self._clock.wall().date())
+
+    def _lapsed(self, policy: Policy) -> bool:
+        return lapsed(policy, self.config.jurisdictions, self._clock.wall().date())
+
+    # ------------------------------------------------------------ life
+
+    async def begin(self) -> None:
+        """At the start of the daemon: audit what changed since the last one, say what stands."""
+        before = json.loads(await self._journal.meta(META) or "{}")
+        after = {name: policy.version for name, policy in self.config.policies.items()}
+        await self._file(differences(before, after), after)
+        await self.say_what_stands()
+
+    async def watch(self) -> None:
+        """Once a day, and when an override runs out: the standing alarms again."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.say_what_stands()
+
+    async def say_what_stands(self) -> None:
+        """Alarm what stands, each once a day."""
+        day = self._clock.wall().date().isoformat()
+        standing = {(day, alarm) for alarm in self.standing()}
+        for _, alarm in sorted(standing - self._said, key=lambda s: s[1].policy):
+            log.warning(alarm.message, code=alarm.code)
+            await self._journal.alarm(alarm.code, alarm.message)
+        self._said = standing
+
+    async def learn(self, ability: Ability) -> None:
+        """The AMI link knows the server now: policies that it cannot honour record nothing until it can."""
+        self._ability = ability
+        unable = set()
+        for policy in self.config.policies.values():
+            for problem in cannot_honour(policy, ability):
+                unable.add(policy.name)
+                message = f'policy "{policy.name}": {problem.message}'
+                log.error(message, hint=problem.hint)
+                if policy.name not in self._unable:
+                    await self._journal.alarm(problem.code, message)
+        self._unable = frozenset(unable)
+
+    # ------------------------------------------------------------ reload
+
+    async def reload(self) -> Mapping[str, Any]:
+        """Read the configuration anew. Answers `says`, `policies` (name to version), `changed` (names), `sections`,
+        `restart`. Raises CallwardenError with file, line and fix; then the old one stays, and an alarm says so."""
+        async with self._one:
+            try:
+                found = await asyncio.to_thread(reload, self.config, self._clock.wall().date())
+                self._refuse_unable(found.config)
+                take_effect = await self._look(found.config)
+            except CallwardenError as error:
+                log.error("the reload was refused; the old policies stay", why=error.message, where=error.where)
+                message = f"{error.message} [{error.code}]; fix: {error.hint or 'see the message'}"
+                await self._journal.alarm("config.reload_refused", message, where=error.where)
+                raise
+            versions = {name: policy.version for name, policy in found.config.policies.items()}
+            await self._file(found.changed, versions)
+            self.config = found.config
+            take_effect()
+            self._unable = frozenset()  # judged above
+        await self.say_what_stands()
+        log.info("the policies were read anew", changed=sorted(found.changed), restart=list(found.restart))
+        return _answer(found, versions)
+
+    def _refuse_unable(self, config: EdgeConfig) -> None:
+        if self._ability is None:
+            return
+        for policy in config.policies.values():
+            for problem in cannot_honour(policy, self._ability):
+                where = config.where("policy", policy.name, *problem.key.split("."))
+                raise CallwardenError(problem.code, problem.message, hint=problem.hint, where=where)
+
+    async def _file(self, changed: Mapping[str, tuple[str | None, str | None]], versions: Mapping[str, str]) -> None:
+        for name, (old, new) in changed.items():
+            await self._journal.note_audit("policy.loaded", body={"policy": name, "old": old, "new": new})
+            hit("policy.audited")
+        if changed:
+            await self._journal.set_meta(META, json.dumps(dict(versions), sort_keys=True))
+            hit("policy.filed")
+
+
+def _answer(found: Reloaded, versions: Mapping[str, str]) -> Mapping[str, Any]:
+    words = {(False, True): "new", (True, False): "gone", (True, True): "changed"}
+    told = [f"{name} ({words[old is not None, new is not None]})" for name, (old, new) in found.changed.items()]
+    told += [f"[{section}]" for section in found.sections]
+    says = f"read anew: {', '.join(told)}" if told else "read anew: nothing has changed"
+    if found.restart:
+        says += f"; only a restart puts into effect: {', '.join(found.restart)}"
+    return {
+        "says": says,
+        "policies": dict(versions),
+        "changed": list(found.changed),
+        "sections": list(found.sections),
+        "restart": list(found.restart),
+    }
