@@ -112,7 +112,7 @@ def import_(folder: Path, language: str, into: Path, voice: str, licence: str, j
     """
     from callwarden.output import note, print_json
     from edge.errors import Exit
-    from edge.prompts.build import write_script
+    from edge.prompts.pack import write_script
     from edge.prompts.studio import find_takes, import_takes
 
     script, own = _script(folder, language)
@@ -142,7 +142,7 @@ def _script(folder: Path, language: str) -> tuple[Script, bool]:
     from callwarden.shipped import shipped
     from edge.consent.policy_rules import LANGUAGE
     from edge.errors import CallwardenError
-    from edge.prompts.build import read_script
+    from edge.prompts.pack import read_script
     from edge.prompts.script import merged
 
     if not LANGUAGE.fullmatch(language):

@@ -145,6 +145,8 @@ def levelled(pcm: bytes) -> bytes:
     """
     for _ in range(2):
         sound = loudness(pcm)
+        if sound.silent:
+            return pcm
         pcm = _gain(pcm, 10 ** ((TARGET_RMS_DB - sound.rms_db) / 20))
     return pcm
 

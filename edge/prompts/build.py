@@ -6,31 +6,28 @@ Each sentence is spoken by itself, so the moment from which a key counts is meas
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydub import AudioSegment
-from pydub.generators import Sine
-from pydub.silence import detect_leading_silence
-
-from edge import durable
 from edge.errors import CallwardenError
-from edge.prompts.audio import LONGEST_MS, RATE, duration_ms, levelled, loudness, samples, wav_file
-from edge.prompts.manifest import Manifest, PromptEntry, parse_manifest, render_manifest
-from edge.prompts.script import Script, Spoken, parse_script, render_script
+from edge.prompts.audio import LONGEST_MS, RATE, levelled, wav_file
+from edge.prompts.manifest import Manifest, PromptEntry
+from edge.prompts.pack import LEAD_MS, TAIL_MS, entry_of, read_script, write_pack
+from edge.prompts.script import Spoken
 from edge.prompts.voices import Voice
 
-#: Silence before the first word (RTP's first packets get lost) and after the last, milliseconds.
-LEAD_MS = 150
-TAIL_MS = 120
+with warnings.catch_warnings():  # pydub looks for ffmpeg, which we never ask it for
+    warnings.simplefilter("ignore")
+    from pydub import AudioSegment
+    from pydub.generators import Sine
+    from pydub.silence import detect_leading_silence
+
 #: What counts as silence around a sentence, dB of full scale, before the level is set.
 QUIET_DB = -58.0
-
-
 #: Who made a tone: nobody spoke, and a sine belongs to nobody.
 TONE_VOICE, TONE_LICENCE = "sine", "Apache-2.0"
 
@@ -50,54 +47,6 @@ def build(folder: Path, voice: Voice, *, done: Callable[[PromptEntry], None] = l
     return write_pack(folder, script.language, made)
 
 
-def entry_of(spoken: Spoken, data: bytes, mark: int, voice: str, licence: str) -> PromptEntry:
-    """The manifest's entry for a WAV file whose keys count from `mark` milliseconds, measured."""
-    name = f"{spoken.id}.wav"
-    pcm = samples(data, name)
-    sound = loudness(pcm)
-    return PromptEntry(
-        id=spoken.id,
-        version=spoken.version,
-        text=spoken.text,
-        file=name,
-        sha256=hashlib.sha256(data).hexdigest(),
-        duration_ms=duration_ms(pcm),
-        answerable_from_ms=mark,
-        rms_db=sound.rms_db,
-        peak_db=sound.peak_db,
-        says=spoken.says,
-        voice=voice,
-        licence=licence,
-    )
-
-
-def write_pack(folder: Path, language: str, made: list[tuple[PromptEntry, bytes]]) -> Manifest:
-    """Write the audio, then manifest.toml. A kill between the two leaves audio that the old manifest does not vouch for:
-    such a folder is refused at load, and writing it again mends it."""
-    manifest = Manifest(language=language, prompt=tuple(entry for entry, _ in made))
-    text = render_manifest(manifest)
-    assert parse_manifest(text, folder / "manifest.toml") == manifest, "what we write is what is read"
-    for entry, data in made:
-        durable.write_file(str(folder / entry.file), data, mode=0o644)
-    durable.write_file(str(folder / "manifest.toml"), text.encode(), mode=0o644)
-    return manifest
-
-
-def write_script(folder: Path, script: Script) -> None:
-    """Write `folder`/script.toml in one step."""
-    durable.write_file(str(folder / "script.toml"), render_script(script).encode(), mode=0o644)
-
-
-def read_script(folder: Path) -> Script:
-    """`folder`/script.toml. Raises CallwardenError prompt.script."""
-    file = folder / "script.toml"
-    try:
-        return parse_script(file.read_text(encoding="utf-8"), file)
-    except (OSError, UnicodeDecodeError) as e:
-        hint = "a language folder has a script.toml: copy the shipped one of that language"
-        raise CallwardenError("prompt.script", f"it cannot be read: {e}", hint=hint, where=str(file)) from e
-
-
 def _render(spoken: Spoken, voice: Voice, pause_ms: int) -> tuple[bytes, int]:
     if spoken.tone:
         sine = Sine(spoken.tone.hz, sample_rate=RATE).to_audio_segment(spoken.tone.ms).fade_in(10).fade_out(10)
@@ -109,11 +58,15 @@ def _render(spoken: Spoken, voice: Voice, pause_ms: int) -> tuple[bytes, int]:
 
 def _say(voice: Voice, text: str, wav: Path) -> Any:
     """One sentence as 8 kHz mono, without the silence around it."""
-    voice.speak(text, wav)
     slow = wav.with_name(f"8k-{wav.name}")
     # -6 dB of head room: filters overshoot; the high-pass keeps hum out that phones cannot carry anyway
     effects = ["gain", "-6", "highpass", "100", "rate", "-v", str(RATE)]
-    subprocess.run(["sox", "-D", str(wav), "-b", "16", "-c", "1", str(slow), *effects], check=True)
+    try:
+        voice.speak(text, wav)
+        subprocess.run(["sox", "-D", str(wav), "-b", "16", "-c", "1", str(slow), *effects], check=True)
+    except (OSError, subprocess.CalledProcessError) as e:
+        hint = "docs/prompts.md says what the engines need; espeak:LANG works everywhere"
+        raise CallwardenError("prompt.voice", f"{voice.name} cannot say {text!r}: {e}", hint=hint) from e
     sound = AudioSegment.from_wav(slow)
     lead = detect_leading_silence(sound, silence_threshold=QUIET_DB, chunk_size=5)
     tail = detect_leading_silence(sound.reverse(), silence_threshold=QUIET_DB, chunk_size=5)

@@ -18,13 +18,13 @@ from typing import Final
 
 from edge.errors import CallwardenError
 from edge.prompts.audio import LONGEST_MS, RATE, WIDTH, duration_ms, levelled, loudness, wav_file
-from edge.prompts.build import LEAD_MS, TAIL_MS, entry_of, write_pack
 from edge.prompts.manifest import Manifest, PromptEntry, parse_manifest
+from edge.prompts.pack import LEAD_MS, TAIL_MS, entry_of, write_pack
 from edge.prompts.script import Script, Spoken
 
 ENDINGS: Final = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
 #: A recording under this is too quiet to be raised without its noise, dB of full scale.
-QUIETEST_DB: Final = -45.0
+QUIETEST_DB: Final = -40.0
 #: Most the child may answer: two minutes of PCM and its header, bytes; and how long it may take, seconds.
 _MOST: Final = 121 * RATE * WIDTH + 4096
 _DEADLINE_S: Final = 90.0

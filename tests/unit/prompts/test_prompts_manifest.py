@@ -27,7 +27,7 @@ answerable_from_ms = 500
 """
 
 
-@pytest.mark.parametrize("language", ["en", "cs"])
+@pytest.mark.parametrize("language", ["en", "cs", "sk", "de", "fr", "es"])
 def test_shipped_manifest_is_what_the_renderer_writes(language: str) -> None:
     file = SHIPPED / language / "manifest.toml"
     manifest = parse_manifest(file.read_text(encoding="utf-8"), file)
