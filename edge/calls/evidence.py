@@ -76,8 +76,11 @@ def decided(policy: Policy, edge_id: str, decision: Decide, who: Who | None = No
     return found
 
 
-def told(policy: Policy, edge_id: str, prompt: PromptFacts, played_ms: int, reason: str, who: Who) -> dict[str, Any]:
-    """Evidence of a notice that was played once the recording ran (`obligation`). reason: `notice_played`, `hangup`, or
-    the error code that kept it from being heard."""
-    one = _prompt(prompt, played_ms)
-    return base(policy, edge_id, who) | {"reason": reason, "prompt": one, "heard": [one], "language": prompt.language}
+def told(policy: Policy, edge_id: str, decision: Decide, played_ms: int, ended: str, who: Who) -> dict[str, Any]:
+    """Evidence of a notice that was played once the recording ran (`obligation`), or of why it was not heard to its end:
+    `ended` is `played`, `hangup` or an error code."""
+    assert decision.say_after is not None
+    one = _prompt(decision.say_after, played_ms)
+    return decided(policy, edge_id, decision, who) | {
+        "prompt": one, "heard": [one], "language": decision.say_after.language, "notice": ended,
+    }  # fmt: skip

@@ -172,9 +172,7 @@ class _Flow:
             heard_ms, why = 0, "hangup"
         except DialogueLost:
             heard_ms, why = 0, "agi.lost"
-        body = evidence.told(
-            self._policy, self._world.edge_id, decision.say_after, heard_ms, why or "notice_played", self._who
-        )
+        body = evidence.told(self._policy, self._world.edge_id, decision, heard_ms, why or "played", self._who)
         event = event_now(self._world, decision.outcome, body, self._who.party_id)
         await self._world.journal.add_event(call.call_id, event, outcome=decision.outcome)
         hit("call.told")
