@@ -66,14 +66,60 @@ def shred(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id
     return statement
 
 
+def shred_keys(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, key_ids: list[str]) -> str:
+    """Job: as `shred`, but of these keys only: a part of the recording goes after an incident, and no tombstone stands.
+
+    A key that is not held (any more) is no error: the statement lists what was.
+    """
+    known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+    if known is not None and known["edge_id"] != edge_id:
+        raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)
+    rows = conn.execute(
+        "SELECT segment_id, version, keeper_slot, key_id FROM header WHERE recording_id=? AND keeper_slot IS NOT NULL"
+        " ORDER BY segment_id, version",
+        (recording_id,),
+    ).fetchall()
+    rows = [row for row in rows if row["key_id"] in key_ids]
+    slots = [int(row["keeper_slot"]) for row in rows]
+    central.keeper.shred(slots)
+    at = central.now()
+    claims: dict[str, Any] = {
+        "iss": central.config.fleet,
+        "edge_id": edge_id,
+        "recording_id": recording_id,
+        "jti": None,
+        "slots": slots,
+        "key_ids": [row["key_id"] for row in rows],
+        "at": at,
+        "result": "destroyed" if slots else "nothing_held",
+    }
+    statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP)
+    for row in rows:
+        conn.execute(
+            "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?",
+            (row["segment_id"], row["version"]),
+        )
+    central.log.append(
+        conn, at, "keeper.shredded", {"edge_id": edge_id, "recording_id": recording_id, "slots": len(slots), "jti": None}
+    )
+    return statement
+
+
 async def post_shred(request: web.Request) -> web.Response:
-    """Edge: `{recording_id, key_ids, jti}` → `{claims, jws}`; claims list what was held and is gone."""
+    """Edge: `{recording_id, key_ids, jti}` → `{claims, jws}`; claims list what was held and is gone. With `only: true`
+    nothing but `key_ids` goes."""
     central = request.app[CENTRAL]
     asked = await edge_request(request)
     body = object_body(asked.body)
     recording_id, jti = field(body, "recording_id"), field(body, "jti", optional=True)
     if not is_id(recording_id) or not (jti is None or is_id(jti)):
         raise CentralError("usage.id", "recording_id and jti are 32 lower-case hex digits", where="recording_id")
+    if body.get("only") is True:
+        key_ids = body.get("key_ids")
+        if not isinstance(key_ids, list) or not all(isinstance(one, str) for one in key_ids):
+            raise CentralError("usage.key_ids", "key_ids is a list of texts", where="key_ids")
+        part = await central.db.run(lambda conn: shred_keys(central, conn, asked.edge_id, recording_id, key_ids))
+        return json_answer(statement_answer(part))
     statement = await central.db.run(lambda conn: shred(central, conn, asked.edge_id, recording_id, jti))
     return json_answer(statement_answer(statement))
 

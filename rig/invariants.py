@@ -208,6 +208,9 @@ def _payloads(stack: Stack, facts: Facts) -> list[str]:
         gone = s["of_state"] in ("erased", "erasing")
         if gone and (name in files or s["recording_id"] not in facts.tombstones):
             found.append(f"(c) erased {name}: there {name in files}, no tombstone")
+        elif s["state"] == "shredded":  # after an incident: its recording stays
+            if name in files:
+                found.append(f"(c) shredded {name} is there")
         elif not gone and s["payload_bytes"] and name not in files:
             found.append(f"(c) {name} is missing")
         elif not gone and name in files:
@@ -308,7 +311,8 @@ def _differences(client: CentralClient, facts: Facts) -> list[str]:
         kept = {h["segment_id"] for h in there["headers"] if h["kept"]}
         if state == "erased" and kept:
             found.append(f"central's keeper still has keys of {recording_id}")
-        own = {s["segment_id"] for s in facts.segments if s["recording_id"] == recording_id}
+        segments = [s for s in facts.segments if s["recording_id"] == recording_id]
+        own = {s["segment_id"] for s in segments if s["state"] != "shredded"}
         if state == "sealed" and kept != own:
             found.append(f"central's keeper has {len(kept)} of {len(own)} keys of {recording_id}")
     return found

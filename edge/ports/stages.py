@@ -110,3 +110,7 @@ class KeeperPort(Protocol):
     async def shred(self, recording_id: str, key_ids: Sequence[str], jti: str | None) -> Mapping[str, Any]:
         """Central overwrites its slots and answers with its statement (JSON, signed). Raises sync.* when unreachable."""
         ...
+
+    async def shred_keys(self, recording_id: str, key_ids: Sequence[str]) -> Mapping[str, Any]:
+        """As `shred`, of these keys only: the recording stays."""
+        ...

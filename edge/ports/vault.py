@@ -53,6 +53,10 @@ class Vault(Protocol):
         """Remove all payloads of a recording and its folder, fsync the parent; returns how many files went."""
         ...
 
+    def unlink_segment(self, recording_id: str, segment_id: str) -> bool:
+        """Remove one payload, fsync its folder; false when there was none."""
+        ...
+
     def listing(self) -> Sequence[tuple[str, str, int]]:
         """(recording_id, segment_id, bytes) of every payload on disk."""
         ...

@@ -87,7 +87,7 @@ class Eraser:
         recording = await means.journal.recording(recording_id)
         if recording is None or recording.state == "erased":
             return
-        slots = [s.header.slot for s in recording.segments]
+        slots = [s.header.slot for s in recording.segments if s.header.slot]  # 0: gone already, after an incident
         key_ids = [s.header.key_id.hex() for s in recording.segments]
         await means.slots.shred(slots)
         hit("erase.slots_shredded")

@@ -12,6 +12,7 @@ from edge.errors import CallwardenError
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
 from edge.retention.due import DueErasures
 from edge.retention.erasure import Destroyed, Eraser
+from edge.retention.incidents import Incidents
 from edge.retention.live import COMMANDS, LiveOrders
 from edge.retention.means import Means, fleet_of
 from edge.retention.receipts import Receipts
@@ -34,6 +35,7 @@ class Executor:
         self._eraser = Eraser(means)
         self._due = DueErasures(means, self._eraser, self._receipts)
         self._live = LiveOrders(means, self._receipts)
+        self._incidents = Incidents(means)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
 
@@ -71,6 +73,11 @@ class Executor:
                 await self._due.carry_out(due)
             except CallwardenError as error:
                 self._say(due.recording_id, error)
+
+        try:
+            await self._incidents.once()
+        except CallwardenError as error:
+            self._say("incidents", error)
 
     async def _try(self, recording_id: str, row: RecordingRow) -> None:
         try:

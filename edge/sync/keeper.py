@@ -29,7 +29,14 @@ class Keeper:
 
         Raises CallwardenError sync.* when central is not reachable or its statement does not verify.
         """
-        body = {"recording_id": recording_id, "key_ids": list(key_ids), "jti": jti}
+        return await self._asked({"recording_id": recording_id, "key_ids": list(key_ids), "jti": jti})
+
+    async def shred_keys(self, recording_id: str, key_ids: Sequence[str]) -> Mapping[str, Any]:
+        """As `shred`, of these keys only: the recording stays, and its other keys with it."""
+        return await self._asked({"recording_id": recording_id, "key_ids": list(key_ids), "jti": None, "only": True})
+
+    async def _asked(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        recording_id = body["recording_id"]
         answer = await self._uplink.post(self._uplink.edge_path("keeper/shred"), body)
         try:
             jws = msgspec.convert(answer.get("jws"), str)

@@ -137,6 +137,22 @@ class PayloadVault:
                 hit("vault.unlink_synced")
         return gone
 
+    def unlink_segment(self, recording_id: str, segment_id: str) -> bool:
+        """See `edge.ports.Vault`. Repeats return False. Raises CallwardenError vault.io."""
+        name = _name(segment_id)
+        try:
+            with self._folder(recording_id) as folder:
+                try:
+                    os.unlink(name, dir_fd=folder)
+                except FileNotFoundError:
+                    return False
+                os.fsync(folder)
+        except CallwardenError as error:
+            if error.code != "vault.missing":
+                raise
+            return False
+        return True
+
     def listing(self) -> Sequence[tuple[str, str, int]]:
         """See `edge.ports.Vault`; sorted. Names that are no payload are left out."""
         found = []
