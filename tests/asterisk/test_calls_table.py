@@ -41,6 +41,15 @@ class Table:
 def table() -> Iterator[Table]:
     home = state_folder() / f"table-{os.getpid()}"
     stack = open_stack(f"table-{os.getpid()}", home=home)
+    try:
+        yield _played(stack)
+    finally:
+        stack.down()
+        shutil.rmtree(stack.state, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _played(stack: Stack) -> Table:
     stack.up()
     pbx = stack.pbx()
     alive, dead = [r for r in ROWS if not r.dead], [r for r in ROWS if r.dead]
@@ -53,10 +62,7 @@ def table() -> Iterator[Table]:
         stack.up()
         assert checker.wait_idle(pbx)
         events = list(watch.user_events)
-    yield Table(stack, {one.row: one for one in played}, stack.read("calls"), events)
-    stack.down()
-    shutil.rmtree(stack.state, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    return Table(stack, {one.row: one for one in played}, stack.read("calls"), events)
 
 
 def _stored(table: Table, row: Row) -> dict[str, Any] | None:

@@ -73,6 +73,15 @@ def siege() -> Iterator[Siege]:
     Path(CANARY).unlink(missing_ok=True)
     home = state_folder() / f"hostile-{os.getpid()}"
     stack = open_stack(f"hostile-{os.getpid()}", home=home)
+    try:
+        yield _besieged(stack)
+    finally:
+        stack.down()
+        shutil.rmtree(stack.state, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _besieged(stack: Stack) -> Siege:
     stack.up()
     counts = marks()["ask"].counts + 0.6
 
@@ -93,10 +102,7 @@ def siege() -> Iterator[Siege]:
         user_events = list(watch.user_events)
     results = results[: QUIET_CALLS + RECORDED_CALLS]
     recorded = [c for c in stack.read("calls") if c["recordings"]]
-    yield Siege(stack, sum(results), len(results) - sum(results), user_events, recorded)
-    stack.down()
-    shutil.rmtree(stack.state, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    return Siege(stack, sum(results), len(results) - sum(results), user_events, recorded)
 
 
 def _closed(unused: list[Any]) -> list[Any]:

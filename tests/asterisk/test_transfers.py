@@ -30,11 +30,13 @@ AT_ONCE = 5
 def stack() -> Iterator[Stack]:
     home = state_folder() / f"transfers-{os.getpid()}"
     stack = open_stack(f"transfers-{os.getpid()}", home=home)
-    stack.up()
-    yield stack
-    stack.down()
-    shutil.rmtree(stack.state, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+        shutil.rmtree(stack.state, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 # ---------------------------------------------------------------- the moves
