@@ -100,6 +100,10 @@ class CallBook(Protocol):
 
     async def call(self, call_id: str) -> CallRow | None: ...
 
+    async def policy_document(self, policy_id: str, version: str) -> str | None:
+        """The policy a call began under, canonical JSON."""
+        ...
+
 
 class RecordingBook(Protocol):
     """Rows of recordings, captures, segments and headers."""

@@ -13,7 +13,7 @@ from edge.model.live import Actor
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.memory import forget_number
 from edge.store.recordings import insert_recording
-from edge.store.rows import file_event, insert_event, insert_leg, report_event
+from edge.store.rows import file_event, forget_numbers, insert_event, insert_leg, report_event
 
 _SELECT: Final = """
 SELECT c.call_id, c.linked_id, c.channel_uid, c.channel_name, c.party_id, c.policy_id, c.policy_version, c.mode,
@@ -223,6 +223,16 @@ class Calls(Base):
         rows = await self._readers.read(lambda conn: read_calls(conn, "c.call_id=?", call_id))
         return rows[0] if rows else None
 
+    async def policy_document(self, policy_id: str, version: str) -> str | None:
+        """See `edge.ports.CallBook`."""
+
+        def job(conn: sqlite3.Connection) -> str | None:
+            query = "SELECT document FROM policy WHERE policy_id=? AND version=?"
+            row = conn.execute(query, (policy_id, version)).fetchone()
+            return None if row is None else str(row[0])
+
+        return await self._readers.read(job)
+
 
 def _state(conn: sqlite3.Connection, call_id: str) -> str:
     row = conn.execute("SELECT state FROM call WHERE call_id=?", (call_id,)).fetchone()
@@ -246,6 +256,4 @@ def _close_company(conn: sqlite3.Connection, call_id: str, at: str) -> None:
 
 def _forget_numbers(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:
     if outcome in NUMBER_GOES:
-        conn.execute(
-            "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND role <> 'agent'", (call_id,)
-        )
+        forget_numbers(conn, call_id, agents=False)
