@@ -2,61 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from callwarden import explain_words as words
+
 Row = Mapping[str, Any]
+Facts = Iterator[tuple[str, str]]
 
-_REASONS = {
-    "key": "another key than the yes key was pressed",
-    "silence": "no key was pressed",
-    "mode": "the policy never records",
-}
-
-_NUMBERS = {"plain": "(removed)", "withheld": "(withheld)", "invalid": "(not a number)"}
+_RUNNING = frozenset({"starting", "recording", "closing"})
 
 
 def sentence(row: Row) -> str:
     """Why the call was recorded, or why not. `row`: as the desk answers `why`."""
-    call, evidence = row["call"], _deciding(row)
-    policy = f'policy "{call["policy"]}"'
-    outcome = call["outcome"]
-    reason = str(evidence.get("reason") or "")
-    if outcome is None:
-        state = {"offered": "has just entered", "asking": "is being asked"}.get(call["state"], f"is {call['state']}")
-        return f"Not recorded so far: the call {state} under {policy}."
-    key = evidence.get("key") or ""
-    texts = {
-        "given": f"the caller pressed {key or 'the yes key'} after the question of {policy}",
-        "notified": f"the caller was told, as {policy} demands",
-        "not_required": f"{policy} needs no question",
-        "refused": _refusal(reason, key, policy),
-        "objected": f"the caller objected under {policy}",
-        "withdrawn": "the caller withdrew the yes",
-        "abandoned": "the caller hung up before answering",
-        "not_recorded": f"{policy} is of mode {call['mode']}",
-        "unavailable": "recording was not possible" + (f" ({_REASONS.get(reason, reason)})" if reason else ""),
-        "adopted": "it was taken over from an older archive",
-    }
-    recorded = [r for r in row["recordings"] if r["state"] not in ("no_audio",)]
-    erased = [r for r in recorded if r["state"] == "erased"]
-    if erased and len(erased) == len(recorded):
-        head, tail = "Recorded, then erased", f"; {_erasure(erased[-1])}"
-    elif recorded:
-        head, tail = "Recorded", ""
-    elif row["recordings"]:
-        head, tail = "Allowed but without audio", "; nothing was heard before the call ended"
-    else:
-        head, tail = "Not recorded", ""
-    return f"{head}: {texts.get(outcome, outcome)}{tail}."
+    call = row["call"]
+    if call is None:
+        return _away(row)
+    if call["outcome"] is None:
+        state = words.STATES.get(call["state"], f"is {call['state']}")
+        return f'Not recorded so far: the call {state} under policy "{call["policy"]}".'
+    head, tails = _recorded(row)
+    tails += _afterwards(row)
+    return f"{head}: {'; '.join([_clause(row), *tails])}."
 
 
-def _refusal(reason: str, key: str, policy: str) -> str:
-    if reason == "key" and key:
-        return f"the caller pressed {key}, which is not the yes key of {policy}"
-    if reason in _REASONS:
-        return f"{_REASONS[reason]} after the question of {policy}"
-    return f"the caller did not agree to the question of {policy}" + (f" ({reason})" if reason else "")
+def _away(row: Row) -> str:
+    """The call has no row because no daemon was there."""
+    since, until = row["away"]["from"], row["away"]["to"]
+    span = f"between {since} and {until}" if until else f"since {since}"
+    return (
+        f"Not recorded: no daemon was there {span}, and this call began in that time; it went on unrecorded and is in"
+        " Asterisk's CDR as cw=unavailable."
+    )
+
+
+def _clause(row: Row) -> str:
+    call, event = row["call"], _deciding(row)
+    evidence = event.get("evidence") or {}
+    outcome, reason = call["outcome"], str(evidence.get("reason") or "")
+    template = words.CLAUSES.get((outcome, reason)) or words.CLAUSES.get((outcome, "")) or outcome
+    known = (outcome, reason) in words.CLAUSES or outcome in ("abandoned", "unavailable")
+    if outcome == "refused" and reason == "key" and not evidence.get("key"):
+        template = words.CLAUSES["refused", ""]
+    basis = " ".join(str(evidence.get(k) or "") for k in ("basis", "basis_reference")).strip()
+    text = template.format(
+        who=_who(row, event),
+        key=evidence.get("key") or "the yes key",
+        policy=f'policy "{call["policy"]}"',
+        mode=call["mode"],
+        basis=basis or "no basis is on file",
+        reference=_reference(evidence) or "on file",
+    )
+    if outcome == "unavailable" and reason:
+        what, _ = words.cause(reason)
+        return f"{text} ({what or reason})"
+    return text if known or not reason else f"{text} ({reason})"
+
+
+def _who(row: Row, event: Row) -> str:
+    """Who made the event: whom the evidence names, else the party it is of."""
+    evidence = event.get("evidence") or {}
+    actor = evidence.get("actor") or evidence.get("by")
+    kind = actor.get("kind") if isinstance(actor, Mapping) else actor
+    if not kind:
+        mine = [p for p in row.get("parties") or () if p["party_id"] == event.get("party_id")]
+        kind = mine[0]["role"] if mine else "caller"
+    return words.ROLES.get(str(kind), str(kind))
+
+
+def _reference(evidence: Row) -> str:
+    """The event that a remembered answer rests on."""
+    found = evidence.get("reference")
+    seq = found.get("event_seq") if isinstance(found, Mapping) else found
+    return f"event {seq}" if seq else ""
+
+
+def _recorded(row: Row) -> tuple[str, list[str]]:
+    heard = [r for r in row["recordings"] if r["state"] != "no_audio"]
+    erased = [r for r in heard if r["state"] == "erased"]
+    if not row["recordings"]:
+        return "Not recorded", []
+    if not heard:
+        return "Allowed but without audio", ["nothing was heard before the call ended"]
+    if len(erased) == len(heard):
+        return "Recorded, then erased", [_erasure(erased[-1])]
+    some = [f"{len(erased)} of its {len(heard)} recordings erased"] if erased else []
+    if any(r["state"] == "paused" for r in heard):
+        return "Recorded, paused at the moment", some
+    if any(r["state"] in _RUNNING for r in heard) and row["call"]["ended_at"] is None:
+        return "Being recorded", some
+    if any(r["state"] == "quarantined" for r in heard):
+        some.append("a recording is quarantined: its rows and files disagree")
+    until = row["call"]["outcome"] in ("withdrawn", "objected", "refused", "not_recorded")
+    return "Recorded until then" if until else "Recorded", some
+
+
+def _afterwards(row: Row) -> list[str]:
+    """What else changed what was kept."""
+    told = []
+    kinds = [e["kind"] for e in row["events"]]
+    if "objection_noted" in kinds:
+        event = next(e for e in reversed(row["events"]) if e["kind"] == "objection_noted")
+        told.append(f"{_who(row, event)} objected, was told why, and the recording went on")
+    if "recording_failed" in kinds and row["call"]["outcome"] != "unavailable":
+        told.append("a part that was permitted was not recorded")
+    flags = {flag["flag"] for r in row["recordings"] for flag in r.get("flags") or ()}
+    told += [f"{words.FLAGS[flag]}" for flag in ("agent_stopped", "incident", "one_sided", "gap") if flag in flags]
+    due = row.get("due") or ()
+    if due and row["call"]["outcome"] in ("withdrawn", "objected"):
+        told.append(f"what was recorded before will be erased at {due[-1]['due_at']}")
+    return told
 
 
 def _erasure(recording: Row) -> str:
@@ -65,44 +120,108 @@ def _erasure(recording: Row) -> str:
 
 
 def _deciding(row: Row) -> Row:
-    """Evidence of the event that made the outcome; empty when there is none."""
+    """The event that made the outcome; empty when there is none."""
     for event in reversed(row["events"]):
         if event["kind"] == row["call"]["outcome"]:
-            evidence: Row = event["evidence"]
-            return evidence
+            found: Row = event
+            return found
     return {}
 
 
 def facts(row: Row) -> list[tuple[str, str]]:
-    """(what, value) in the order in which things happened; values as stored."""
-    call, evidence = row["call"], _deciding(row)
-    lines = [
-        ("call", call["call_id"]),
-        ("linked id", call["linked_id"]),
-        ("caller", call["caller"] or _NUMBERS.get(call["number_class"], "(none)")),
-        ("entered", call["started_at"]),
-        ("policy", f"{call['policy']} ({call['mode']}), version {call['policy_version']}"),
-        ("basis", " ".join(str(evidence.get(k) or "") for k in ("basis", "basis_reference")).strip()),
-        ("purposes", ", ".join(call["purposes"])),
-    ]
+    """(what, value) in the order in which things happened; values as stored, words explained."""
+    if row["call"] is None:
+        found = [("asked", row["asked"]), ("began", row["at"]), ("daemon away from", row["away"]["from"])]
+        found += [("daemon away to", row["away"]["to"] or "(it is not running now)")]
+        hint = "its tag is in Asterisk's CDR (cw=unavailable); start the daemon with `callwarden run`"
+        return [*found, ("what to do", hint)]
+    lines = [*_call(row), *_events(row), *_decision(row), *_parties(row), *_pauses(row), *_recordings(row), *_end(row)]
+    return [(name, value) for name, value in lines if value]
+
+
+def _call(row: Row) -> Facts:
+    call, evidence = row["call"], _deciding(row).get("evidence") or {}
+    yield "call", call["call_id"]
+    yield "linked id", call["linked_id"]
+    yield "direction", call.get("direction") or ""
+    yield "caller", call["caller"] or words.NUMBERS.get(call["number_class"], "(none)")
+    yield "entered", call["started_at"]
+    yield "policy", f"{call['policy']} ({call['mode']}), version {call['policy_version']}"
+    yield "basis", " ".join(str(evidence.get(k) or "") for k in ("basis", "basis_reference")).strip()
+    yield "purposes", ", ".join(call["purposes"])
+    yield "language", call.get("language") or ""
+
+
+def _events(row: Row) -> Facts:
+    several = len(row.get("parties") or ()) > 1
     for event in row["events"]:
-        lines.append((event["kind"], event["at"] + _told(event)))
-    for name, value in (
-        ("reason", evidence.get("reason")),
-        ("key", evidence.get("key")),
-        ("tries", evidence.get("tries")),
-    ):
-        lines.append((name, str(value) if value else ""))
-    if permit := row["permit"]:
+        yield event["kind"], event["at"] + (f", {_who(row, event)}" if several else "") + _told(event)
+
+
+def _decision(row: Row) -> Facts:
+    evidence = _deciding(row).get("evidence") or {}
+    reason = str(evidence.get("reason") or "")
+    yield "reason", reason
+    if row["call"]["outcome"] == "unavailable":
+        yield from zip(("cause", "what to do"), words.cause(reason), strict=True)
+    yield "key", str(evidence.get("key") or "")
+    yield "keys pressed", str(evidence.get("keys_pressed") or "")
+    yield "tries", str(evidence.get("tries") or "")
+    yield "on file", _reference(evidence)
+    for one in evidence.get("further") or ():
+        answer = "granted" if one.get("granted") else f"not granted ({one.get('reason') or 'no answer'})"
+        yield "further question", f"{', '.join(one.get('purposes') or ())}: {answer}"
+    for permit in row.get("permits") or ([row["permit"]] if row.get("permit") else []):
         revoked = f", revoked {permit['revoked_at']}" if permit["revoked_at"] else ""
-        lines.append(("permit", f"{permit['permit_id']} for {', '.join(permit['purposes'])}{revoked}"))
+        yield "permit", f"{permit['permit_id']} for {', '.join(permit['purposes'])}{revoked}"
+
+
+def _parties(row: Row) -> Facts:
+    for party in row.get("parties") or ():
+        number = party["number"] or words.NUMBERS.get(party["number_class"], "(none)")
+        legs = party.get("legs") or ()
+        span = f", from {legs[0]['joined_at']}" if legs and legs[0]["joined_at"] else ""
+        if legs and all(leg["left_at"] for leg in legs):
+            span += f" to {max(leg['left_at'] for leg in legs)}"
+        standing = words.STANDINGS.get(party["standing"], party["standing"])
+        yield "party", f"{party['role']} {number}, {standing}{span}"
+
+
+def _pauses(row: Row) -> Facts:
+    for pause in row.get("pauses") or ():
+        reason = words.PAUSES.get(pause["reason"], pause["reason"])
+        by = words.ROLES.get(pause["by"]["kind"], pause["by"]["kind"])
+        until = f" to {pause['ended_at']}" if pause["ended_at"] else ", still open"
+        ended = pause.get("ended_by")
+        if pause["ended_at"] and ended and ended["kind"] != pause["by"]["kind"]:
+            until += f" (ended by {words.ROLES.get(ended['kind'], ended['kind'])})"
+        yield "pause", f"{pause['began_at']}{until}, {reason}, by {by}"
+
+
+def _recordings(row: Row) -> Facts:
+    due = {one["recording_id"]: one for one in row.get("due") or ()}
     for recording in row["recordings"]:
         text = f"{recording['recording_id']} {recording['state']}, {recording['seconds']:.1f} s"
         if recording.get("tombstone"):
             text += f", {_erasure(recording)}"
-        lines.append(("recording", text))
-    lines += [("outcome", call["outcome"] or ""), ("ended", call["ended_at"] or "(the call still runs)")]
-    return [(name, value) for name, value in lines if value]
+        elif one := due.get(recording["recording_id"]):
+            text += f", to be erased at {one['due_at']} ({one['cause']})"
+        yield "recording", text
+        for flag in recording.get("flags") or ():
+            detail = f" ({flag['detail']})" if flag["detail"] else ""
+            yield "marked", f"{flag['flag']} at {flag['at']}: {words.FLAGS.get(flag['flag'], flag['flag'])}{detail}"
+        for segment in recording.get("segments") or ():
+            if segment["state"] == "shredded":
+                yield "removed", f"segment {segment['number']}: its key is destroyed"
+
+
+def _end(row: Row) -> Facts:
+    for notice in row.get("notices") or ():
+        sent = f" at {notice['sent_at']}" if notice["sent_at"] else ""
+        why = f" ({notice['why']})" if notice["why"] else ""
+        yield "text notice", f"{notice['when']} of the call, {notice['state']}{sent}{why}"
+    yield "outcome", row["call"]["outcome"] or ""
+    yield "ended", row["call"]["ended_at"] or "(the call still runs)"
 
 
 def _told(event: Row) -> str:

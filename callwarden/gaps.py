@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from callwarden.explain_words import FLAGS
+
 Row = Mapping[str, Any]
 
 _WHY = {"asked": "somebody asked for it", "hold": "somebody was on hold", "party": "somebody had not agreed"}
-#: What each mark means to a listener; a mark that is not here is named as it is.
-MARKS = {
-    "one_sided": "one side is silent to the bit for a while",
-    "repaired": "a new capture was started because one side had gone silent",
-    "gap": "time that was permitted is missing",
-    "rogue_monitor": "another recorder was seen on this call",
-    "agent_stopped": "an agent stopped it",
-    "incident": "something was removed after an incident",
-    "mute_failed": "a pause was made by stopping",
-}
 
 
 def gaps(bundle: Row) -> list[dict[str, Any]]:
@@ -46,7 +38,7 @@ def gap_warnings(bundle: Row) -> list[str]:
             told.append(f"segment {one['segment']} was removed and its key destroyed; the audio goes on behind it")
     for flag in bundle["flags"]:
         detail = f" ({flag['detail']})" if flag["detail"] else ""
-        told.append(f"marked {flag['flag']}: {MARKS.get(flag['flag'], flag['flag'])}{detail}")
+        told.append(f"marked {flag['flag']}: {FLAGS.get(flag['flag'], flag['flag'])}{detail}")
     if bundle["others"]:
         told.append("this call has further recordings: " + " ".join(bundle["others"]))
     return told

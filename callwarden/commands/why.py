@@ -14,7 +14,8 @@ from callwarden.options import as_json, config_path, edge_config
 def why(call: str, json_: bool) -> None:
     """Say why a call was recorded, or why not.
 
-    CALL is a call id, its first 6 digits or more, or Asterisk's linked id.
+    CALL is a call id, its first 6 digits or more, Asterisk's linked id, or a channel's uniqueid. Of a call that began while
+    no daemon was there a linked id, or a time (RFC 3339), is answered with when that was.
     """
     from callwarden.door import open_door
     from callwarden.explain import facts, sentence
