@@ -1,4 +1,4 @@
-"""Where public vectors are. `CALLWARDEN_VECTORS` names a folder with `cctv-age/` and `wycheproof/` inside."""
+"""Where public vectors are. `CALLWARDEN_VECTORS` names a folder with `cctv-age/`, `wycheproof/` and `vcon/` inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 WHERE = (
     "CALLWARDEN_VECTORS is unset or lacks {0}: public vectors are not run. Get them from "
-    "github.com/C2SP/CCTV (age/testdata, as cctv-age/) and github.com/C2SP/wycheproof (testvectors_v1, as wycheproof/)"
+    "github.com/C2SP/CCTV (age/testdata, as cctv-age/), github.com/C2SP/wycheproof (testvectors_v1, as wycheproof/) and "
+    "github.com/ietf-wg-vcon/draft-ietf-vcon-vcon-core (schema and examples, as vcon/)"
 )
 
 
