@@ -11,6 +11,7 @@ from edge.model.lifecycle import ORDER, RECORDING, SEGMENT, step
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.notices import drop_notices
 from edge.store.recordings import state_of
+from edge.store.rows import forget_numbers
 
 
 def _orders(conn: sqlite3.Connection, where: str, *args: Any) -> list[OrderRow]:
@@ -77,7 +78,7 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str, call_id: str) -> Non
         (call_id, recording_id),
     ).fetchone()
     if kept is None:
-        conn.execute("UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=?", (call_id,))
+        forget_numbers(conn, call_id, agents=True)
         conn.execute("UPDATE call SET channel_name='' WHERE call_id=?", (call_id,))
         # Who acted on the recording: devices and agents are persons too. What kind of party it was stays.
         conn.execute("UPDATE pause SET actor_name='' WHERE call_id=? AND actor_kind<>'system'", (call_id,))

@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from typing import Final
 
 from edge.model.entities import ConsentEvent
 from edge.ports import AuditSink
 from edge.store.base import emit, text_json
+
+#: Where evidence has numbers (docs/spec/evidence.md). They stay on this edge: no event to central carries them.
+_NUMBERS: Final = ("number_heard", "number_e164")
+
+
+def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> None:
+    """Take the numbers of a call's parties out of their rows and out of the evidence; `agents`: theirs too."""
+    conn.execute(
+        "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND (? OR role<>'agent')",
+        (call_id, agents),
+    )
+    where = (
+        "call_id=? AND (json_type(evidence, '$.party.number_heard') IS NOT NULL"
+        " OR json_type(evidence, '$.party.number_e164') IS NOT NULL)"
+    )
+    if conn.execute(f"SELECT 1 FROM consent_event WHERE {where}", (call_id,)).fetchone() is None:  # noqa: S608
+        return
+    conn.execute("INSERT INTO meta(key, value) VALUES('anonymising', '1')")
+    conn.execute(
+        "UPDATE consent_event SET evidence=json_remove(evidence, '$.party.number_heard', '$.party.number_e164')"
+        f" WHERE {where}",
+        (call_id,),
+    )
+    conn.execute("DELETE FROM meta WHERE key='anonymising'")
 
 
 def insert_leg(conn: sqlite3.Connection, party_id: str, channel_uid: str, channel_name: str, at: str) -> None:
@@ -31,10 +57,13 @@ def insert_event(conn: sqlite3.Connection, call_id: str, event: ConsentEvent) ->
 def report_event(
     conn: sqlite3.Connection, call_id: str, seq: int, event: ConsentEvent, state: str, outcome: str | None
 ) -> None:
-    """Outbox `consent.recorded`."""
+    """Outbox `consent.recorded`, without the numbers in the evidence."""
+    evidence = dict(event.evidence)
+    if isinstance(party := evidence.get("party"), Mapping):
+        evidence["party"] = {name: value for name, value in party.items() if name not in _NUMBERS}
     body = {
         "call_id": call_id, "event_seq": seq, "kind": event.kind, "at": event.at_wall, "party_id": event.party_id,
-        "evidence": event.evidence, "state": state, "outcome": outcome,
+        "evidence": evidence, "state": state, "outcome": outcome,
     }  # fmt: skip
     emit(conn, "consent.recorded", call_id, body)
 

@@ -45,9 +45,12 @@ CREATE TABLE consent_event(
     'not_recorded','unavailable','adopted','requested','objection_noted','recording_failed')),
   at_wall TEXT NOT NULL, at_mono INTEGER NOT NULL, evidence TEXT NOT NULL) STRICT;
 CREATE INDEX consent_event_call ON consent_event(call_id);
+-- Anonymisation sets meta.anonymising inside its own transaction and removes it again; it takes numbers out of evidence.
 CREATE TRIGGER consent_event_final BEFORE UPDATE ON consent_event
+  WHEN NOT EXISTS(SELECT 1 FROM meta WHERE key = 'anonymising')
+    OR (NEW.seq, NEW.call_id, NEW.party_id, NEW.kind, NEW.at_wall, NEW.at_mono)
+      IS NOT (OLD.seq, OLD.call_id, OLD.party_id, OLD.kind, OLD.at_wall, OLD.at_mono)
   BEGIN SELECT RAISE(ABORT, 'consent events are only ever added'); END;
--- Anonymisation sets meta.anonymising inside its own transaction and removes it again.
 CREATE TRIGGER consent_event_kept BEFORE DELETE ON consent_event
   WHEN NOT EXISTS(SELECT 1 FROM meta WHERE key = 'anonymising')
   BEGIN SELECT RAISE(ABORT, 'consent events are only ever added'); END;

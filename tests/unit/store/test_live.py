@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edge.errors import CallwardenError
-from edge.model.entities import NewCall, NewRecording
+from edge.model.entities import ConsentEvent, NewCall, NewRecording
 from edge.model.live import Actor, AnswerRow, DueErasure, NewParty, NoticeRow, PauseRow
 from edge.store.base import decode_json
 from edge.store.journal import Journal
@@ -320,3 +320,57 @@ async def test_call_rows_carry_what_live_calls_need(journal: Journal) -> None:
     assert opened == await journal.call(call.call_id)
     assert [kind for kind, _ in await events(journal)] == ["call.opened"]
     assert decode_json((await journal.audit_entries(0, 1))[0].entry)["body"]["direction"] == "outbound"
+
+
+PARTY = {"role": "caller", "channel_uid": "17.1", "linked_id": "17.1", "number_heard": makers.NUMBER,
+         "number_e164": makers.NUMBER, "number_class": "plain"}  # fmt: skip
+
+
+def with_number(kind: str, party_id: str) -> ConsentEvent:
+    return ConsentEvent(kind, makers.AT, 1, {"policy_id": "support", "party": PARTY, "key": "1"}, party_id)
+
+
+async def evidence(journal: Journal) -> list[dict[str, object]]:
+    def job(conn: sqlite3.Connection) -> list[dict[str, object]]:
+        return [decode_json(row[0]) for row in conn.execute("SELECT evidence FROM consent_event ORDER BY seq")]
+
+    return await journal._readers.read(job)
+
+
+async def test_evidence_has_the_number_only_here_and_only_while_it_may(journal: Journal) -> None:
+    call = makers.call()
+    await journal.open_call(call)
+    new = makers.recording(call.call_id, 1)
+    await journal.grant(call.call_id, with_number("given", call.party_id), new.permit_id, ("quality",), new)
+    await journal.end_call(call.call_id, LATER)
+    assert (await evidence(journal))[0]["party"] == PARTY
+    assert makers.NUMBER not in repr([row.body for row in await journal.outbox(1000)])
+    assert (await journal.outbox(1000))[1].body["evidence"]["party"]["channel_uid"] == "17.1"
+    await erase(journal, new)
+    kept = {name: value for name, value in PARTY.items() if not name.startswith("number_") or name == "number_class"}
+    assert await evidence(journal) == [{"policy_id": "support", "party": kept, "key": "1"}]
+
+
+async def test_a_yes_that_came_to_nothing_keeps_no_number(journal: Journal) -> None:
+    call = makers.call()
+    await journal.open_call(call)
+    await journal.add_event(call.call_id, with_number("given", call.party_id), outcome="given")
+    await journal.add_event(
+        call.call_id, makers.event("unavailable", call.party_id), state="declined", outcome="unavailable"
+    )
+    await journal.end_call(call.call_id, LATER)
+    assert makers.NUMBER not in repr(await evidence(journal))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["kind='refused'", "evidence='{}'", "evidence=json_remove(evidence, '$.key')", "at_wall='x'", "at_mono=2",
+     "evidence=json_remove(evidence, '$.party.number_heard', '$.party.number_e164'), party_id=NULL"],
+)  # fmt: skip
+async def test_nothing_else_of_an_event_can_change(journal: Journal, change: str) -> None:
+    call = makers.call()
+    await journal.open_call(call)
+    await journal.add_event(call.call_id, with_number("given", call.party_id), outcome="given")
+    with pytest.raises(CallwardenError) as refused:
+        await journal._writer.do(lambda conn: conn.execute(f"UPDATE consent_event SET {change}"))
+    assert refused.value.code == "journal.conflict"
