@@ -235,7 +235,7 @@ def test_clipping_and_silence_are_seen() -> None:
     assert (silent.rms_db, silent.lead_ms) == (-99.0, 100)
 
 
-@pytest.mark.parametrize("amplitude", [60, 700, 9000, 32000])
+@pytest.mark.parametrize("amplitude", [3000, 9000, 32000])
 @pytest.mark.parametrize("peak", [1, 12])
 def test_levelled_speech_is_at_the_target_and_under_the_peak(amplitude: int, peak: int) -> None:
     """`peak`: how much louder than the rest a few samples are, which only a limiter can hold."""
