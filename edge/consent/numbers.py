@@ -60,8 +60,8 @@ def class_of(heard: str, country: str, shared: Iterable[str] = ()) -> str:
 
 
 def same(one: str, other: str, country: str) -> bool:
-    """Whether two spellings are one number. What is no telephone number in that country is compared by its digits."""
-    return comparable(one, country) == comparable(other, country) != ""
+    """Whether two spellings are one number: the same in E.164, or digit for digit."""
+    return bool(_forms(one, country) & _forms(other, country))
 
 
 def comparable(number: str, country: str) -> str:
@@ -77,14 +77,20 @@ def digits(number: str) -> str:
 
 def is_listed(number: str, listed: Iterable[str], country: str) -> bool:
     """Whether a number is one of a list, whatever the spelling of either."""
-    wanted = comparable(number, country)
-    return wanted != "" and any(comparable(entry, country) == wanted for entry in listed)
+    wanted = _forms(number, country)
+    return any(wanted & _forms(entry, country) for entry in listed)
 
 
 def is_never(numbers: Iterable[str], never: Iterable[str], country: str) -> bool:
     """Whether any number on a call, caller's or dialled, is one the operator never records."""
-    listed = {comparable(entry, country) for entry in never} - {""}
-    return any(comparable(number, country) in listed for number in numbers)
+    listed = {form for entry in never for form in _forms(entry, country)}
+    return any(_forms(number, country) & listed for number in numbers)
+
+
+def _forms(number: str, country: str) -> frozenset[str]:
+    """What a number is compared by: the digits of its E.164 form, and those it is written with. The second because a
+    code without a sign ("420555100200") can be read as a national number of another country."""
+    return frozenset({(e164(number, country) or "").removeprefix("+"), digits(number)}) - {""}
 
 
 def is_trunk(channel_name: str, trunks: Iterable[str]) -> bool:

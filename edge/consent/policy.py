@@ -186,7 +186,7 @@ def from_document(document: str) -> Policy:
     """
     try:
         return msgspec.convert(msgspec.json.decode(document), Policy, dec_hook=_value)
-    except msgspec.MsgspecError as e:
+    except (msgspec.MsgspecError, KeyError, TypeError) as e:
         raise ValueError(f"not a policy's document: {e}") from e
 
 
