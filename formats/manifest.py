@@ -59,6 +59,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """One segment. Hashes and key ids in lower-case hex; times in ms from the start of the recording.
 
     `closed`: the payload has its last chunk. `truncated`: it ends with a whole chunk, and only this entry says so.
+    `shredded`: its key was destroyed and its payload removed after an incident; the rest says what it had been.
     """
 
     segment_id: str
@@ -75,7 +76,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     payload_sha512: str
     tags_hash: str
     key_id: str
-    state: Literal["closed", "truncated"]
+    state: Literal["closed", "truncated", "shredded"]
     end_reason: str
 
 
@@ -119,15 +120,12 @@ def _check_segment(one: SegmentEntry, number: int) -> None:
     check_id(one.segment_id, where)
     if one.number != number:
         raise ManifestError("vault.manifest", f"{where} stands where segment {number} belongs")
-    if one.state == "closed":
-        right = one.payload_bytes == payload_size(one.plain_bytes) and one.chunks == max(
-            1, -(-one.plain_bytes // CHUNK)
-        )
-    else:
-        # A segment cut off before its first chunk has a nonce, or not even that.
-        right = one.plain_bytes == one.chunks * CHUNK and (
-            one.payload_bytes == NONCE + one.chunks * ENC_CHUNK or one.payload_bytes == one.chunks == 0
-        )
+    closed = one.payload_bytes == payload_size(one.plain_bytes) and one.chunks == max(1, -(-one.plain_bytes // CHUNK))
+    # A segment cut off before its first chunk has a nonce, or not even that.
+    cut_off = one.plain_bytes == one.chunks * CHUNK and (
+        one.payload_bytes == NONCE + one.chunks * ENC_CHUNK or one.payload_bytes == one.chunks == 0
+    )
+    right = {"closed": closed, "truncated": cut_off, "shredded": closed or cut_off}[one.state]
     if not right or one.chunks < 0:
         raise ManifestError("vault.manifest", f"{where}: its byte counts contradict each other")
     if not (_hex(one.payload_sha512, 64) and _hex(one.tags_hash, 32) and _hex(one.key_id, 32)):

@@ -116,6 +116,8 @@ class Capture:
     #: After a pause: exact zeros are dropped until the first sound, and the next segment begins no earlier than here.
     awaits_sound: bool = False
     next_offset: int = 0
+    #: Bytes before it that still come are freed unsealed (after an incident); 0: none.
+    discard_to: int = 0
     #: Held over a whole pause or resume, one at a time.
     mute_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: Held by whoever seals, closes or begins segments.
@@ -138,8 +140,10 @@ class Capture:
             if upto > self.start:
                 raise SegmentBroken("more came after its end")
             return None
-        if size < segment.spool_end:
+        if size < self.floor:
             raise CallwardenError("spool.lost", "the capture file was cut", where=spool.path(self.spool_name))
+        if upto <= self.start:
+            return None
         todo = plan(
             spool_offset=segment.spool_offset,
             chunks=segment.chunks,
@@ -225,6 +229,11 @@ class Capture:
             segment.segment_id, segment.chunks, segment.plain_bytes, segment.payload_bytes, segment.tags_hash
         )
         return ClosedSegment(progress, self.recording_id, state, reason, segment.digest.digest())
+
+    @property
+    def floor(self) -> int:
+        """The file cannot be shorter than this. After an incident the open segment begins behind its end."""
+        return self.segment.spool_end if self.segment.plain_bytes else 0
 
     @property
     def start(self) -> int:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from edge.model.entities import RecordingRow
 from edge.model.software import SOFTWARE
 from edge.recorder.tools import ManifestMaker
 from formats.keys import SigningKey
 from formats.manifest import Manifest, SegmentEntry, duration_ms, sign_manifest
 
+_STATES: Final[dict[str, Literal["closed", "truncated", "shredded"]]] = {
+    "closed": "closed",
+    "truncated": "truncated",
+    "shredded": "shredded",
+}
+
 
 def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, ended_at: str) -> Manifest:
-    """The manifest of a recording whose segments are all closed or truncated. `start_ms` counts recorded time."""
+    """The manifest of a recording whose segments are all closed, truncated or shredded. `start_ms` counts recorded time."""
     entries: list[SegmentEntry] = []
     plain = 0
     for segment in row.segments:
-        if segment.state not in ("closed", "truncated") or segment.payload_sha512 is None:
+        state = _STATES.get(segment.state)
+        if state is None or segment.payload_sha512 is None:
             raise ValueError(f"segment {segment.segment_id} is still {segment.state}")
         entries.append(
             SegmentEntry(
@@ -32,7 +41,7 @@ def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, en
                 payload_sha512=segment.payload_sha512.hex(),
                 tags_hash=segment.tags_hash.hex(),
                 key_id=segment.header.key_id.hex(),
-                state="closed" if segment.state == "closed" else "truncated",
+                state=state,
                 end_reason=segment.end_reason or "",
             )
         )

@@ -21,7 +21,7 @@ from edge.consent.policy import Policy, seal_tick
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import MonitorOrder, NewRecording, NewSegment
-from edge.recorder import endings, muting, recovery, sealer
+from edge.recorder import endings, incident, muting, recovery, sealer
 from edge.recorder.capture import Capture, OpenSegment
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.tools import NOBODY, LiveCaptures, Tools, Watch, stop_monitor
@@ -213,7 +213,7 @@ class Recorder:
 
     async def shred_segment(self, recording_id: str, *, since: str) -> int:
         """See `edge.ports.RecorderPort`."""
-        raise CallwardenError("recorder.unsupported", "segments cannot be shredded yet", where=recording_id)
+        return await incident.shred(self._tools, self._live.recording(recording_id), recording_id, since)
 
     def live_of(self, call_id: str) -> Sequence[str]:
         """See `edge.ports.RecorderPort`."""
@@ -348,10 +348,11 @@ class Recorder:
             except CallwardenError as error:
                 await tools.journal.alarm(error.code, error.message, where=error.where)
                 status = None
-            if status is None or status[0] != capture.inode or status[1] < capture.segment.spool_end:
+            if status is None or status[0] != capture.inode or status[1] < capture.floor:
                 over.append((capture, endings.spool_lost))
                 continue
             capture.size = status[1]
+            incident.discard(tools, capture)
             if not gone and not await self._muted(capture):
                 continue
             sealer.stamp(tools, capture)

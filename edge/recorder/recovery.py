@@ -119,6 +119,8 @@ async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture 
         size=size,
         growing=row.state != "starting",
     )
+    if last.plain_bytes == 0:
+        capture.discard_to = last.spool_offset  # before it lies what an incident left behind, or nothing
     if last.state == "open":
         refused = "it is muted" if row.muted else await _resume(tools, capture, last)
         if not refused:

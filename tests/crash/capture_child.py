@@ -13,10 +13,12 @@ import asyncio
 import contextlib
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 from edge import log
 from edge.audit.log import AuditLog
@@ -35,6 +37,8 @@ from edge.recorder.recorder import Recorder
 from edge.recorder.resume import ResumeFolder
 from edge.recorder.spool import Spool
 from edge.recorder.tools import Tools
+from edge.retention.incidents import Incidents
+from edge.retention.means import Means
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault as Payloads
 from edge.vault.slots import ShredSlots
@@ -111,7 +115,10 @@ class FolderLine(NoAsterisk):
 
 
 async def conduct(journal: Journal, recorder: Recorder, folder: Path) -> None:
-    """Compare what is wanted (a file `wanted`: a pause) with what is, at the start and at each change."""
+    """Compare what is wanted (a file `wanted`: a pause) with what is, at the start and at each change.
+
+    A file `incident` holds the time since when nothing may be kept, and goes when that is promised.
+    """
     known, actor = None, Actor("agent", "PJSIP/agent1")
     while True:
         wanted = (folder / "wanted").exists()
@@ -125,7 +132,23 @@ async def conduct(journal: Journal, recorder: Recorder, folder: Path) -> None:
                     await journal.close_pause("cd" * 16, at, actor)
                     await recorder.resume(row.recording_id)
                 known = wanted
+        if (folder / "incident").exists():
+            for row in await journal.recordings(states=LIVE):
+                await recorder.shred_segment(row.recording_id, since=(folder / "incident").read_text())
+            (folder / "incident").unlink()
         await asyncio.sleep(0.02)
+
+
+async def clean_up(journal: Journal, slots: ShredSlots, vault: Payloads) -> None:
+    """The retention stage's part of an incident; no central is configured."""
+
+    async def in_worker(work: Callable[[], Any]) -> Any:
+        return work()
+
+    means = SimpleNamespace(journal=journal, slots=slots, vault=vault, keeper=None, in_worker=in_worker)
+    while True:
+        await Incidents(cast(Means, means)).once()
+        await asyncio.sleep(0.1)
 
 
 def open_parts(
@@ -189,7 +212,7 @@ async def jump(journal: Journal) -> None:
 
 async def main(state: Path, spool: Path) -> None:
     folder = Path(sys.argv[sys.argv.index("--line") + 1]) if "--line" in sys.argv else None
-    journal, slots, _, recorder = open_parts(state, spool, FolderLine(folder) if folder else None)
+    journal, slots, vault, recorder = open_parts(state, spool, FolderLine(folder) if folder else None)
     slots.sweep(await journal.slots_in_use())
     await journal.audit_log.unlock(journal, slots)  # type: ignore[attr-defined]
     await recorder.recover()
@@ -200,11 +223,13 @@ async def main(state: Path, spool: Path) -> None:
     jumping = asyncio.create_task(jump(journal)) if "--clock-jump" in sys.argv else None
     conducting = asyncio.create_task(conduct(journal, recorder, folder)) if folder else None
     running = asyncio.create_task(recorder.run())
-    while recorder.live:
+    cleaning = asyncio.create_task(clean_up(journal, slots, vault))
+    while recorder.live or await journal.shredding():
         if running.done():
             running.result()
         await asyncio.sleep(0.02)
     running.cancel()
+    cleaning.cancel()
     if jumping:
         jumping.cancel()
     if conducting:

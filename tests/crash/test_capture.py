@@ -6,6 +6,7 @@ journal is whole.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -114,6 +115,22 @@ def opened(state: Path) -> tuple[bytes, list[tuple[str, str, int]], str]:
     slots.close()
     conn.close()
     return audio, segments, recording["state"]
+
+
+def heard(state: Path, segment_id: str) -> bytes:
+    """The audio of one closed segment."""
+    with contextlib.closing(sqlite3.connect(state / "journal.db")) as conn:
+        conn.row_factory = sqlite3.Row
+        row = conn.execute(
+            "SELECT * FROM segment JOIN header USING(segment_id) WHERE segment_id = ?", (segment_id,)
+        ).fetchone()
+        instance = conn.execute("SELECT value FROM meta WHERE key = 'instance_id'").fetchone()[0]
+    slots = SlotFile.open(str(state / "shred.keys"), owner=instance, allow_copy_on_write=True)
+    key = slots.read(row["slot"])
+    slots.close()
+    header = unseal_header(row["sealed_header"], key, row["recording_id"], segment_id, 1)
+    payload = Path(PayloadVault(str(state / "vault")).path(row["recording_id"], segment_id)).read_bytes()
+    return b"".join(decrypt_stream(open_header(header, [child.IDENTITY]), io.BytesIO(payload)))
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -1,4 +1,4 @@
-"""Kill -9 at every step of `pause` and `resume`, under a monitor that is muted and goes on like Asterisk's.
+"""Kill -9 at every step of `pause`, `resume` and `shred`, under a monitor that is muted and goes on like Asterisk's.
 
 What was said before and after the pause is sealed exactly once, nothing of what was said in it is sealed or left, and
 the restarted daemon goes on as wanted.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.test_capture import opened, place, start
+from edge.vault.payloads import PayloadVault
+from tests.crash.test_capture import heard, opened, place, start
 
 __all__ = ["place"]
 pytestmark = pytest.mark.crash
@@ -27,7 +29,11 @@ UNFILED = ["pause.noted", "pause.muted", "pause.closed", "pause.dropped"]
 PAUSED = [*UNFILED, "pause.filed"]
 RESUMED = ["resume.noted", "resume.unmuted", "resume.filed"]
 FAILED = ["pause.given_up"]
-STEPS = [*PAUSED, *RESUMED, *FAILED]
+SHREDDED = [
+    "shred.segment_ended", "shred.intended", "shred.slots_shredded", "shred.keeper_answered", "shred.unlinked",
+    "shred.finished",
+]  # fmt: skip
+STEPS = [*PAUSED, *RESUMED, *FAILED, *SHREDDED]
 
 
 class Monitor(threading.Thread):
@@ -140,4 +146,38 @@ def test_killed_while_a_mute_that_leaks_is_given_up(place: tuple[Path, Path], li
     assert len(audio) <= len(monitor.said) - len(monitor.secret) + 2 * BUFFER
     assert [s[1] for s in segments] == ["pause"]
     assert state == "sealed"
+    assert os.listdir(place[1]) == []
+
+
+@pytest.mark.parametrize("step", SHREDDED)
+def test_an_incident_killed_at(step: str, place: tuple[Path, Path], line: Path) -> None:
+    """Once it is promised, nothing opens what was said before, and the recording goes on."""
+    daemon = Keeper(place, step, line)
+    monitor = Monitor(daemon.path, line)
+    daemon.start()
+    monitor.start()
+    until(lambda: len(monitor.said) > 5 * BUFFER)
+    (line / "new").write_text("2026-01-01T00:00:00.000Z")
+    (line / "new").rename(line / "incident")
+    until(lambda: daemon.killed and not (line / "incident").exists())
+    known = len(monitor.said)
+    until(lambda: len(monitor.said) > known + 6 * BUFFER)
+    monitor.over.set()
+    monitor.join()
+    daemon.join()
+    assert daemon.killed, "the failpoint was never passed"
+    assert daemon.code == 0
+    with sqlite3.connect(place[0] / "journal.db") as conn:
+        rows = conn.execute("SELECT state, slot, segment_id FROM segment JOIN header USING(segment_id)").fetchall()
+        recordings = conn.execute("SELECT recording_id, state FROM recording").fetchall()
+    [(recording_id, state)] = recordings
+    vault = PayloadVault(str(place[0] / "vault"))
+    assert state == "sealed"
+    assert {r[0] for r in rows} == {"closed", "shredded"}
+    assert {r[1] for r in rows if r[0] == "shredded"} == {0}
+    assert not any(vault.length(recording_id, r[2]) for r in rows if r[0] == "shredded")
+    audio = b"".join(heard(place[0], r[2]) for r in rows if r[0] == "closed")
+    assert audio
+    assert monitor.said[known + BUFFER :].endswith(audio[-BUFFER:])
+    assert monitor.said[: 5 * BUFFER][-1000:] not in audio
     assert os.listdir(place[1]) == []

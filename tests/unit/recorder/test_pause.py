@@ -69,11 +69,14 @@ class Paused(Patient):
         with sqlite3.connect(self.state / "journal.db") as conn:
             return [r[0] for r in conn.execute("SELECT flag FROM recording_flag")]
 
-    async def crash(self) -> Paused:
-        """The daemon dies here and another one starts; Asterisk goes on."""
+    async def close_parts(self) -> None:
         self.running.cancel()
         await self.journal.close()
         await self.slots.close()
+
+    async def crash(self) -> Paused:
+        """The daemon dies here and another one starts; Asterisk goes on."""
+        await self.close_parts()
         again = Paused(self.state, self.folder, self.line)
         await again.start()
         return again
