@@ -20,17 +20,18 @@ def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> N
         "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND (? OR role<>'agent')",
         (call_id, agents),
     )
-    where = (
-        "call_id=? AND (json_type(evidence, '$.party.number_heard') IS NOT NULL"
-        " OR json_type(evidence, '$.party.number_e164') IS NOT NULL)"
-    )
-    if conn.execute(f"SELECT 1 FROM consent_event WHERE {where}", (call_id,)).fetchone() is None:  # noqa: S608
+    found = conn.execute(
+        "SELECT seq FROM consent_event WHERE call_id=? AND (json_type(evidence, '$.party.number_heard') IS NOT NULL"
+        " OR json_type(evidence, '$.party.number_e164') IS NOT NULL)",
+        (call_id,),
+    ).fetchall()
+    if not found:
         return
     conn.execute("INSERT INTO meta(key, value) VALUES('anonymising', '1')")
-    conn.execute(
+    conn.executemany(
         "UPDATE consent_event SET evidence=json_remove(evidence, '$.party.number_heard', '$.party.number_e164')"
-        f" WHERE {where}",
-        (call_id,),
+        " WHERE seq=?",
+        found,
     )
     conn.execute("DELETE FROM meta WHERE key='anonymising'")
 
