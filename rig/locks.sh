@@ -7,3 +7,6 @@ lock() { "$bin/uv" pip compile --quiet --python-version 3.11 --generate-hashes -
 lock pyproject.toml -o locks/run.txt
 lock --extra dev pyproject.toml -o locks/dev.txt
 lock -c locks/dev.txt locks/oracles.in -o locks/oracles.txt
+# The independent vCon reader runs on a newer Python, without its dependencies' dependencies (rig/vcon_reader.py).
+"$bin/uv" pip compile --quiet --python-version 3.14 --no-deps --generate-hashes --no-emit-index-url --no-emit-find-links \
+  locks/vcon-reader.in -o locks/vcon-reader.txt
