@@ -1,8 +1,8 @@
 """A child process that decodes one foreign audio file: `python -m edge.prompts.decode <FILE`.
 
 The file is whatever somebody brought, and decoders have bugs: it is read here, in a process that can write no file
-and has bounded memory and time, never in the command or the daemon. Standard output: one line of JSON (`Decoded`'s
-fields, or `{"error": [code, message]}`), then signed 16-bit little-endian PCM, 8 kHz, mono.
+and has bounded memory and time, never in the command or the daemon. Standard output: one line of JSON (`rate`,
+`channels`, `clipped`, or `{"error": [code, message]}`), then signed 16-bit little-endian PCM, 8 kHz, mono.
 
 Needs the extra `studio` (numpy, soundfile, soxr).
 """

@@ -77,7 +77,7 @@ def _pico(voice: str) -> Voice:
         spoken = f'<speed level="135">{text}</speed>'
         subprocess.run([program, "-l", voice, "-w", str(wav), spoken], check=True)
 
-    return Voice(f"SVOX Pico {voice}", "Apache-2.0", speak)
+    return Voice(f"SVOX Pico {voice}", "Apache-2.0 (as published with Android)", speak)
 
 
 def _festival(voice: str) -> Voice:
@@ -134,11 +134,13 @@ def _kokoro(voice: str, styles: Path | None) -> Voice:
             out.setparams((1, 2, core.SAMPLE_RATE, 0, "NONE", ""))
             out.writeframes((np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
 
-    return Voice(f"Kokoro-82M v1.0 {voice}", "Apache-2.0", speak)
+    return Voice(f"Kokoro-82M v1.0 {voice}", _LICENCES.get(voice, "Apache-2.0"), speak)
 
 
 #: eSpeak NG's language for the first letter of a Kokoro voice.
 _ACCENTS = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr"}
+#: Voices of the model that name what they were trained on.
+_LICENCES = {"ff_siwis": "Apache-2.0 (trained on SIWIS, CC BY)"}
 #: How fast it speaks: a question of consent in French and Spanish has more syllables than in English.
 _SPEEDS = {"e": 1.2, "f": 1.15}
 #: How Kokoro's front end spells: English as kokoro-js does, the others as misaki does (diphthongs and affricates are
