@@ -26,6 +26,7 @@ from edge.api.deps import ApiDeps
 from edge.api.server import make_app, serve
 from edge.audit.checkpoints import Checkpointer
 from edge.audit.log import AuditLog
+from edge.calls.conductor import Conductor
 from edge.calls.flow import World
 from edge.calls.lamps import Lamps
 from edge.calls.tracker import Tracker
@@ -41,7 +42,7 @@ from edge.recorder.manifests import manifest_maker
 from edge.recorder.recorder import Recorder
 from edge.recorder.resume import ResumeFolder
 from edge.recorder.spool import Spool
-from edge.recorder.tools import Tools
+from edge.recorder.tools import Tools, Watch
 from edge.retention.executor import Executor, Means
 from edge.sinks import Sinks
 from edge.store.journal import Journal
@@ -112,7 +113,12 @@ class Daemon:
                 asterisk=self.ami,
                 make_manifest=manifest_maker(edge.id, key),
                 worker=self.worker,
-            )
+            ),
+            Watch(
+                on_one_sided=lambda recording_id, side: self.conductor.mending.one_sided(recording_id, side),
+                on_gap=lambda recording_id: self.conductor.mending.gap(recording_id),
+                on_rogue=lambda channel_uid: self.conductor.mending.rogue(channel_uid),
+            ),
         )
         world = World(
             journal=self.journal,
@@ -127,8 +133,11 @@ class Daemon:
             silent_prior=lambda policy: self.config.jurisdictions.rule(policy.jurisdiction).silent_prior,
             lamps=Lamps(self.ami),
         )
-        self.tracker = Tracker(world, self.ami)
-        self.sinks.heard_by(self.recorder, self.tracker)
+        self.conductor = Conductor(
+            world, self.ami, self._standing_of, lambda: [policy.lamp for policy in self.config.policies.values()]
+        )
+        self.tracker = Tracker(world, self.ami, self.conductor)
+        self.sinks.heard_by(self.recorder, self.tracker, self.conductor)
         self.agi = AgiServer(
             asterisk.agi_socket,
             token,
@@ -208,6 +217,16 @@ class Daemon:
             return CallwardenError("journal.unwritable", "the journal cannot be written")
         return None
 
+    def _standing_of(self, device: str) -> str:
+        """What is on file for an agent's device: `standing`, `refused` once it was taken back, or `none`."""
+        today = self.clock.wall().date()
+        for agent in self.config.agents.values():
+            if agent.device == device:
+                if agent.revoked:
+                    return "refused"
+                return "none" if agent.until is not None and agent.until.as_date < today else "standing"
+        return "none"
+
     def _alarm(self, code: str, message: str) -> None:
         self.spawn(self.journal.alarm(code, message))
 
@@ -278,6 +297,7 @@ class Daemon:
             slots=self.slots,
             vault=self.vault,
             readiness=self.readiness,
+            live=self.conductor,
             reload=self.policies.reload,
         )
         self.door = await serve(make_app(deps), self.config.edge.socket)

@@ -12,7 +12,7 @@ log = structlog.get_logger("edge")
 
 
 class Sinks:
-    """Hands what happens to channels to the recorder and to the tracker."""
+    """Hands what happens to channels to everybody who listens, in order: what one files, the next may find."""
 
     def __init__(self) -> None:
         self._sinks: tuple[ChannelSink, ...] = ()
@@ -33,6 +33,18 @@ class Sinks:
     def channel_unbridged(self, channel_uid: str) -> None:
         for sink in self._sinks:
             sink.channel_unbridged(channel_uid)
+
+    def company_changed(self, channel_uids: frozenset[str]) -> None:
+        for sink in self._sinks:
+            sink.company_changed(channel_uids)
+
+    def channel_held(self, channel_uid: str, on: bool) -> None:
+        for sink in self._sinks:
+            sink.channel_held(channel_uid, on)
+
+    def monitor_seen(self, channel_uid: str, on: bool) -> None:
+        for sink in self._sinks:
+            sink.monitor_seen(channel_uid, on)
 
     def link_up(self, alive: Mapping[str, str]) -> None:
         self.was_up = True

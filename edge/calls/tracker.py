@@ -13,8 +13,10 @@ from typing import Any
 
 import structlog
 
-from edge.calls import flow, parties
-from edge.calls.flow import World
+from edge.calls import flow, parties, tags
+from edge.calls.conductor import Conductor
+from edge.calls.world import World
+from edge.consent.permit import PERMITTING
 from edge.errors import CallwardenError
 from edge.model.entities import CallRow, ConsentEvent, NewCall
 from edge.model.lifecycle import LIVE
@@ -35,11 +37,12 @@ END_AGAIN_S = 5.0
 
 
 class Tracker:
-    """All calls that are not over."""
+    """All calls that are not over. What happens within them is the conductor's."""
 
-    def __init__(self, world: World, asterisk: Asterisk) -> None:
+    def __init__(self, world: World, asterisk: Asterisk, conductor: Conductor) -> None:
         self._world = world
         self._asterisk = asterisk
+        self._conductor = conductor
         self._open: dict[str, str] = {}
         self._talking: set[str] = set()
         self._gone_early: set[str] = set()
@@ -62,9 +65,13 @@ class Tracker:
                     row.call_id, self._event("unavailable", row.party_id, "daemon.restarted"),
                     state="declined", outcome="unavailable",
                 )  # fmt: skip
+            await self._conductor.follow(row)
 
     async def take(self, dialogue: Dialogue) -> None:
         """The AGI server's handler: one conversation, then the call is followed until its channel is gone."""
+        if dialogue.script == "feature":
+            await self._conductor.feature(dialogue)
+            return
         uid = dialogue.channel_uid
         self._talking.add(uid)
         try:
@@ -82,6 +89,7 @@ class Tracker:
             self._gone_early.discard(uid)
             return
         self._open[uid] = row.call_id
+        await self._conductor.follow(row)
         if uid in self._gone_early:
             self._gone_early.discard(uid)
             await self._end(uid)
@@ -99,6 +107,15 @@ class Tracker:
         """Nothing to do for the call."""
 
     def channel_unbridged(self, channel_uid: str) -> None:
+        """Nothing to do for the call."""
+
+    def company_changed(self, channel_uids: frozenset[str]) -> None:
+        """The conductor's business."""
+
+    def channel_held(self, channel_uid: str, on: bool) -> None:
+        """The conductor's business."""
+
+    def monitor_seen(self, channel_uid: str, on: bool) -> None:
         """Nothing to do for the call."""
 
     def link_up(self, alive: Mapping[str, str]) -> None:
@@ -168,18 +185,21 @@ class Tracker:
                 return
             recordings = [r for r in [await journal.recording(i) for i in row.recordings] if r is not None]
             monitor = await self._asterisk.get_variable(name, "CALLWARDEN_MONITOR")
-            if row.outcome == "given" and not monitor:
+            if row.outcome in PERMITTING and not monitor:
                 for recording in recordings:
                     if recording.state in LIVE:
                         await self._world.recorder.fail(recording.recording_id)
                 await self._not_recorded(row)
                 return
-            for recording in recordings:
-                await self._world.recorder.confirm(recording.recording_id, monitor)
-                await self._asterisk.set_variable(name, "CALLWARDEN_RECORDING", recording.recording_id)
-            await self._asterisk.set_variable(name, "CALLWARDEN_CALL", row.call_id)
-            await self._asterisk.set_variable(name, "CDR(userfield)", f"cw={row.outcome};call={row.call_id}")
-            await self._asterisk.set_variable(name, "CALLWARDEN_OUTCOME", str(row.outcome))
+            for recording in recordings[-1:]:
+                if recording.state in LIVE and not recording.monitor_id:
+                    await self._world.recorder.confirm(recording.recording_id, monitor)
+            policy = await self._conductor.policy_of(row)
+            values = tags.words(
+                str(row.outcome), row.call_id, row.policy_id, recordings[-1].recording_id if recordings else None,
+                header=policy is not None and policy.header,
+            )  # fmt: skip
+            await tags.by_link(self._asterisk, name, values)
             log.info("a call was tagged after the restart", call=row.call_id, outcome=row.outcome)
         except CallwardenError as error:
             log.warning("a call could not be tagged after the restart", call=row.call_id, why=error.message)
@@ -194,7 +214,7 @@ class Tracker:
 
     async def _end_unseen(self, uid: str, row: CallRow | None) -> None:
         """The caller hung up while nobody looked. `row`: as the last daemon left it, when it was that one's call."""
-        if row is not None and row.outcome == "given":
+        if row is not None and row.outcome in PERMITTING:
             journal = self._world.journal
             for _ in range(SETTLE_TRIES):
                 recordings = [r for r in [await journal.recording(i) for i in row.recordings] if r is not None]
@@ -209,6 +229,8 @@ class Tracker:
 
     async def _end(self, uid: str) -> None:
         call_id = self._open.pop(uid, None)
+        if call_id is not None:
+            self._conductor.forget(call_id)
         ended_at = self._world.clock.wall_text()
         while call_id is not None:
             try:

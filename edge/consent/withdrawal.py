@@ -40,13 +40,11 @@ class Effect:
     says: str = ""
 
 
-def judge(
-    *, actor: str, own: bool, basis: str, contract_withdraw: str, on_withdraw: str, outcome: str | None
-) -> Effect:
+def judge(*, actor: str, basis: str, contract_withdraw: str, on_withdraw: str, outcome: str | None) -> Effect:
     """The effect of one request.
 
-    actor: one of live.ACTOR_KINDS. own: an agent speaks for himself; everybody else inside the house, and an agent who is
-    told to by the caller, speaks for the party that was asked. outcome: the call's, None while there is none.
+    actor: one of live.ACTOR_KINDS; an agent speaks for himself, everybody else of the house for the party that was asked.
+    outcome: the call's, None while there is none.
     """
     if actor not in ACTOR_KINDS:
         raise ValueError(f"{actor!r} is no kind of actor")
@@ -58,7 +56,7 @@ def judge(
     if _goes_on(basis, contract_withdraw):
         says = "The objection is noted. The recording goes on, because it does not rest on anybody's agreement."
         return Effect("objection_noted", event="objection_noted", prompt="objection_noted", says=says)
-    if actor == "agent" and own:
+    if actor == "agent":
         says = "The agent stopped the recording. What was recorded before stays."
         return Effect("stopped", stop=True, flag="agent_stopped", prompt="stopped", says=says)
     word = "withdrawn" if basis == "consent" else "objected"

@@ -13,22 +13,18 @@ from edge.consent.withdrawal import Effect, judge
 from edge.model.lifecycle import EVENT_KINDS, OUTCOMES
 from edge.model.live import ACTOR_KINDS, FLAGS, OUTSIDE
 
-ALL = list(
-    product(
-        ACTOR_KINDS, (True, False), get_args(Basis), ("note", "stop"), ("stop", "stop_and_erase"), (None, *OUTCOMES)
-    )
-)
+ALL = list(product(ACTOR_KINDS, get_args(Basis), ("note", "stop"), ("stop", "stop_and_erase"), (None, *OUTCOMES)))
 
 
-def effects() -> list[tuple[tuple[str, bool, str, str, str, str | None], Effect]]:
+def effects() -> list[tuple[tuple[str, str, str, str, str | None], Effect]]:
     return [
-        (row, judge(actor=row[0], own=row[1], basis=row[2], contract_withdraw=row[3], on_withdraw=row[4], outcome=row[5]))
+        (row, judge(actor=row[0], basis=row[1], contract_withdraw=row[2], on_withdraw=row[3], outcome=row[4]))
         for row in ALL
     ]  # fmt: skip
 
 
 def test_every_case_has_one_coherent_effect() -> None:
-    for (actor, own, basis, _, on_withdraw, outcome), effect in effects():
+    for (actor, basis, _, on_withdraw, outcome), effect in effects():
         assert effect.event in ("", *EVENT_KINDS)
         assert effect.outcome in ("", *OUTCOMES)
         assert effect.flag in ("", *FLAGS)
@@ -46,11 +42,11 @@ def test_every_case_has_one_coherent_effect() -> None:
             assert outcome in PERMITTING
             assert basis not in ("legal_obligation", "vital_interests")
         if effect.did == "stopped":
-            assert (actor, own) == ("agent", True)
+            assert actor == "agent"
 
 
 def test_what_is_mandated_goes_on_whoever_asks() -> None:
-    for (_, _, basis, _, _, outcome), effect in effects():
+    for (_, basis, _, _, outcome), effect in effects():
         if basis in ("legal_obligation", "vital_interests") and outcome in PERMITTING:
             assert (effect.did, effect.event) == ("objection_noted", "objection_noted")
             assert not any((effect.stop, effect.erase, effect.forget, effect.outcome))
@@ -68,32 +64,29 @@ def test_what_is_mandated_goes_on_whoever_asks() -> None:
     ],
 )
 def test_an_outside_party_by_basis(actor: str, basis: str, contract: str, word: str) -> None:
-    effect = judge(
-        actor=actor, own=False, basis=basis, contract_withdraw=contract, on_withdraw="stop_and_erase", outcome="given"
-    )
+    effect = judge(actor=actor, basis=basis, contract_withdraw=contract, on_withdraw="stop_and_erase", outcome="given")
     assert effect.did == word
     assert effect.stop is effect.erase is (word != "objection_noted")
 
 
-def test_an_agent_erases_nothing_of_his_own_wish_and_all_on_the_callers_word() -> None:
-    def agent(own: bool) -> Effect:
+def test_an_agent_erases_nothing_and_a_supervisor_speaks_for_the_caller() -> None:
+    def by(actor: str) -> Effect:
         return judge(
-            actor="agent", own=own, basis="consent", contract_withdraw="note", on_withdraw="stop_and_erase",
-            outcome="given",
-        )  # fmt: skip
+            actor=actor, basis="consent", contract_withdraw="note", on_withdraw="stop_and_erase", outcome="given"
+        )
 
-    assert (agent(True).did, agent(True).erase, agent(True).outcome) == ("stopped", False, "")
-    assert (agent(False).did, agent(False).erase) == ("withdrawn", True)
+    agent = by("agent")
+    assert (agent.did, agent.erase, agent.outcome, agent.flag) == ("stopped", False, "", "agent_stopped")
+    for actor in ("supervisor", "dpo", "central"):
+        assert (by(actor).did, by(actor).erase) == ("withdrawn", True)
 
 
 def test_twice_is_once() -> None:
     for outcome in ("withdrawn", "objected"):
-        effect = judge(
-            actor="caller", own=False, basis="consent", contract_withdraw="note", on_withdraw="stop", outcome=outcome
-        )
+        effect = judge(actor="caller", basis="consent", contract_withdraw="note", on_withdraw="stop", outcome=outcome)
         assert (effect.did, effect.event, effect.stop) == ("already", "", False)
 
 
 def test_an_unknown_actor_is_a_bug() -> None:
     with pytest.raises(ValueError, match="no kind of actor"):
-        judge(actor="mob", own=False, basis="consent", contract_withdraw="note", on_withdraw="stop", outcome="given")
+        judge(actor="mob", basis="consent", contract_withdraw="note", on_withdraw="stop", outcome="given")

@@ -1,0 +1,101 @@
+"""Asking somebody inside the bridge: a further party who became audible, or the caller when an agent starts a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from edge.calls import tags
+from edge.calls.crowd import Somebody
+from edge.calls.errands import Errands, Work
+from edge.calls.followed import Followed, refused
+from edge.calls.parties import Who
+from edge.calls.starting import file_answer, permit_of, start_again, start_recording
+from edge.calls.talk import ask_now, language_of, say
+from edge.calls.world import World
+from edge.consent.permit import PERMITTING
+from edge.errors import CallwardenError
+from edge.model.entities import CallRow
+from edge.ports import CallerGone, Dialogue, DialogueLost
+
+log = structlog.get_logger("calls")
+
+#: What a call may be filed as when an agent wants to start its recording: a no in this call is not asked about again.
+STARTABLE: Final = frozenset({"not_recorded", "given", "notified", "not_required"})
+
+
+class Asking:
+    """`touch(call_id)`: have the call judged anew."""
+
+    def __init__(self, world: World, errands: Errands, touch: Callable[[str], None]) -> None:
+        self._world = world
+        self._errands = errands
+        self._touch = touch
+
+    async def third(self, followed: Followed, somebody: Somebody) -> None:
+        """Ask a further party once, on its own channel. The recording is paused meanwhile: a yes lets it go on, a no ends
+        it, and a party who cannot be asked keeps it paused for as long as it is there."""
+        uid, party = somebody.channel_uid, somebody.party
+        if uid in followed.asking:
+            return
+        followed.asking.add(uid)
+        who = Who("third", party.party_id, uid, "", party.number_heard, party.number_class, None)
+
+        async def work(dialogue: Dialogue) -> str:
+            call = await self._world.journal.call(followed.call_id)
+            if call is None or call.outcome not in PERMITTING:
+                return ""
+            decision = await ask_now(self._world, dialogue, call, followed.policy, "third", who)
+            await file_answer(self._world, call, followed.policy, decision, who=who, outcome=False)
+            return decision.outcome
+
+        try:
+            outcome = await self._errands.run(uid, work)
+        except (CallerGone, DialogueLost):
+            return
+        except CallwardenError as error:
+            message = f"a further party could not be asked, so the recording stays paused: {error.message}"
+            await self._world.journal.alarm("calls.party_unasked", message, where=followed.call_id)
+            return
+        if outcome in PERMITTING:
+            await self._world.journal.set_standing(party.party_id, outcome)
+        elif outcome in ("refused", "objected", "withdrawn"):
+            await self._world.journal.set_standing(party.party_id, "refused")
+        self._touch(followed.call_id)
+
+    def start_of(self, call: CallRow, followed: Followed) -> Work:
+        """What to do on the caller's channel to start a recording. Raises calls.refused."""
+        outcome, mode = call.outcome or "", followed.policy.mode
+        if outcome not in STARTABLE:
+            raise refused(call.call_id, f"this call is {outcome or 'undecided'}: it is not asked again")
+        if outcome not in PERMITTING and mode != "manual":
+            raise refused(call.call_id, f"a policy of mode {mode} starts by itself, or not at all")
+
+        async def work(dialogue: Dialogue) -> Any:
+            return await self._start(dialogue, call.call_id, followed)
+
+        return work
+
+    async def _start(self, dialogue: Dialogue, call_id: str, followed: Followed) -> None:
+        world, policy = self._world, followed.policy
+        call = await world.journal.call(call_id)
+        if call is None or call.state == "ended" or world.recorder.live_of(call_id):
+            return
+        permit = await permit_of(world, call_id)
+        if permit is not None:
+            recording_id = await start_again(world, dialogue, call, policy, permit)
+            outcome = call.outcome or ""
+        else:
+            decision = await ask_now(world, dialogue, call, policy, "start")
+            outcome, recording_id = decision.outcome, None
+            if outcome in PERMITTING:
+                recording_id = await start_recording(world, dialogue, call, policy, decision)
+                outcome = outcome if recording_id is not None else "unavailable"
+            else:
+                await file_answer(world, call, policy, decision)
+        self._touch(call_id)
+        await tags.by_dialogue(dialogue, outcome, call_id, policy, recording_id)
+        said = "thanks_recorded" if recording_id is not None else "thanks_not_recorded"
+        await say(world, dialogue, said, await language_of(world, dialogue, policy))

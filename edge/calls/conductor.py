@@ -1,0 +1,320 @@
+"""STAGE: calls that go on. Implements `edge.ports.LiveCalls` and hears what Asterisk says of their channels.
+
+Whatever happens to a call, its recordings are compared with what is wanted (`keeping`); what people ask for is written
+down first and then compared the same way. Sessions that the dialplan opens inside a bridge end here: feature codes, and
+errands of our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from edge.calls import tags
+from edge.calls.asking import Asking
+from edge.calls.codes import Codes
+from edge.calls.crowd import Crowd, Somebody, StandingOf
+from edge.calls.errands import Errands
+from edge.calls.followed import Exchange, Followed, Policies, not_found, not_live, refused, text_of
+from edge.calls.keeping import Keeper
+from edge.calls.mending import Mending
+from edge.calls.parties import Who
+from edge.calls.pausing import Pausing
+from edge.calls.talk import language_of, say
+from edge.calls.withdrawing import Withdrawing
+from edge.calls.world import World
+from edge.consent.policy import Policy
+from edge.consent.withdrawal import Effect
+from edge.errors import CallwardenError
+from edge.model.entities import CallRow
+from edge.model.live import OUTSIDE, Actor, PauseRow
+from edge.ports import CallerGone, Dialogue, DialogueLost
+
+log = structlog.get_logger("calls")
+
+#: After a look at a call that failed, the next one, seconds.
+AGAIN_S: Final = 1.0
+#: How long a wish over API or CLI waits to see its effect before it answers, seconds.
+ANSWER_S: Final = 6.0
+
+
+class Conductor:
+    """All calls whose channel exists and that are recorded or may be. `standing_of`: what is on file for a device;
+    `lamps`: the names of all lamps that policies have now."""
+
+    def __init__(
+        self, world: World, asterisk: Exchange, standing_of: StandingOf, lamps: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        self._world = world
+        self._lamps = lamps
+        self._asterisk = asterisk
+        self._calls: dict[str, Followed] = {}
+        self._by_uid: dict[str, str] = {}
+        self._policies = Policies(world)
+        self._errands = Errands(asterisk)
+        crowd = Crowd(world, asterisk, standing_of, self._by_uid.get)
+        self._keeper = Keeper(world, asterisk, crowd)
+        self._withdrawing = Withdrawing(world, asterisk, self._policies)
+        self._asking = Asking(world, self._errands, self.touch)
+        self._pausing = Pausing(world, self.touch, self._spawn)
+        self._codes = Codes(world, asterisk, self, self._calls, self._by_uid, self._spawn)
+        self.mending = Mending(world, asterisk, self._errands, self._calls.get, self._by_uid.get)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------ which calls
+
+    async def follow(self, call: CallRow) -> None:
+        """From its entry, or after a restart, to its end. Calls that can never be recorded are not followed."""
+        policy = await self._policies.of(call)
+        if policy is None or policy.mode == "never" or call.state == "ended":
+            return
+        self._calls[call.call_id] = Followed(call.call_id, call.channel_uid, policy)
+        self._by_uid[call.channel_uid] = call.call_id
+        if self._world.recorder.live_of(call.call_id):
+            await self._world.lamps.lit(policy.lamp, call.call_id)
+        for pause in await self._world.journal.pauses(call.call_id):
+            if pause.ended_at is None:
+                self._taken_up(pause)
+        self.touch(call.call_id)
+
+    async def policy_of(self, call: CallRow) -> Policy | None:
+        """The policy it began under."""
+        return await self._policies.of(call)
+
+    def _taken_up(self, pause: PauseRow) -> None:
+        if pause.reason == "hold" and pause.actor.name:
+            self._keeper.held.add(pause.actor.name)
+        elif pause.reason == "asked":
+            self._pausing.arm(self._calls[pause.call_id], pause)
+
+    def forget(self, call_id: str) -> None:
+        """It is over."""
+        followed = self._calls.pop(call_id, None)
+        if followed is not None:
+            self._by_uid.pop(followed.channel_uid, None)
+            if followed.timer is not None:
+                followed.timer.cancel()
+            self._spawn(self._world.lamps.dark(call_id))
+
+    # ------------------------------------------------------------ what Asterisk tells
+
+    def channel_gone(self, channel_uid: str) -> None:
+        """Its holds go with it; the company of others is told by `company_changed`."""
+        self._keeper.held.discard(channel_uid)
+
+    def channel_bridged(self, channel_uid: str) -> None:
+        """The call's own channel: somebody is there."""
+        self._touch_channel(channel_uid)
+
+    def channel_unbridged(self, channel_uid: str) -> None:
+        """The call's own channel waits."""
+        self._touch_channel(channel_uid)
+
+    def company_changed(self, channel_uids: frozenset[str]) -> None:
+        """Judge the calls among them anew."""
+        for uid in channel_uids:
+            self._touch_channel(uid)
+
+    def channel_held(self, channel_uid: str, on: bool) -> None:
+        """A hold is one of the call's whole conversation, whoever pressed."""
+        if on:
+            self._keeper.held.add(channel_uid)
+        else:
+            self._keeper.held.discard(channel_uid)
+        for uid in (channel_uid, *self._asterisk.with_channel(channel_uid)):
+            self._touch_channel(uid)
+
+    def monitor_seen(self, channel_uid: str, on: bool) -> None:
+        """The recorder knows which are its own."""
+
+    def link_up(self, alive: Mapping[str, str]) -> None:
+        """Look at every call; holds of channels that went unseen are over."""
+        self._keeper.held &= alive.keys()
+        self._spawn(self._world.lamps.refresh(self._lamps()))
+        for call_id in list(self._calls):
+            self.touch(call_id)
+
+    def link_down(self) -> None:
+        """Nothing can be judged now; the next link-up does."""
+
+    # ------------------------------------------------------------ looking at a call
+
+    def _touch_channel(self, uid: str) -> None:
+        if (call_id := self._by_uid.get(uid)) is not None:
+            self.touch(call_id)
+
+    def touch(self, call_id: str) -> None:
+        """Look at this call now, and once more for whatever happens meanwhile."""
+        followed = self._calls.get(call_id)
+        if followed is None:
+            return
+        followed.dirty = True
+        if followed.task is None or followed.task.done():
+            followed.task = self._spawn(self._look(followed))
+
+    async def _look(self, followed: Followed) -> None:
+        while followed.dirty and followed.call_id in self._calls:
+            followed.dirty = False
+            try:
+                found = await self._keeper.settle(followed)
+            except CallwardenError as error:
+                log.warning("a call could not be judged", call=followed.call_id, code=error.code, why=error.message)
+                await asyncio.sleep(AGAIN_S)
+                followed.dirty = True
+                continue
+            if found is not None:
+                await self._after(followed, found[0].state, found[1])
+
+    async def _after(self, followed: Followed, state: str, company: Sequence[Somebody]) -> None:
+        for somebody in company:
+            party = somebody.party
+            if party.role in OUTSIDE and party.standing == "none" and not somebody.never:
+                self._spawn(self._asking.third(followed, somebody))
+        if state == "record" and followed.again and company:
+            followed.again = False
+            self._spawn(self.mending.start_again(followed))
+
+    async def _settled(self, followed: Followed) -> None:
+        """See the effect of a wish, at most for as long as somebody wants to wait. Raises CallwardenError."""
+        self.touch(followed.call_id)
+        task = followed.task
+        if task is not None:
+            await asyncio.wait({task}, timeout=ANSWER_S)
+
+    # ------------------------------------------------------------ edge.ports.LiveCalls
+
+    async def withdraw(self, call_id: str, actor: Actor, reason: str) -> Mapping[str, Any]:
+        """See `edge.ports.LiveCalls`; the party hears it, too."""
+        call, effect = await self._withdraw(call_id, actor, reason or "asked", None)
+        if call.state != "ended" and effect.did != "nothing_recorded":
+            self._spawn(self._tell(call, effect))
+        return _answer(call, effect.did, effect.says)
+
+    async def pause(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
+        """See `edge.ports.LiveCalls`; ends by `resume` or the policy's `pause_limit`."""
+        call, followed = await self._live(call_id)
+        if not self._world.recorder.live_of(call_id):
+            raise refused(call_id, "nothing is recorded in this call, so there is nothing to pause")
+        pause = await self._pausing.open(followed, actor)
+        await self._settled(followed)
+        limit = f" It goes on by itself at {pause.until_at}." if pause.until_at else ""
+        return _answer(call, "paused", f"The recording is paused.{limit}")
+
+    async def resume(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
+        """See `edge.ports.LiveCalls`; other reasons for a pause stay."""
+        call, followed = await self._live(call_id)
+        closed = await self._pausing.close(followed, actor)
+        await self._settled(followed)
+        left = sorted(p.reason for p in await self._world.journal.pauses(call_id) if p.ended_at is None)
+        if left:
+            says = f"The pause that was asked for is over; the recording is still paused: {', '.join(left)}."
+            return _answer(call, "still_paused", says)
+        return _answer(call, "resumed" if closed else "already", "The recording goes on.")
+
+    async def start(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
+        """See `edge.ports.LiveCalls`. Answers as soon as the caller is being asked; under a permit on file (an agent had
+        stopped) the recording begins again without a question."""
+        call, followed = await self._live(call_id)
+        if self._world.recorder.live_of(call_id):
+            return _answer(call, "already", "The call is being recorded.")
+        if (why := self._world.not_ready()) is not None:
+            raise why
+        work = self._asking.start_of(call, followed)
+        opened = asyncio.Event()
+        task = asyncio.create_task(self._errands.run(followed.channel_uid, work, opened=opened))
+        self._keep(task)
+        waiting = asyncio.create_task(opened.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not opened.is_set() and (error := task.exception()) is not None:
+            if isinstance(error, CallerGone | DialogueLost):
+                raise not_live(call_id, "the caller is gone")
+            raise error
+        return _answer(call, "asking", "The caller is being asked.")
+
+    async def incident(self, call_id: str, actor: Actor, seconds: float) -> Mapping[str, Any]:
+        """See `edge.ports.LiveCalls`."""
+        call = await self._world.journal.call(call_id)
+        if call is None:
+            raise not_found(call_id)
+        since = text_of(self._world.clock.wall() - timedelta(seconds=seconds))
+        count = 0
+        for recording_id in call.recordings:
+            count += await self._world.recorder.shred_segment(recording_id, since=since)
+            await self._world.journal.flag(recording_id, "incident", actor.kind)
+        says = f"{count} segments that were open since {since} are shredded."
+        return {**_answer(call, "shredded", says), "segments": count}
+
+    # ------------------------------------------------------------ feature codes
+
+    async def feature(self, dialogue: Dialogue) -> None:
+        """A session from inside a bridge. Raises CallerGone, DialogueLost."""
+        if dialogue.feature == "errand":
+            await self._errands.deliver(dialogue)
+        else:
+            await self._codes.pressed(dialogue)
+
+    async def pressed_withdraw(self, call_id: str, actor: Actor, who: Who) -> str:
+        """The star code; returns the prompt that says what came of it."""
+        _, effect = await self._withdraw(call_id, actor, "star_code", who)
+        return effect.prompt
+
+    # ------------------------------------------------------------ helpers
+
+    async def _withdraw(self, call_id: str, actor: Actor, reason: str, who: Who | None) -> tuple[CallRow, Effect]:
+        call, effect = await self._withdrawing.withdraw(call_id, actor, reason, who)
+        self.touch(call_id)
+        if effect.stop and (policy := await self._policies.of(call)) is not None:
+            self._spawn(self._withdrawing.retag(call, effect.outcome or call.outcome or "", policy))
+        return call, effect
+
+    async def _tell(self, call: CallRow, effect: Effect) -> None:
+        """The party hears what was done on its word; a party that cannot be reached now is not waited for."""
+        followed = self._calls.get(call.call_id)
+        if followed is None:
+            return
+        policy: Policy = followed.policy
+
+        async def work(dialogue: Dialogue) -> None:
+            if effect.outcome:
+                await dialogue.user_event(*tags.event(effect.outcome, call.call_id, policy.name))
+            await say(self._world, dialogue, effect.prompt, await language_of(self._world, dialogue, policy))
+
+        await self._quietly(self._errands.run(call.channel_uid, work))
+
+    async def _live(self, call_id: str) -> tuple[CallRow, Followed]:
+        call = await self._world.journal.call(call_id)
+        if call is None:
+            raise not_found(call_id)
+        followed = self._calls.get(call_id)
+        if followed is None or call.state == "ended":
+            raise not_live(call_id, "the call is over, or can never be recorded")
+        return call, followed
+
+    async def _quietly(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except (CallerGone, DialogueLost):
+            log.info("the party was gone before it could be told")
+        except CallwardenError as error:
+            log.warning("an errand failed", code=error.code, why=error.message)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(self._quietly(work))
+        self._keep(task)
+        return task
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _answer(call: CallRow, did: str, says: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"call": call.call_id, "did": did, "says": says}
+    if call.recordings:
+        found["recording"] = call.recordings[-1]
+    return found
