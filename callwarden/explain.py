@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from callwarden import explain_words as words
+from formats import callrows
 
 Row = Mapping[str, Any]
 Facts = Iterator[tuple[str, str]]
@@ -201,7 +202,7 @@ def _pauses(row: Row) -> Facts:
 def _recordings(row: Row) -> Facts:
     due = {one["recording_id"]: one for one in row.get("due") or ()}
     for recording in row["recordings"]:
-        text = f"{recording['recording_id']} {recording['state']}, {recording['seconds']:.1f} s"
+        text = f"{recording['recording_id']} {recording['state']}, {callrows.seconds(recording):.1f} s"
         if recording.get("tombstone"):
             text += f", {_erasure(recording)}"
         elif one := due.get(recording["recording_id"]):

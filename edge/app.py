@@ -49,6 +49,7 @@ from edge.store.journal import Journal
 from edge.sync.service import Sync, incarnation_of
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
+from formats.jws import sign_general
 from formats.keys import SigningKey, load_key
 from formats.keyset import KeySet
 
@@ -299,6 +300,7 @@ class Daemon:
             readiness=self.readiness,
             live=self.conductor,
             reload=self.policies.reload,
+            attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
         )
         self.door = await serve(make_app(deps), self.config.edge.socket)
         # What is here now stays: the collector need not walk through it again and again while calls run.

@@ -101,3 +101,14 @@ def telephone(number: object) -> str | None:
 def kept(row: Row) -> list[Row]:
     """The recordings in which something was heard."""
     return [r for r in row["recordings"] if r["state"] != "no_audio"]
+
+
+def segments(recording: Row) -> list[Row]:
+    """The segments that have audio; of an older journal's rows, which name no states, all."""
+    return [s for s in recording["segments"] if s["seconds"] and s.get("state") != "shredded"]
+
+
+def seconds(recording: Row) -> float:
+    """Seconds of audio that were kept, without what was removed after an incident."""
+    gone = sum(s["seconds"] for s in recording["segments"] if s.get("state") == "shredded")
+    return round(float(recording["seconds"] - gone), 3)

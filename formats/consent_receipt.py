@@ -71,7 +71,7 @@ def _prompt(prompt: dict[str, Any]) -> str:
 
 
 def _recorded(recording: Row, row: Row, words: Words) -> str:
-    text = f"{recording['seconds']:.1f} s, {recording['recording_id']}"
+    text = f"{callrows.seconds(recording):.1f} s, {recording['recording_id']}"
     if recording["state"] == "erased":
         stone = recording.get("tombstone") or {}
         return f"{text}, {words['erased']} {stone.get('erased_at', '')}".rstrip()

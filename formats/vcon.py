@@ -135,13 +135,13 @@ def _history(row: Row, parties: list[Row]) -> list[dict[str, Any]]:
 def _add_recording(dialog: list[dict[str, Any]], recording: Row, parties: list[Row]) -> None:
     everyone = list(range(len(parties)))
     whole = len(dialog)
-    segments = [s for s in recording["segments"] if s["seconds"]]
+    segments = callrows.segments(recording)
     dialog.append(
         {
             "type": "recording-set",
             "start": recording["started_at"],
             "parties": everyone,
-            "duration": recording["seconds"],
+            "duration": callrows.seconds(recording),
             "recordings": [whole + 1 + n for n in range(len(segments))],
         }
     )

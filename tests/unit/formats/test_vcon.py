@@ -103,6 +103,15 @@ def test_a_call_without_audio_has_no_recording() -> None:
     assert (gone["type"], gone["disposition"]) == ("incomplete", "hung-up")
 
 
+def test_a_segment_that_was_removed_is_not_there() -> None:
+    row = call_row("given", "key")
+    row["recordings"][0]["segments"][0]["state"] = "shredded"
+    dialog = made(row)["dialog"]
+    assert [d["type"] for d in dialog] == ["text", "recording-set", "recording"]
+    assert (dialog[1]["duration"], dialog[2]["duration"]) == (3.5, 3.5)
+    assert dialog[2]["filename"] == f"{RECORDING}.1.wav"
+
+
 def test_pauses_are_told() -> None:
     document = made(call_row("given", "key", pauses=[pause()]))
     assert document["attachments"][-1]["body"][0]["reason"] == "asked"
