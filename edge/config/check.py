@@ -64,6 +64,8 @@ def _secret_files(config: EdgeConfig) -> Iterator[Finding]:
         ("asterisk", "agi_token_file"): config.asterisk.agi_token_file,
         ("edge", "signing_key_file"): config.edge.signing_key_file,
     }
+    if config.notices.secret_file is not None:
+        wanted["notices", "secret_file"] = config.notices.secret_file
     for key, file in wanted.items():
         try:
             state = file.stat()

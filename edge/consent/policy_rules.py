@@ -23,7 +23,8 @@ KEYS = frozenset("0123456789*#")
 ASSESSED = frozenset({"contract", "legitimate_interests", "public_task"})
 #: Modes that ask or tell, and may ask for further purposes after it.
 ASKING = frozenset({"opt_in", "opt_out", "notice", "prior", "manual"})
-#: No answer is remembered longer than two years, days (a month counts 31); `edge.consent.memory` has the shorter limit for unverified numbers.
+#: No answer is remembered longer than two years, days (a month counts 31); `edge.consent.memory` has the shorter limit
+#: of unverified numbers.
 MAX_REMEMBER_DAYS = 24 * 31
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from rig.places import PROJECT
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
-from tests.crash import test_capture, test_pause, test_retention, test_store_crash
+from tests.crash import test_capture, test_pause, test_policy_crash, test_retention, test_store_crash
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
@@ -132,6 +132,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     here = {s.name for s in ALL}
     alone = {p.partition(":")[0] for p in (*test_capture.STEPS, *test_capture.BEFORE_ASTERISK)}
     alone |= set(test_pause.STEPS)
+    alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in test_retention.POINTS}
     assert named - here - alone == set()

@@ -93,6 +93,15 @@ def test_missing_empty_and_wrong_kind_of_secret(host: Path) -> None:
     assert [f.code for f in findings(host)] == ["config.file_missing", "config.file_empty", "config.file_kind"]
 
 
+def test_open_secret_of_the_text_gateway(host: Path) -> None:
+    text = (host / "edge.toml").read_text()
+    (host / "edge.toml").write_text(text + '[notices]\nurl = "https://sms.example"\nsecret_file = "sms.secret"\n')
+    assert only(host).code == "config.file_missing"
+    (host / "sms.secret").write_text("whsec_x")
+    (host / "sms.secret").chmod(0o644)
+    assert (only(host).code, only(host).where) == ("config.file_mode", f"{host}/edge.toml:15")
+
+
 def test_missing_trust_file(host: Path) -> None:
     (host / "trust.json").unlink()
     assert only(host).code == "config.file_missing"
@@ -155,7 +164,7 @@ def test_missing_prompt_language_points_at_the_policy(host: Path) -> None:
     edit(host / "conf.d/support.toml", '["en", "cs"]', '["en", "xx"]')
     finding = only(host)
     assert (finding.code, finding.where) == ("prompt.no_language", f"{host}/conf.d/support.toml:4")
-    assert "cs, en" in finding.hint
+    assert "cs, de, en" in finding.hint
 
 
 def test_unknown_prompt(host: Path) -> None:

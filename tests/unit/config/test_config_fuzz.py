@@ -32,6 +32,18 @@ recipients = [
 ]
 capture = {{ rate = 8000, seal_every = "4s" }}
 retention.recordings = "P6M"
+language_did = {{ "+420555100200" = "en" }}
+[[policy.support.further]]
+purposes = ["training"]
+prompt = "ask_training"
+[telephony]
+country = "CZ"
+trunks = ["PJSIP/trunk"]
+[agents.anna]
+device = "PJSIP/agent1"
+basis = "contract"
+reference = "works agreement 2026-03"
+until = 2027-06-30
 """
 PIECES = [
     "[",
