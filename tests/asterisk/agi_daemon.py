@@ -1,7 +1,7 @@
 """A small daemon made of the product's own AGI door and AMI link, for the tests of the two alone.
 
 python -m tests.asterisk.agi_daemon AGI_SOCKET AMI_PORT SECRET_FILE PROMPT MONITOR_FOLDER: asks every caller, starts
-MixMonitor, sets the outcome last. Prints `ready` when the link is up, and a line per dialogue.
+MixMonitor, sets the outcome and then the feature codes; a feature code plays the prompt. Prints `ready` when the link is up, and a line per dialogue.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ class Quiet:
     def channel_gone(self, channel_uid: str) -> None: ...
     def channel_bridged(self, channel_uid: str) -> None: ...
     def channel_unbridged(self, channel_uid: str) -> None: ...
+    def company_changed(self, channel_uids: frozenset[str]) -> None: ...
+    def channel_held(self, channel_uid: str, on: bool) -> None: ...
+    def monitor_seen(self, channel_uid: str, on: bool) -> None: ...
     def link_up(self, alive: Mapping[str, str]) -> None: ...
     def link_down(self) -> None: ...
 
@@ -34,8 +37,12 @@ async def main(agi_socket: str, ami_port: str, secret_file: str, prompt: str, fo
 
     async def ask(dialogue: Dialogue) -> None:
         told: dict[str, object] = {"number": dialogue.caller_number, "context": dialogue.context}
-        told |= {"uid": dialogue.channel_uid, "linked": dialogue.linked_id}
+        told |= {"uid": dialogue.channel_uid, "linked": dialogue.linked_id, "script": dialogue.script}
         try:
+            if dialogue.script == "feature":
+                told["feature"] = dialogue.feature
+                _, told["played_ms"] = await dialogue.play(prompt, "")
+                return
             await dialogue.answer()
             await dialogue.discard_keys()
             key, told["played_ms"] = await dialogue.play(prompt, "12")
@@ -49,6 +56,8 @@ async def main(agi_socket: str, ami_port: str, secret_file: str, prompt: str, fo
             tag = "given" if key == "1" else "refused"
             await dialogue.set_variable(variables.CDR_USERFIELD, variables.cdr_tag(tag, "c" * 32))
             await dialogue.set_variable(variables.OUTCOME, tag)
+            if dialogue.script == "entry":
+                await dialogue.set_variable("__DYNAMIC_FEATURES", "cwapi#cwwithdraw")
             told["alive"] = link.channel_alive(dialogue.channel_uid)
         except (CallerGone, DialogueLost) as ended:
             told["ended"] = type(ended).__name__
