@@ -18,6 +18,7 @@ from edge.model.entities import ClosedSegment, Progress
 from edge.ports import Vault
 from edge.recorder.plan import CHUNK, Slice, plan, segment_chunks
 from edge.recorder.resume import ResumeFolder, ResumeKey
+from edge.recorder.sides import Sides
 from edge.recorder.spool import Spool
 from formats.age import NONCE, ChunkSealer
 from formats.manifest import extend_tags_hash
@@ -110,6 +111,9 @@ class Capture:
     finishing: bool = False
     unsealed_since_ns: int | None = None
     alarmed: str = ""
+    told_gap: bool = False
+    #: What the watchdog heard of the two sides; None where they are mixed.
+    sides: Sides | None = None
     #: The pause that is going on; `filed_muted` is what the journal has of it.
     mute: Mute | None = None
     filed_muted: bool = False

@@ -24,7 +24,9 @@ from edge.model.entities import MonitorOrder, NewRecording, NewSegment
 from edge.recorder import endings, incident, muting, recovery, sealer
 from edge.recorder.capture import Capture, OpenSegment
 from edge.recorder.keys import SegmentKeys, make_keys
+from edge.recorder.sides import Sides
 from edge.recorder.tools import NOBODY, LiveCaptures, Tools, Watch, stop_monitor
+from edge.recorder.watch import Watchdog
 from formats.age import ChunkSealer
 
 log = structlog.get_logger("recorder")
@@ -37,6 +39,9 @@ GROWTH_DEADLINE_NS: Final = 3_000_000_000
 SETTLE_NS: Final = 4_000_000_000
 #: How often captures are looked at between ticks when nothing announces itself, seconds.
 RESCAN_S: Final = 1.0
+#: How often the watchdog listens while two are bridged, seconds: Asterisk writes once a second, and a side that fell
+#: silent is told before the next buffer.
+LISTEN_S: Final = 0.25
 #: After a start so many pauses between ticks are half as long: a daemon that is killed every few seconds would else seal
 #: once in each of its lives, and what came while it was dead adds up.
 HURRIED_TICKS: Final = 2
@@ -64,7 +69,9 @@ class Recorder:
 
     def __init__(self, tools: Tools, watch: Watch = NOBODY) -> None:
         self._tools = tools
-        self._watch = watch
+        self._hears = watch
+        self._watchdog = Watchdog(tools, watch)
+        self._strange = False
         #: Whether this Asterisk's MixMonitor has option D; without it two channels are two files. Set by who asked it.
         self.has_d = True
         self._live = LiveCaptures()
@@ -143,8 +150,10 @@ class Recorder:
                 recipients=policy.recipients,
                 inode=inode,
                 segment=segment,
+                sides=Sides() if new.channels == 2 else None,
             )
         )
+        self._watchdog.ordered(new.channel_uid)
         self._tick_s = min(self._tick_s, seal_tick(policy))
         return MonitorOrder(self._tools.spool.path(new.spool_name), "bD" if new.channels == 2 else "b")
 
@@ -246,6 +255,8 @@ class Recorder:
 
     def monitor_seen(self, channel_uid: str, on: bool) -> None:
         """A MixMonitor began or was stopped on this channel."""
+        if on:
+            self._watchdog.seen(channel_uid)
 
     def link_up(self, alive: Mapping[str, str]) -> None:
         """After a (re)connect: captures whose channel does not exist any more are over."""
@@ -268,9 +279,12 @@ class Recorder:
         """Nothing to do: Asterisk goes on writing and the sealer goes on sealing."""
 
     def file_closed(self, name: str) -> None:
-        """Somebody closed this spool file after writing (inotify); it is looked at once more."""
+        """Somebody made this spool file or closed it after writing (inotify); it is looked at once more, or removed."""
         if capture := self._live.file(name):
             self._call(capture)
+        else:
+            self._strange = True
+            self._wake.set()
 
     def _call(self, capture: Capture) -> None:
         """Have this capture looked at now; the others wait for the next rescan."""
@@ -278,6 +292,10 @@ class Recorder:
         self._wake.set()
 
     # ------------------------------------------------------------ figures
+
+    def not_ready(self) -> CallwardenError | None:
+        """Why no further recording may start: the spool is full."""
+        return self._watchdog.full
 
     @property
     def live(self) -> int:
@@ -307,25 +325,56 @@ class Recorder:
         hurried = HURRIED_TICKS
         while True:
             now = clock.mono_ns()
+            self._listen()
             if now >= next_tick:
                 await sealer.tick(self._tools, list(self._live))
                 next_tick = now + int(self._tick_s * (0.5 if hurried else 1) * 1e9)
                 hurried = max(0, hurried - 1)
             called, self._called = self._called, set()
-            if now >= next_scan:
+            if now >= next_scan or self._strange:
+                self._strange = False
                 await recovery.remove_strangers(self._tools, {c.spool_name for c in self._live})
+                await self._room()
                 await self._look(list(self._live))
                 next_scan = now + int(RESCAN_S * 1e9)
             else:
                 await self._look([c for c in self._live if c.channel_gone or c.recording_id in called])
             waiting = any(c.channel_gone and not c.finishing for c in self._live)
             pause = max(0.0, (min(next_tick, next_scan) - clock.mono_ns()) / 1e9)
-            if not self._called:
+            if any(c.sides and c.bridged_ns is not None for c in self._live):
+                pause = min(pause, LISTEN_S)
+            if not self._called and not self._strange:
                 self._wake.clear()
             # Not wait_for: in Python 3.11 that loses a cancellation which comes together with the event.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(CLOSE_POLL_S, pause) if waiting else pause):
                     await self._wake.wait()
+
+    def _listen(self) -> None:
+        """Is a side silent that should be heard?"""
+        for capture in self._live:
+            if not capture.finishing and not capture.channel_gone:
+                with contextlib.suppress(CallwardenError, OSError):  # the next look meets the same and deals with it
+                    self._watchdog.listen(capture)
+
+    async def _room(self) -> None:
+        """A full spool takes nothing more: captures that stand still in it have lost audio, and end."""
+        try:
+            await self._watchdog.room()
+        except OSError as error:
+            log.error("the spool cannot be looked at", why=error.strerror)
+        if self._watchdog.full is None:
+            return
+        for capture in self._live:
+            if self._watchdog.stalled(capture) and not capture.finishing and not capture.channel_gone:
+                log.error("a recording is stopped: the spool is full", recording=capture.recording_id)
+                try:
+                    await self._tools.journal.flag(capture.recording_id, "gap", "spool.full")
+                    await stop_monitor(self._tools, capture)
+                except CallwardenError as error:
+                    log.error("the monitor could not be stopped", recording=capture.recording_id, why=error.message)
+                else:
+                    capture.channel_gone = True  # for this capture: it ends as soon as Asterisk has closed the file
 
     async def _look(self, captures: list[Capture]) -> None:
         """Notice growth, silence and closed files; start finishing what is over."""
@@ -356,12 +405,14 @@ class Recorder:
             if not gone and not await self._muted(capture):
                 continue
             sealer.stamp(tools, capture)
+            self._watchdog.growth(capture)
             if capture.size and not capture.growing:
                 grown.append(capture)
             if gone:
                 over.append((capture, endings.finish))
             elif not capture.size and not capture.growing and capture.mute is None and self._overdue(capture):
                 over.append((capture, endings.never_grew))
+                self._hears.on_gap(capture.recording_id)
             elif capture.unsealed and capture.mute is None and tools.clock.mono_ns() - capture.grew_ns > SETTLE_NS:
                 still.append(capture)
         await self._grew(grown)

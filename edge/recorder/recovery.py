@@ -14,6 +14,7 @@ from edge.model.lifecycle import LIVE
 from edge.recorder import endings
 from edge.recorder.capture import Capture, Mute, OpenSegment, SegmentBroken, reopened
 from edge.recorder.muting import BUFFER
+from edge.recorder.sides import Sides
 from edge.recorder.tools import Tools
 from formats.age import ChunkSealer
 
@@ -118,6 +119,7 @@ async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture 
         monitor_id=row.monitor_id,
         size=size,
         growing=row.state != "starting",
+        sides=Sides(size) if row.channels == 2 else None,
     )
     if last.plain_bytes == 0:
         capture.discard_to = last.spool_offset  # before it lies what an incident left behind, or nothing
