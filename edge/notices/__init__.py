@@ -1,1 +1,1 @@
-"""STAGE: text messages outside the call, sent through the operator's own gateway."""
+"""STAGE: text messages beside calls, through the operator's gateway, by signed webhook (docs/spec/text-notices.md)."""
