@@ -38,7 +38,7 @@ from rig.places import (
 )
 from rig.ports import free_port, free_tcp_port
 from rig.process import Process, recall, start, wait_until
-from rig.programs import programs
+from rig.programs import Programs, old_programs, programs
 
 #: Start-up checks that a trial on somebody's machine does without, by name; a real installation waives none.
 WAIVED = ("spool-not-mount", "unencrypted-swap", "cow-filesystem")
@@ -74,6 +74,7 @@ class Stack:
     ports: Ports
     age_recipient: str = ""
     extra_dialplan: str = ""
+    old: bool = False  # Asterisk 16 in place of 22
 
     # ------------------------------------------------------------ places
 
@@ -155,7 +156,7 @@ class Stack:
             raise CallwardenError("environment.not_ready", "Asterisk does not run", hint="make up")
         secret, ports = (self.etc / "ami.secret").read_text().strip(), self.ports
         return Asterisk(
-            self.pbx_run, ports.sip, ports.agent, ports.ami, ports.agi, secret, process, programs()
+            self.pbx_run, ports.sip, ports.agent, ports.ami, ports.agi, secret, process, self._programs()
         )  # fmt: skip
 
     def agent(self) -> Agent:
@@ -216,6 +217,7 @@ class Stack:
                 sip_port=self.ports.sip,
                 ami_port=self.ports.ami,
                 ami_secret=(self.etc / "ami.secret").read_text().strip(),
+                found=self._programs(),
             )
         if self.process("agent") is None:
             start_agent(self.pbx())
@@ -253,6 +255,9 @@ class Stack:
         (self.home / "env").unlink(missing_ok=True)
 
     # ------------------------------------------------------------ pieces
+
+    def _programs(self) -> Programs:
+        return old_programs() if self.old else programs()
 
     def _dialplan(self) -> DialplanSettings:
         include = self.pbx_run / "etc" / "callwarden" / "callwarden.conf"
