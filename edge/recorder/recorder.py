@@ -64,6 +64,12 @@ class Prepared:
     keys: SegmentKeys
 
 
+def _options(policy: Policy, channels: int) -> str:
+    """MixMonitor's: only while bridged, two channels, a periodic beep."""
+    options = ("" if policy.wait == "record" else "b") + ("D" if channels == 2 else "")
+    return options + (f"B({round(policy.beep)})" if policy.beep else "")
+
+
 class Recorder:
     """All live captures of this edge."""
 
@@ -155,7 +161,7 @@ class Recorder:
         )
         self._watchdog.ordered(new.channel_uid)
         self._tick_s = min(self._tick_s, seal_tick(policy))
-        return MonitorOrder(self._tools.spool.path(new.spool_name), "bD" if new.channels == 2 else "b")
+        return MonitorOrder(self._tools.spool.path(new.spool_name), _options(policy, new.channels))
 
     async def confirm(self, recording_id: str, monitor_id: str) -> None:
         """Asterisk said that the monitor runs (growth of the file is what proves it).
