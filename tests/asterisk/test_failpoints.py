@@ -18,7 +18,7 @@ import pytest
 
 from rig.places import PROJECT
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
-from tests.crash import test_capture, test_pause, test_policy_crash, test_retention, test_store_crash
+from tests.crash import test_capture, test_pause, test_policy_crash, test_notices, test_retention, test_store_crash
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
@@ -134,7 +134,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= set(test_pause.STEPS)
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
-    alone |= {p.partition(":")[0] for p in test_retention.POINTS}
+    alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS)}
     assert named - here - alone == set()
     assert here - named == set(), "these are no failpoints any more"
     assert len(here) >= 40
