@@ -11,6 +11,7 @@ from formats import callrows
 Row = Mapping[str, Any]
 Facts = Iterator[tuple[str, str]]
 
+_OUTSIDE = frozenset({"caller", "callee", "third"})
 _RUNNING = frozenset({"starting", "recording", "closing"})
 
 
@@ -41,6 +42,8 @@ def _clause(row: Row) -> str:
     call, event = row["call"], _deciding(row)
     evidence = event.get("evidence") or {}
     outcome, reason = call["outcome"], str(evidence.get("reason") or "")
+    if evidence.get("by"):  # taken back in mid-call: its reason is a word of whoever asked
+        reason = "withdraw"
     template = words.CLAUSES.get((outcome, reason)) or words.CLAUSES.get((outcome, "")) or outcome
     known = (outcome, reason) in words.CLAUSES or outcome in ("abandoned", "unavailable")
     if outcome == "refused" and reason == "key" and not evidence.get("key"):
@@ -62,19 +65,21 @@ def _clause(row: Row) -> str:
 
 def _who(row: Row, event: Row) -> str:
     """Who made the event: whom the evidence names, else the party it is of."""
-    evidence = event.get("evidence") or {}
-    actor = evidence.get("actor") or evidence.get("by")
-    kind = actor.get("kind") if isinstance(actor, Mapping) else actor
-    if not kind:
-        mine = [p for p in row.get("parties") or () if p["party_id"] == event.get("party_id")]
-        kind = mine[0]["role"] if mine else "caller"
-    return words.ROLES.get(str(kind), str(kind))
+    kind = (event.get("evidence") or {}).get("by")
+    if kind and kind not in _OUTSIDE:
+        return f"{words.ROLES.get(str(kind), str(kind))}, for {_party_of(row, event)},"
+    return words.ROLES.get(str(kind), str(kind)) if kind else _party_of(row, event)
+
+
+def _party_of(row: Row, event: Row) -> str:
+    mine = [p["role"] for p in row.get("parties") or () if p["party_id"] == event.get("party_id")]
+    role = mine[0] if mine else "caller"
+    return words.ROLES.get(role, role)
 
 
 def _reference(evidence: Row) -> str:
     """The event that a remembered answer rests on."""
-    found = evidence.get("reference")
-    seq = found.get("event_seq") if isinstance(found, Mapping) else found
+    seq = evidence.get("on_file")
     return f"event {seq}" if seq else ""
 
 
@@ -105,6 +110,11 @@ def _afterwards(row: Row) -> list[str]:
     if "objection_noted" in kinds:
         event = next(e for e in reversed(row["events"]) if e["kind"] == "objection_noted")
         told.append(f"{_who(row, event)} objected, was told why, and the recording went on")
+    if row["call"]["outcome"] in callrows.PERMITTING:
+        no = [p for p in row.get("parties") or () if p["standing"] == "refused"]
+        told += [
+            f"{words.ROLES.get(p['role'], p['role'])} did not agree, and the recording stopped for that" for p in no
+        ]
     if "recording_failed" in kinds and row["call"]["outcome"] != "unavailable":
         told.append("a part that was permitted was not recorded")
     flags = {flag["flag"] for r in row["recordings"] for flag in r.get("flags") or ()}
@@ -166,9 +176,12 @@ def _decision(row: Row) -> Facts:
     if row["call"]["outcome"] == "unavailable":
         yield from zip(("cause", "what to do"), words.cause(reason), strict=True)
     yield "key", str(evidence.get("key") or "")
+    yield "by", _who(row, _deciding(row)).rstrip(",") if evidence.get("by") else ""
     yield "keys pressed", str(evidence.get("keys_pressed") or "")
     yield "tries", str(evidence.get("tries") or "")
     yield "on file", _reference(evidence)
+    told = [e["evidence"]["notice"] for e in row["events"] if (e.get("evidence") or {}).get("notice")]
+    yield "notice", words.NOTICES.get(told[-1], str(told[-1])) if told else ""
     for one in evidence.get("further") or ():
         answer = "granted" if one.get("granted") else f"not granted ({one.get('reason') or 'no answer'})"
         yield "further question", f"{', '.join(one.get('purposes') or ())}: {answer}"
@@ -191,6 +204,8 @@ def _parties(row: Row) -> Facts:
 def _pauses(row: Row) -> Facts:
     for pause in row.get("pauses") or ():
         reason = words.PAUSES.get(pause["reason"], pause["reason"])
+        if pause["reason"] == "party" and pause["by"]["name"]:
+            reason = words.PAUSE_WHYS.get(pause["by"]["name"], pause["by"]["name"])
         by = words.ROLES.get(pause["by"]["kind"], pause["by"]["kind"])
         until = f" to {pause['ended_at']}" if pause["ended_at"] else ", still open"
         ended = pause.get("ended_by")

@@ -33,6 +33,7 @@ CLAUSES: Final[Mapping[tuple[str, str], str]] = {
     ("objected", "withdraw"): "{who} objected during the call, under {policy}",
     ("objected", ""): "{who} objected under {policy}",
     ("withdrawn", "key"): "{who} had agreed before, was reminded, and pressed {key} to take it back",
+    ("withdrawn", "withdraw"): "{who} withdrew the yes",
     ("withdrawn", ""): "{who} withdrew the yes",
     ("abandoned", ""): "the call ended before {who} answered the question of {policy}",
     ("not_recorded", "manual"): "{policy} records only when the agent starts it, and nobody did",
@@ -70,13 +71,18 @@ CAUSES: Final[Mapping[str, tuple[str, str]]] = {
     "vault.slots_full": ("no slot for another key is free", "look at the disk of [edge] state"),
     "vault": ("the vault cannot be written", "look at the disk and its rights"),
     "environment": ("the host lacks something", "see `callwarden status`"),
+    "daemon.restarted": ("the daemon ended while the call was being asked", "see its log at that time"),
+    "daemon.absent": ("the daemon was away when the call began", "see its log at that time"),
     "daemon": ("the daemon was not ready", "see its log at that time"),
     "CallerGone": ("the caller was gone before the recording began", "nothing"),
     "DialogueLost": ("the dialogue with Asterisk was lost", "see Asterisk's log and the guard's at that time"),
-    "restart": ("the daemon ended while the caller was being asked", "see its log at that time"),
-    "adopted": ("the daemon was away when the call began", "see its log at that time"),
 }
 
+#: How the notice of a mandated recording ended.
+NOTICES: Final[Mapping[str, str]] = {
+    "played": "played to its end",
+    "hangup": "cut off: the caller hung up",
+}
 ROLES: Final[Mapping[str, str]] = {
     "caller": "the caller",
     "callee": "the called party",
@@ -91,6 +97,13 @@ PAUSES: Final[Mapping[str, str]] = {
     "asked": "asked for",
     "hold": "somebody was on hold",
     "party": "somebody on the call had not agreed",
+}
+#: Why the edge's own rules paused a call (`edge.consent.standing`).
+PAUSE_WHYS: Final[Mapping[str, str]] = {
+    "never_number": "a number that is never recorded",
+    "party_unasked": "a further party has not answered",
+    "agent_unasked": "an agent has no stored basis",
+    "agent_revoked": "an agent's stored basis was revoked",
 }
 STANDINGS: Final[Mapping[str, str]] = {
     "given": "agreed",

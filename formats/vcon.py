@@ -221,7 +221,7 @@ def _lawful_basis(row: Row, party: Row, index: int, edge_id: str) -> dict[str, A
 
 def _proof(event: Row, edge_id: str) -> dict[str, Any]:
     body = callrows.evidence(event)
-    names = ("key", "keys_pressed", "tries", "reason", "prompt", "software", "reference")
+    names = ("key", "keys_pressed", "tries", "reason", "prompt", "software", "by", "on_file", "granted", "further")
     return {
         "proof_type": "external_system",
         "timestamp": event["at"],

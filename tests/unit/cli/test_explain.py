@@ -99,7 +99,7 @@ def test_the_state_of_the_recording_leads(state: str, ended: bool | None, begins
 
 def test_a_mandated_recording_goes_on_and_says_so() -> None:
     row = call_row("not_required", "obligation", "obligation", "legal_obligation")
-    noted = {"seq": 5, "kind": "objection_noted", "at": row["call"]["ended_at"], "party_id": row["parties"][0]["party_id"],
+    noted: dict[str, Any] = {"seq": 5, "kind": "objection_noted", "at": row["call"]["ended_at"], "party_id": row["parties"][0]["party_id"],
              "evidence": {"reason": "withdraw"}}  # fmt: skip
     row["events"].append(noted)
     assert "the caller objected, was told why, and the recording went on" in sentence(row)
@@ -114,11 +114,24 @@ def test_what_a_withdrawal_will_erase() -> None:
 
 def test_who_withdrew_is_named_by_role() -> None:
     row = call_row("withdrawn", "withdraw")
-    for kind, words in (("supervisor", "a supervisor"), ("central", "central's order"), ("dpo", "data protection")):
-        row["events"][-1]["evidence"]["actor"] = {"kind": kind, "name": "uid:0"}
-        assert words in sentence(row)
-    row["events"][-1]["evidence"]["actor"] = None
-    assert "the caller withdrew the yes" in sentence(row)
+    for kind, said in (
+        ("supervisor", "a supervisor, for the caller, withdrew the yes"), ("central", "central's order, for the caller"),
+        ("dpo", "the data protection officer, for"), ("caller", "the caller withdrew"), ("third", "a further party with"),
+    ):  # fmt: skip
+        row["events"][-1]["evidence"]["by"] = kind
+        assert said in sentence(row)
+
+
+def test_a_further_party_that_refused_is_why_it_stopped() -> None:
+    assert "a further party did not agree, and the recording stopped" in sentence(
+        with_third(call_row("given", "key"), "refused")
+    )
+
+
+def test_what_became_of_a_mandated_notice() -> None:
+    row = call_row("not_required", "obligation", "obligation", "legal_obligation")
+    row["events"][-1]["evidence"]["notice"] = "hangup"
+    assert dict(facts(row))["notice"] == "cut off: the caller hung up"
 
 
 @pytest.mark.parametrize(
@@ -133,13 +146,15 @@ def test_marks_are_in_the_sentence(flag: str, said: str) -> None:
 
 
 def test_pauses_and_parties_are_facts() -> None:
-    row = with_third(call_row("given", "key", pauses=[pause(), pause("hold", None), pause("party")]), "refused")
+    row = with_third(
+        call_row("given", "key", pauses=[pause(), pause("hold", None), pause("party", name="agent_unasked")]), "refused"
+    )
     told = facts(row)
     pauses = [value for name, value in told if name == "pause"]
     assert "asked for, by an agent" in pauses[0]
     assert "(ended by the edge's own rules)" in pauses[0]
     assert "still open" in pauses[1]
-    assert "had not agreed" in pauses[2]
+    assert "an agent has no stored basis" in pauses[2]
     parties = [value for name, value in told if name == "party"]
     assert parties[0].startswith("caller +420777123456, was not asked, from ")
     assert parties[1].startswith("third 00491512345678, did not agree, from ")

@@ -75,7 +75,7 @@ def call_row(outcome: str | None, reason: str = "", mode: str = "opt_in", basis:
         "keys_pressed": "71" if reason == "key" else "", "tries": 1,
     }  # fmt: skip
     if reason == "on_file":
-        body["reference"] = {"event_seq": 77}
+        body["on_file"] = 77
     events = [_event(1, "requested", AT, body | {"heard": [], "key": "", "keys_pressed": ""})] if asked else []
     permits = []
     if outcome in PERMITTING or reason == "withdraw":
@@ -86,7 +86,7 @@ def call_row(outcome: str | None, reason: str = "", mode: str = "opt_in", basis:
              "granted_at": ANSWERED, "revoked_at": END if reason == "withdraw" else None}
         ]  # fmt: skip
     if outcome is not None and outcome not in PERMITTING:
-        late = body | {"actor": {"kind": "callee", "name": ""}} if reason == "withdraw" else body
+        late = body | {"by": "callee", "actor": "PJSIP/x-1", "reason": "asked"} if reason == "withdraw" else body
         events.append(_event(3, outcome, ANSWERED if reason != "withdraw" else END, late))
     row: Row = {
         "call": {
@@ -115,9 +115,9 @@ def _event(seq: int, kind: str, at: str, body: Row) -> Row:
     return {"seq": seq, "kind": kind, "at": at, "party_id": PARTY, "evidence": body}
 
 
-def pause(reason: str = "asked", ended: str | None = "2026-01-31T12:00:30.000Z") -> Row:
+def pause(reason: str = "asked", ended: str | None = "2026-01-31T12:00:30.000Z", name: str = "PJSIP/agent1") -> Row:
     return {
-        "reason": reason, "by": {"kind": "agent", "name": "PJSIP/agent1"}, "began_at": "2026-01-31T12:00:20.000Z",
+        "reason": reason, "by": {"kind": "agent", "name": name}, "began_at": "2026-01-31T12:00:20.000Z",
         "until_at": None, "ended_at": ended, "ended_by": {"kind": "system", "name": ""} if ended else None,
     }  # fmt: skip
 
@@ -125,7 +125,8 @@ def pause(reason: str = "asked", ended: str | None = "2026-01-31T12:00:30.000Z")
 def with_third(row: Row, kind: str) -> Row:
     """The same with a further party that answered `kind` in the bridge."""
     standing = "given" if kind == "given" else "refused"
-    body = row["events"][-1]["evidence"] | {"reason": "key", "key": "1" if kind == "given" else "5", "actor": None}
+    body = row["events"][-1]["evidence"] | {"reason": "key", "key": "1" if kind == "given" else "5"}
+    body.pop("by", None)
     third = {
         "party_id": OTHER, "role": "third", "number": "00491512345678", "number_class": "plain", "standing": standing,
         "legs": [{"channel_uid": "1.9", "channel_name": "PJSIP/t-9", "joined_at": ANSWERED, "left_at": None}],
