@@ -6,16 +6,9 @@ everywhere, because the shipped prompts name them.
 
 from __future__ import annotations
 
-import tempfile
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from edge.config import check, load
-from edge.errors import CallwardenError
-from edge.prompts.catalogue import Catalogue
-from edge.prompts.check import check_policies
 
 
 @dataclass(frozen=True)
@@ -45,30 +38,6 @@ TELEPHONY = """[telephony]
 country = "CZ"
 trunks = ["PJSIP/trunk", "PJSIP/trunk2", "PJSIP/anonymous"]
 """
-
-
-def install(config: Path, say: Callable[[str], None]) -> None:
-    """Write the policies beside `config` (edge.toml); one that this tree cannot honour is put aside, and said."""
-    written = {path.name: path for path in write(config.parent)}
-    while (fault := _fault(config)) is not None:
-        path = next((path for name, path in written.items() if f"/{name}" in fault[0]), None)
-        if path is None:
-            return  # not of our making: the daemon says it
-        say(f"{path.name} is put aside: {fault[1]}")
-        path.rename(path.with_suffix(".off"))
-        del written[path.name]
-
-
-def _fault(config: Path) -> tuple[str, str] | None:
-    """(where, what) of the first thing that keeps the daemon from starting."""
-    try:
-        loaded = load(config)
-        with tempfile.TemporaryDirectory() as cache:
-            prompts = Catalogue.load(loaded.edge.prompts, Path(cache))
-            findings = [*check(loaded), *check_policies(loaded, prompts)]
-    except CallwardenError as error:
-        return error.where or "", str(error)
-    return next(((f.where, f.message) for f in findings if f.severity == "error"), None)
 
 
 def write(etc: Path) -> list[Path]:

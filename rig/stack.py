@@ -305,7 +305,7 @@ class Stack:
             raise CallwardenError(
                 errors[0]["code"], errors[0]["message"], hint=errors[0]["hint"], where=errors[0]["where"]
             )
-        policies.install(self.config, say)
+        policies.write(self.etc)
 
     def _write_env(self) -> None:
         self.home.mkdir(exist_ok=True)
