@@ -15,8 +15,8 @@ from edge.consent.policy import PROMPT_OF_MODE, Policy, required_sayings
 #: Shipped questions that are asked a second time in other words. One of the operator's own, without such a prompt, is
 #: asked again in its own words.
 _SECOND: Final = frozenset({"ask", "object", "ask_callee", "ask_third", "ask_training"})
-#: What every recorded call can come to play: it was stopped, paused, goes on; a tone after a repair.
-_LIVE: Final = ("withdrawn", "stopped", "paused", "resumed", "tone")
+#: What every recorded call can come to play: how it stands, it was stopped, paused, goes on; a tone after a repair.
+_LIVE: Final = ("thanks_recorded", "thanks_not_recorded", "withdrawn", "stopped", "paused", "resumed", "tone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _telling(policy: Policy) -> Iterator[tuple[str, tuple[str, ...]]]:
         policy.basis == "contract" and policy.contract_withdraw == "note"
     ):
         yield "objection_noted", ("continues",)
-    if "announce" in (policy.on_failure, policy.on_failure_midcall):
+    if policy.on_failure == "announce" or policy.on_failure_midcall != "alarm":
         yield "unavailable_notice", ()
     if policy.on_failure == "refuse_call":
         yield "refused_call", ()

@@ -134,6 +134,8 @@ def test_pack_without_a_prompt_is_refused_by_name(pack: Path, tmp_path: Path, go
         ("manual", "ask_third", {}),
         ("opt_in", "refused_call", {"on_failure": "refuse_call"}),
         ("opt_in", "unavailable_notice", {"on_failure_midcall": "announce"}),
+        ("opt_in", "unavailable_notice", {"on_failure_midcall": "hang_up"}),
+        ("manual", "thanks_recorded", {}),
         ("opt_in", "ask_short", {"remember": Period("P30D")}),
         ("opt_in", "language", {"language_choice": Choices({"1": "en"})}),
         ("opt_in", "ask_training", {"further": (Question(purposes=("training",), prompt="ask_training"),)}),
