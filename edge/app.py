@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ from edge.clock import SystemClock
 from edge.config import EdgeConfig, check, load
 from edge.config.check import group_id
 from edge.errors import CallwardenError
+from edge.notices.sender import Notices
+from edge.notices.settings import settings_of
 from edge.number_key import NumberKey
 from edge.policybook import PolicyBook
 from edge.prompts.catalogue import Catalogue
@@ -163,7 +166,12 @@ class Daemon:
                 minimum_of=self.policies.minimum_of,
                 head=self._head,
                 worker=self.worker,
+                live=self.conductor,
             )
+        )
+        settings_of(config)  # a secret that cannot be used stops the start, not a text one day
+        self.notices = Notices(
+            self.journal, self.clock, lambda: settings_of(self.config), self.number_key.digest, random.random
         )
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -198,6 +206,7 @@ class Daemon:
         """Judge a configuration that is to be put into effect by what it names: files and prompts, read anew."""
         prompts = await asyncio.to_thread(Catalogue.load, config.edge.prompts, config.edge.prompt_cache)
         host.refuse("host", await asyncio.to_thread(check, config))
+        settings_of(config)
         host.refuse("prompts", check_policies(config, prompts))
         return lambda: self.prompts.become(prompts)
 
@@ -283,6 +292,7 @@ class Daemon:
         self.spawn(self.recorder.run())
         self.spawn(self._watch_spool())
         self.spawn(self.executor.run())
+        self.spawn(self.notices.run())
         self.spawn(self.checkpoints.run())
         self.spawn(self.policies.watch())
         self.spawn(self._live())

@@ -18,7 +18,7 @@ import pytest
 
 from rig.places import PROJECT
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
-from tests.crash import test_capture, test_pause, test_policy_crash, test_notices, test_retention, test_store_crash
+from tests.crash import test_capture, test_notices, test_pause, test_policy_crash, test_retention, test_store_crash
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
