@@ -30,9 +30,7 @@ async def _reload(request: web.Request) -> web.Response:
 async def _evidence(request: web.Request) -> web.Response:
     form, signed = request.query.get("form", "json"), request.query.get("signed", "1") != "0"
     by = reader(request)
-    return web.json_response(
-        await request.app[EVIDENCE].evidence(request.match_info["call"], form, by, signed=signed)
-    )
+    return web.json_response(await request.app[EVIDENCE].evidence(request.match_info["call"], form, by, signed=signed))
 
 
 async def _audit_entries(request: web.Request) -> web.Response:
