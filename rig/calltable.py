@@ -5,7 +5,7 @@ One row is one call. `presses` name moments, not seconds, so that a longer promp
     early    0.6 s into the prompt, before a key counts
     counts   as soon as a key counts
     end      after the prompt, in the answer window
-    again    in the repeated question
+    again    in the repeated question, which a wrong key brings at once
     talking  2 s after the agent is heard
 
 A row whose `person` another row has comes after it, from the same number.
@@ -96,7 +96,7 @@ OBLIGATION = (
     _row("listens", "1004", "", "not_required", "obligation", True),
     _row("presses a key", "1004", "counts:2", "not_required", "obligation", True),
     _row("presses an early key", "1004", "early:1", "not_required", "obligation", True),
-    _row("hangs up in the notice", "1004", "", "not_required", "obligation", False, hang_up_in_prompt=True),
+    _row("hangs up in the notice", "1004", "", "not_required", "obligation", True, hang_up_in_prompt=True),
     _row("objects in vain", "1004", "talking:*9", "not_required", "obligation", True, events=("objection_noted",)),
     _row("the daemon is dead", "1004", "", "unavailable", "", False, dead=True),
 )

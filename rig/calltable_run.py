@@ -113,9 +113,7 @@ async def _talk(phone: Phone, one: Played, known: dict[str, Marks]) -> None:
             await _agent(phone, one)
             await asyncio.sleep(2)
         elif moment == "again":
-            await phone.quiet(0.6)
-            await phone.hear(20)
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(2)  # the wrong key cut the question short, the next one began at once
         else:
             assert one.prompt is not None
             after = {"early": 0.6, "counts": prompt.counts + 0.6, "end": prompt.length + 0.6}[moment]

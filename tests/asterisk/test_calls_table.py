@@ -84,7 +84,7 @@ def _cdr(table: Table, row: Row) -> dict[str, str]:
         if r["src"] == one.number and r["userfield"] and one.dialled - 1 <= float(r["start"]) <= end
     ]
     assert records, f"no call record of {one}"
-    return records[-1]
+    return min(records, key=lambda r: abs(float(r["start"]) - one.dialled))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
