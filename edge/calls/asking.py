@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from edge.calls import tags
 from edge.calls.crowd import Somebody
-from edge.calls.errands import Errands, Work
-from edge.calls.followed import Followed, refused
+from edge.calls.errands import Errands
+from edge.calls.followed import Followed, not_live, refused
 from edge.calls.parties import Who
 from edge.calls.starting import file_answer, permit_of, start_again, start_recording
 from edge.calls.talk import ask_now, language_of, say
 from edge.calls.world import World
 from edge.consent.permit import PERMITTING
+from edge.consent.withdrawal import Effect
 from edge.errors import CallwardenError
 from edge.model.entities import CallRow
 from edge.ports import CallerGone, Dialogue, DialogueLost
@@ -33,6 +35,7 @@ class Asking:
         self._world = world
         self._errands = errands
         self._touch = touch
+        self._starting: set[asyncio.Task[None]] = set()
 
     async def third(self, followed: Followed, somebody: Somebody) -> None:
         """Ask a further party once, on its own channel. The recording is paused meanwhile: a yes lets it go on, a no ends
@@ -65,18 +68,48 @@ class Asking:
             await self._world.journal.set_standing(party.party_id, "refused")
         self._touch(followed.call_id)
 
-    def start_of(self, call: CallRow, followed: Followed) -> Work:
-        """What to do on the caller's channel to start a recording. Raises calls.refused."""
+    async def start(self, call: CallRow, followed: Followed) -> None:
+        """Start a recording in mid-call; returns as soon as the caller's channel answers the summons. Raises
+        calls.refused, calls.not_live, calls.unreachable, ami.*."""
         outcome, mode = call.outcome or "", followed.policy.mode
         if outcome not in STARTABLE:
             raise refused(call.call_id, f"this call is {outcome or 'undecided'}: it is not asked again")
         if outcome not in PERMITTING and mode != "manual":
             raise refused(call.call_id, f"a policy of mode {mode} starts by itself, or not at all")
+        opened = asyncio.Event()
+        task: asyncio.Task[None] = asyncio.create_task(self._run_start(call, followed, opened))
+        self._starting.add(task)
+        task.add_done_callback(self._ended)
+        waiting = asyncio.create_task(opened.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not opened.is_set():
+            await task
 
-        async def work(dialogue: Dialogue) -> Any:
-            return await self._start(dialogue, call.call_id, followed)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a start came to nothing", why=str(error))
 
-        return work
+    async def _run_start(self, call: CallRow, followed: Followed, opened: asyncio.Event) -> None:
+        try:
+            await self._errands.run(
+                followed.channel_uid, lambda dialogue: self._start(dialogue, call.call_id, followed), opened=opened
+            )
+        except (CallerGone, DialogueLost):
+            if not opened.is_set():
+                raise not_live(call.call_id, "the caller is gone") from None
+
+    async def tell(self, followed: Followed, effect: Effect) -> None:
+        """The call's own party hears what was done on its word. Raises as `Errands.run`."""
+        policy = followed.policy
+
+        async def work(dialogue: Dialogue) -> None:
+            if effect.outcome:
+                await dialogue.user_event(*tags.event(effect.outcome, followed.call_id, policy.name))
+            await say(self._world, dialogue, effect.prompt, await language_of(self._world, dialogue, policy))
+
+        await self._errands.run(followed.channel_uid, work)
 
     async def _start(self, dialogue: Dialogue, call_id: str, followed: Followed) -> None:
         world, policy = self._world, followed.policy

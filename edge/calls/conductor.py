@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import structlog
 
-from edge.calls import tags
 from edge.calls.asking import Asking
 from edge.calls.codes import Codes
 from edge.calls.crowd import Crowd, Somebody, StandingOf
@@ -24,7 +23,6 @@ from edge.calls.keeping import Keeper
 from edge.calls.mending import Mending
 from edge.calls.parties import Who
 from edge.calls.pausing import Pausing
-from edge.calls.talk import language_of, say
 from edge.calls.withdrawing import Withdrawing
 from edge.calls.world import World
 from edge.consent.policy import Policy
@@ -70,7 +68,7 @@ class Conductor:
     async def follow(self, call: CallRow) -> None:
         """From its entry, or after a restart, to its end. Calls that can never be recorded are not followed."""
         policy = await self._policies.of(call)
-        if policy is None or policy.mode == "never" or call.state == "ended":
+        if policy is None or policy.mode == "never" or call.state == "ended" or call.call_id in self._calls:
             return
         self._calls[call.call_id] = Followed(call.call_id, call.channel_uid, policy)
         self._by_uid[call.channel_uid] = call.call_id
@@ -190,8 +188,9 @@ class Conductor:
     async def withdraw(self, call_id: str, actor: Actor, reason: str) -> Mapping[str, Any]:
         """See `edge.ports.LiveCalls`; the party hears it, too."""
         call, effect = await self._withdraw(call_id, actor, reason or "asked", None)
-        if call.state != "ended" and effect.did != "nothing_recorded":
-            self._spawn(self._tell(call, effect))
+        followed = self._calls.get(call_id)
+        if followed is not None and effect.did != "nothing_recorded":
+            self._spawn(self._asking.tell(followed, effect))
         return _answer(call, effect.did, effect.says)
 
     async def pause(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
@@ -223,17 +222,7 @@ class Conductor:
             return _answer(call, "already", "The call is being recorded.")
         if (why := self._world.not_ready()) is not None:
             raise why
-        work = self._asking.start_of(call, followed)
-        opened = asyncio.Event()
-        task = asyncio.create_task(self._errands.run(followed.channel_uid, work, opened=opened))
-        self._keep(task)
-        waiting = asyncio.create_task(opened.wait())
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if not opened.is_set() and (error := task.exception()) is not None:
-            if isinstance(error, CallerGone | DialogueLost):
-                raise not_live(call_id, "the caller is gone")
-            raise error
+        await self._asking.start(call, followed)
         return _answer(call, "asking", "The caller is being asked.")
 
     async def incident(self, call_id: str, actor: Actor, seconds: float) -> Mapping[str, Any]:
@@ -271,20 +260,6 @@ class Conductor:
         if effect.stop and (policy := await self._policies.of(call)) is not None:
             self._spawn(self._withdrawing.retag(call, effect.outcome or call.outcome or "", policy))
         return call, effect
-
-    async def _tell(self, call: CallRow, effect: Effect) -> None:
-        """The party hears what was done on its word; a party that cannot be reached now is not waited for."""
-        followed = self._calls.get(call.call_id)
-        if followed is None:
-            return
-        policy: Policy = followed.policy
-
-        async def work(dialogue: Dialogue) -> None:
-            if effect.outcome:
-                await dialogue.user_event(*tags.event(effect.outcome, call.call_id, policy.name))
-            await say(self._world, dialogue, effect.prompt, await language_of(self._world, dialogue, policy))
-
-        await self._quietly(self._errands.run(call.channel_uid, work))
 
     async def _live(self, call_id: str) -> tuple[CallRow, Followed]:
         call = await self._world.journal.call(call_id)
