@@ -29,6 +29,7 @@ _COMMANDS = {
     "init": (_AT + "init:init", "Make keys, folders and a commented configuration."),
     "key": (_AT + "key:key", "Make keys."),
     "pause": (_AT + "live:pause", "Pause the recording of a call; nothing said meanwhile is kept."),
+    "policy": (_AT + "policy:policy", "List policies, show one, try what one would do."),
     "prompts": (_AT + "prompts:prompts", "Check, render and import the prompts."),
     "receipt": (_AT + "receipt:receipt", "Verify a deletion receipt."),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
