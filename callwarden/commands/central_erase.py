@@ -55,10 +55,10 @@ def erase(
     asked = {"cmd": "erase", "target": {"kind": "recording", "id": recording}, "reason": reason}
     if case_ref:
         asked["case_ref"] = case_ref
-    claims = _checked(client.post("/v1/orders/draft", asked)["claims"], asked)
+    claims = checked(client.post("/v1/orders/draft", asked)["claims"], asked)
     note(f"signing: erase recording {recording} of fleet {plain(claims.fleet)}, reason: {plain(claims.reason)}")
     answer = client.post("/v1/orders", {"order": sign_order(claims, [key])})
-    answer = _wait(client, answer, wait)
+    answer = wait_for_receipt(client, answer, wait)
     receipts = answer["receipts"]
     if not receipts:
         print_json({"pending": True, "jti": claims.jti, "order_sha256": answer["order_sha256"]})
@@ -80,7 +80,7 @@ def erase(
     return _verdict(told, recording)
 
 
-def _checked(claims: object, asked: dict[str, Any]) -> Any:
+def checked(claims: object, asked: dict[str, Any]) -> Any:
     """The drafted claims, if they order what was asked and nothing else: a person signs what they meant to sign."""
     import msgspec
 
@@ -106,7 +106,7 @@ def _checked(claims: object, asked: dict[str, Any]) -> Any:
     return drafted
 
 
-def _wait(client: CentralClient, answer: dict[str, Any], wait: float) -> dict[str, Any]:
+def wait_for_receipt(client: CentralClient, answer: dict[str, Any], wait: float) -> dict[str, Any]:
     """Look until there is a receipt. The order is accepted by now: a central that is away for a moment ends nothing."""
     from callwarden.output import note
     from edge.errors import CallwardenError

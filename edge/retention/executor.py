@@ -23,6 +23,8 @@ log = structlog.get_logger("retention")
 
 #: How often unfinished and deferred orders, and what is due, are looked at again, seconds.
 RETRY_S: Final = 3.0
+#: How often remembered answers that are past their time are deleted, seconds; they count for nothing meanwhile.
+FORGET_EVERY_S: Final = 3600.0
 UNFINISHED: Final = ("received", "deferred", "executing")
 
 
@@ -38,6 +40,7 @@ class Executor:
         self._incidents = Incidents(means)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
+        self._forget_at = 0
 
     def wake(self) -> None:
         """There is a new order."""
@@ -49,12 +52,20 @@ class Executor:
             self._wake.clear()
             try:
                 await self.once()
+                await self._forget()
             except CallwardenError as error:  # the journal could not even be read
                 self._say("orders", error)
             try:
                 await asyncio.wait_for(self._wake.wait(), RETRY_S)
             except TimeoutError:
                 continue
+
+    async def _forget(self) -> None:
+        """Remembered answers whose time has passed."""
+        now = self._means.clock.mono_ns()
+        if now >= self._forget_at:
+            self._forget_at = now + round(FORGET_EVERY_S * 1e9)
+            await self._means.journal.forget_expired(self._means.clock.wall_text())
 
     async def once(self) -> None:
         """One pass over everything unfinished."""

@@ -28,10 +28,12 @@ from formats.jws import sign_compact
 from formats.keys import load_key
 from formats.keyset import KeySet
 from formats.orders import (
+    Ground,
     OrderClaims,
     ReceiptClaims,
     Target,
     order_sha256,
+    read_order,
     receipt_document,
     sign_order,
     sign_receipt,
@@ -314,3 +316,39 @@ def test_a_second_dpo_is_registered(central: Running, tmp_path: Path) -> None:
         "erase", "--recording", RECORDING, "--reason", "x", "--dpo-key", tmp_path / "d.key", "--wait", "0"
     )
     assert later.code == 75
+
+
+def test_central_orders_about_a_call_without_a_persons_key(central: Running) -> None:
+    call_id = "ca" * 16
+    with sqlite3.connect(central.database) as conn:
+        conn.execute("INSERT INTO call(call_id, edge_id, first_seen) VALUES (?, 'edge-1', ?)", (call_id, make.AT))
+    asked = ("--call", call_id, "--reason", "the caller wrote")
+    for cmd, result, code in (
+        ("withdraw", "done", 0),
+        ("pause", "refused:calls.not_live", 6),
+        ("resume", "not_found", 5),
+    ):
+        join = answer(central, result, "it is so", recording_id=None, key_ids=(), slots=(), evidence={})
+        done = central.run("order", cmd, *asked)
+        join()
+        assert done.code == code, done.err
+        assert (done.json["claims"]["result"], read_order(done.json["order"]).cmd) == (result, cmd)
+        assert f"{result} by edge edge-1: it is so" in done.err
+    assert central.run("order", "pause", *asked, "--wait", "0").code == 75
+    assert central.run("order", "pause", "--call", "ff" * 16, *asked[2:]).code == 5
+    assert central.run("order", "pause", "--call", "1001", *asked[2:]).code == 2
+
+
+def test_a_receipt_that_stands_on_a_ground_is_told_as_one(central: Running, tmp_path: Path) -> None:
+    ground = Ground(cause="withdrawal", call_id="ca" * 16, recording_id=RECORDING, event_seq=3)
+    claims = _claims(ground.jti, "{}", "done", None, order_sha256=ground.sha256,
+                     evidence={"read_back": True, "ground": msgspec.to_builtins(ground)})  # fmt: skip
+    file = tmp_path / "receipt.json"
+    file.write_bytes(canonical.dumps(receipt_document(sign_receipt(claims, central.edge.key), None)))
+    trust = central.edge.paths["trust"]
+    good = command("receipt", "verify", file, "--trust", trust)
+    assert good.code == 0, good.err
+    assert f"erase of recording {RECORDING}" in good.out
+    assert f"nobody ordered it: withdrawal in call {'ca' * 16}" in good.out
+    told = command("receipt", "verify", file, "--trust", trust, "--json").json
+    assert (told["order"], told["ordered_by"], told["ground"]["event_seq"]) == (None, [], 3)

@@ -1,0 +1,50 @@
+"""`callwarden central order`: what central may do alone about a call that is going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from callwarden.centralclient import central_config, from_surroundings
+
+
+@click.command()
+@central_config
+@click.argument("cmd", type=click.Choice(["withdraw", "pause", "resume"]))
+@click.option("--call", "call_id", required=True, metavar="ID", help="The call's whole id (32 hex digits).")
+@click.option("--reason", required=True, help="Why; goes into the order, the receipt and both logs.")
+@click.option("--case", "case_ref", help="The case it belongs to.")
+@click.option("--wait", default=30.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait.")
+def order(central_config: Path | None, cmd: str, call_id: str, reason: str, case_ref: str | None, wait: float) -> int:
+    """Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).
+
+    The store signs it: no person's key is needed. An order to pause or resume holds for 60 seconds, to withdraw for an
+    hour. Exit 0: done. 5: no such call. 6: refused. 75: no answer yet.
+    """
+    from callwarden.commands.central_erase import checked, wait_for_receipt
+    from callwarden.output import note, plain, print_json
+    from edge.errors import CallwardenError, Exit
+    from formats.ids import is_id
+
+    if not is_id(call_id):
+        raise CallwardenError("usage.call", "not a call's id", hint="32 hex digits", where=call_id)
+    client = from_surroundings(central_config)
+    asked = {"cmd": cmd, "target": {"kind": "call", "id": call_id}, "reason": reason}
+    if case_ref:
+        asked["case_ref"] = case_ref
+    drafted = client.post("/v1/orders/draft", asked)["claims"]
+    claims = checked(drafted, asked)
+    answer = wait_for_receipt(client, client.post("/v1/orders", {"claims": drafted}), wait)
+    if not answer["receipts"]:
+        print_json({"pending": True, "jti": claims.jti, "order_sha256": answer["order_sha256"]})
+        note(f"ordered, no answer yet; look again: callwarden central receipts --jti {claims.jti}")
+        return int(Exit.PENDING)
+    document = max(answer["receipts"], key=lambda r: r["n"])["document"]
+    told = document["claims"]
+    print_json(document)
+    why = f": {plain(told['reason'])}" if told.get("reason") else ""
+    note(f"{plain(told['result'])} by edge {plain(told['edge_id'])}{why}")
+    if told["result"] == "not_found":
+        return int(Exit.NOT_FOUND)
+    return int(Exit.DONE if told["result"] == "done" else Exit.REFUSED)
