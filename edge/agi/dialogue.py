@@ -110,7 +110,8 @@ class AgiDialogue:
 
         Raises DialogueLost when Asterisk gave no id: then nothing can be stopped by id, so the session ends.
         """
-        _check("path", path, _PATH)
+        if path:  # without one the options name the files
+            _check("path", path, _PATH)
         _check("options", options, _OPTIONS)
         await self._ask("SET VARIABLE", variables.MONITOR, "")  # an id of an earlier run must not pass for this one's
         hit("agi.monitor_asked")

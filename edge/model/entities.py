@@ -104,7 +104,7 @@ class NewRecording:
 
 @dataclass(frozen=True, slots=True)
 class MonitorOrder:
-    """What to tell Asterisk: `EXEC MixMonitor "path,options"`."""
+    """What to tell Asterisk: `EXEC MixMonitor "path,options"`; no path where the options name the files."""
 
     path: str
     options: str

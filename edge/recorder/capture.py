@@ -19,7 +19,7 @@ from edge.ports import Vault
 from edge.recorder.plan import CHUNK, Slice, plan, segment_chunks
 from edge.recorder.resume import ResumeFolder, ResumeKey
 from edge.recorder.sides import Sides
-from edge.recorder.spool import Spool
+from edge.recorder.spool import Spool, buffer_of
 from formats.age import NONCE, ChunkSealer
 from formats.manifest import extend_tags_hash
 
@@ -176,19 +176,14 @@ class Capture:
         return self._piece(todo.slices, sealed, len(data), digest, rotate=todo.rotate, size=size)
 
     def _encrypt(self, spool: Spool, slices: tuple[Slice, ...]) -> bytes:
-        fd = spool.open(self.spool_name)
-        try:
-            start, end = slices[0].offset, slices[-1].offset + slices[-1].length
-            if spool.has_hole(fd, start, end):
+        parts = []
+        for piece in slices:
+            plain = spool.take(self.spool_name, piece.offset, piece.offset + piece.length)
+            if plain is None:
                 raise SegmentBroken("the bytes to be sealed were freed before")
-            parts = []
-            for piece in slices:
-                plain = os.pread(fd, piece.length, piece.offset)
-                if len(plain) != piece.length:
-                    raise SegmentBroken("the spool file became shorter")
-                parts.append(self.segment.sealer.seal(piece.index, plain, piece.last))
-        finally:
-            os.close(fd)
+            if len(plain) != piece.length:
+                raise SegmentBroken("the spool file became shorter")
+            parts.append(self.segment.sealer.seal(piece.index, plain, piece.last))
         return b"".join(parts)
 
     def _piece(
@@ -233,6 +228,11 @@ class Capture:
             segment.segment_id, segment.chunks, segment.plain_bytes, segment.payload_bytes, segment.tags_hash
         )
         return ClosedSegment(progress, self.recording_id, state, reason, segment.digest.digest())
+
+    @property
+    def buffer(self) -> int:
+        """How many bytes of it may still be in Asterisk's hands."""
+        return buffer_of(self.spool_name)
 
     @property
     def floor(self) -> int:

@@ -12,7 +12,7 @@ import structlog
 from edge.failpoints import hit
 from edge.recorder.capture import Capture
 from edge.recorder.keys import make_keys
-from edge.recorder.muting import BUFFER, frames
+from edge.recorder.muting import frames
 from edge.recorder.sealer import end_segment, open_next
 from edge.recorder.tools import Tools
 
@@ -40,7 +40,7 @@ async def _cut_off(tools: Tools, capture: Capture) -> None:
     old, mute = capture.segment, capture.mute
     goes_on = not capture.finishing and not capture.channel_gone
     # Rounded up: a sample that is half there is dropped whole.
-    behind = capture.aligned(size + capture.frame_bytes - 1) + (BUFFER + frames(capture) if goes_on else 0)
+    behind = capture.aligned(size + capture.frame_bytes - 1) + (capture.buffer + frames(capture) if goes_on else 0)
     await end_segment(tools, capture, None, "erase")
     hit("shred.segment_ended")
     if mute is None or mute.cut is None:

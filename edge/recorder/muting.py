@@ -21,8 +21,6 @@ from edge.recorder.tools import Tools, channel_name, monitor_of, stop_monitor
 
 log = structlog.get_logger("recorder")
 
-#: Asterisk's stdio buffer for a file it writes, bytes (main/file.c, setvbuf of 32 KiB).
-BUFFER: Final = 32768
 #: Frames of 20 ms that may be under way between the acknowledgement and the file, and that must be seen as zeros.
 FRAMES: Final = 3
 #: How often the file is looked at while its zeros are awaited, seconds.
@@ -62,7 +60,7 @@ async def pause(tools: Tools, capture: Capture) -> None:
         if _gone(capture):
             return
         hit("pause.muted")
-        mute.limit = _size(tools, capture) + BUFFER + frames(capture)
+        mute.limit = _size(tools, capture) + capture.buffer + frames(capture)
         await _zeros(tools, capture, mute)
         await file(tools, capture)
         log.info("recording is paused", recording=capture.recording_id)
@@ -170,7 +168,7 @@ async def _told(tools: Tools, capture: Capture, on: bool) -> str:
 async def _zeros(tools: Tools, capture: Capture, mute: Mute) -> None:
     """Wait until the zeros are seen. A file that does not grow (nobody is bridged) has none: then the segment ends with
     what there is, and the cut is looked for when bytes come. Raises CallwardenError recorder.mute_failed."""
-    patience = 2 * BUFFER / capture.byte_rate + PATIENCE_S
+    patience = 2 * capture.buffer / capture.byte_rate + PATIENCE_S
     end = tools.clock.mono_ns() + int(patience * 1e9)
     while not capture.finishing:
         async with capture.lock:
@@ -213,7 +211,7 @@ async def _end_segment(tools: Tools, capture: Capture) -> None:
 def _cut(tools: Tools, capture: Capture, mute: Mute, closing: bool) -> int | None:
     """Where the zeros begin, if that can be said now. Blocks."""
     size = _size(tools, capture)
-    room = BUFFER + frames(capture)
+    room = capture.buffer + frames(capture)
     limit = mute.limit
     if limit is None:
         if not closing:

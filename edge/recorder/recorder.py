@@ -25,6 +25,7 @@ from edge.recorder import endings, incident, muting, recovery, sealer
 from edge.recorder.capture import Capture, OpenSegment
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.sides import Sides
+from edge.recorder.spool import PAIR, Spool, files_of
 from edge.recorder.tools import NOBODY, LiveCaptures, Tools, Watch, stop_monitor
 from edge.recorder.watch import Watchdog
 from formats.age import ChunkSealer
@@ -64,10 +65,16 @@ class Prepared:
     keys: SegmentKeys
 
 
-def _options(policy: Policy, channels: int) -> str:
-    """MixMonitor's: only while bridged, two channels, a periodic beep."""
-    options = ("" if policy.wait == "record" else "b") + ("D" if channels == 2 else "")
-    return options + (f"B({round(policy.beep)})" if policy.beep else "")
+def _order(spool: Spool, name: str, policy: Policy) -> MonitorOrder:
+    """MixMonitor's options: only while bridged, two channels in one file or two, a periodic beep."""
+    options = "" if policy.wait == "record" else "b"
+    files = files_of(name)
+    path = spool.path(name)
+    if len(files) == 2:  # r: what the caller says, t: what the caller hears; no file in which both are mixed
+        path, options = "", f"{options}Sr({spool.path(files[0])})t({spool.path(files[1])})"
+    elif policy.capture.channels == 2:
+        options += "D"
+    return MonitorOrder(path, options + (f"B({round(policy.beep)})" if policy.beep else ""))
 
 
 class Recorder:
@@ -92,7 +99,8 @@ class Recorder:
     async def prepare(self, policy: Policy) -> Prepared:
         """Keys and names for one recording. Raises CallwardenError vault.* or recipient.* when it cannot be sealed."""
         recording_id = secrets.token_hex(16)
-        suffix = "raw" if policy.capture.channels == 2 else "sln"
+        two = "raw" if self.has_d else PAIR.removeprefix(".")
+        suffix = two if policy.capture.channels == 2 else "sln"
         keys = await make_keys(self._tools.slots, recording_id, policy.recipients)
         return Prepared(recording_id, secrets.token_hex(16), f"{secrets.token_hex(16)}.{suffix}", keys)
 
@@ -161,7 +169,7 @@ class Recorder:
         )
         self._watchdog.ordered(new.channel_uid)
         self._tick_s = min(self._tick_s, seal_tick(policy))
-        return MonitorOrder(self._tools.spool.path(new.spool_name), _options(policy, new.channels))
+        return _order(self._tools.spool, new.spool_name, policy)
 
     async def confirm(self, recording_id: str, monitor_id: str) -> None:
         """Asterisk said that the monitor runs (growth of the file is what proves it).

@@ -13,8 +13,8 @@ from edge.model.entities import ClosedSegment, Progress, RecordingRow, SegmentRo
 from edge.model.lifecycle import LIVE
 from edge.recorder import endings
 from edge.recorder.capture import Capture, Mute, OpenSegment, SegmentBroken, reopened
-from edge.recorder.muting import BUFFER
 from edge.recorder.sides import Sides
+from edge.recorder.spool import files_of
 from edge.recorder.tools import Tools
 from formats.age import ChunkSealer
 
@@ -74,8 +74,9 @@ def _tick_s(row: RecordingRow) -> float:
 
 async def remove_strangers(tools: Tools, known: set[str]) -> None:
     """Nothing may lie in the spool that is not sealed: what no capture in `known` owns goes, and is alarmed."""
+    files = {file for name in known for file in files_of(name)}
     for name in tools.spool.names():
-        if name in known:
+        if name in files:
             continue
         try:
             tools.spool.unlink(name)
@@ -144,7 +145,7 @@ def _take_up_mute(capture: Capture, *, paused: bool) -> None:
     capture.filed_muted = True
     if paused:
         end = capture.segment.spool_end
-        capture.mute = Mute(end, cut=end, sealed=True, dropped=end, spared=end + BUFFER)
+        capture.mute = Mute(end, cut=end, sealed=True, dropped=end, spared=end + capture.buffer)
     else:
         capture.awaits_sound = True
 

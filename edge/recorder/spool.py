@@ -1,208 +1,110 @@
-"""The capture spool: the memory-backed folder that Asterisk writes plaintext into, and every system call on it.
+"""The capture spool as captures see it: one run of bytes per capture, whatever files it is made of.
 
-Files are made here before Asterisk is told their name (O_EXCL, 0660, group of Asterisk, 128-bit random name): no
-collision, never world-readable, and writability is proven before anything is promised. Asterisk truncates and fills
-them; sealed bytes are punched out behind it. All functions block briefly; on a tmpfs they touch memory only.
+Where MixMonitor has no option D (Asterisk 16) two channels are two files, which its option S keeps in step. Such a
+capture is named `….pair`, its files `….l.sln` (what the caller says) and `….r.sln`; offsets are those of the interleaved
+samples, so a byte of the pair is half a byte of each file. Whatever is not in both files yet is not there.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import errno
-import fcntl
-import os
-import secrets
-import signal
-import stat
-from pathlib import Path
-from typing import Final
-
 from edge.errors import CallwardenError
-from edge.failpoints import hit
+from edge.recorder.files import BUFFER, Files
 
-_FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
-_FALLOC_FL_PUNCH_HOLE: Final = 0x02
-_PAGE: Final = 4096
-_BLOCK: Final = 1 << 20
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+PAIR = ".pair"
 
 
-class Spool:
-    """One folder of capture files. `group`: gid that Asterisk runs with, or None to leave the group alone."""
+def files_of(name: str) -> tuple[str, ...]:
+    """The files a capture of this name is made of."""
+    if not name.endswith(PAIR):
+        return (name,)
+    stem = name.removesuffix(PAIR)
+    return f"{stem}.l.sln", f"{stem}.r.sln"
 
-    def __init__(self, folder: Path, group: int | None) -> None:
-        self.folder = folder
-        self._group = group
-        # A lease break would otherwise end the process; our leases are held for microseconds and need no notice.
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
 
-    def path(self, name: str) -> str:
-        """Where the file `name` lies."""
-        return str(self.folder / name)
+def buffer_of(name: str) -> int:
+    """How many bytes of a capture may still be in Asterisk's buffers."""
+    return BUFFER * len(files_of(name))
 
-    def prove(self) -> None:
-        """At start-up: make and remove a file as every recording will. Raises CallwardenError spool.unwritable."""
-        name = f"{secrets.token_hex(16)}.proof"
-        self._make(name)
-        os.unlink(self.path(name))
+
+class Spool(Files):
+    """One folder of captures. See `Files` for what each method does."""
 
     def create(self, name: str) -> int:
-        """Make an empty file, return its inode. Raises CallwardenError spool.unwritable."""
-        inode = self._make(name)
-        hit("spool.created")
-        return inode
-
-    def _make(self, name: str) -> int:
-        path = self.path(name)
+        """Make the files, return a number that changes when one of them becomes another."""
+        made: list[int] = []
+        files = files_of(name)
         try:
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
-            try:
-                if self._group is not None:
-                    os.fchown(fd, -1, self._group)
-                os.fchmod(fd, 0o660)
-                inode = os.fstat(fd).st_ino
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise CallwardenError(
-                "spool.unwritable",
-                f"the capture file cannot be made: {error.strerror}",
-                where=path,
-                hint="the spool must be writable by the daemon, in a group it belongs to, with room left",
-            ) from error
-        return inode
+            for file in files:
+                made.append(super().create(file))
+        except CallwardenError:
+            for file in files[: len(made)]:
+                super().unlink(file)
+            raise
+        return _one(made)
 
     def status(self, name: str) -> tuple[int, int] | None:
-        """(inode, bytes) of a regular file with one link; None when there is none.
-
-        Raises CallwardenError spool.foreign for anything else under that name (symlink, FIFO, hard link).
-        """
-        try:
-            st = os.lstat(self.path(name))
-        except FileNotFoundError:
+        """(number as `create` gave it, bytes that are whole samples on all sides), None when a file is missing."""
+        found = [super(Spool, self).status(file) for file in files_of(name)]
+        there = [one for one in found if one is not None]
+        if len(there) < len(found):
             return None
-        if not stat.S_ISREG(st.st_mode) or st.st_nlink != 1:
-            raise CallwardenError(
-                "spool.foreign",
-                "this is not a plain file with one link",
-                where=self.path(name),
-                hint="somebody planted it; it was not touched",
-            )
-        return st.st_ino, st.st_size
-
-    def open(self, name: str) -> int:
-        """A read-only descriptor."""
-        return os.open(self.path(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if len(there) == 1:
+            return there[0]
+        return _one([one[0] for one in there]), 2 * (min(one[1] for one in there) // 2 * 2)
 
     def writer_gone(self, name: str) -> bool:
-        """Whether nobody has the file open for writing any more.
-
-        The kernel grants a read lease only then (fcntl(2), F_SETLEASE), so this is true knowledge even when the daemon
-        slept through the hang-up or Asterisk was killed. It says nothing about a writer that has not come yet: ask only
-        after the file grew or its channel is gone.
-        """
-        fd = self.open(name)
-        try:
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except BlockingIOError:
-            return False
-        else:
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-            return True
-        finally:
-            os.close(fd)
+        """Whether nobody has any of the files open for writing."""
+        return all(super(Spool, self).writer_gone(file) for file in files_of(name))
 
     def read(self, name: str, start: int, end: int) -> bytes:
-        """The bytes of [start, end); fewer where the file is shorter."""
-        fd = self.open(name)
-        try:
-            return os.pread(fd, end - start, start)
-        finally:
-            os.close(fd)
+        """The bytes of [start, end), interleaved."""
+        files = files_of(name)
+        if len(files) == 1:
+            return super().read(name, start, end)
+        low, high = start // 4 * 4, -(-end // 4) * 4
+        left, right = (super(Spool, self).read(file, low // 2, high // 2) for file in files)
+        return interleaved(left, right)[start - low : end - low]
 
-    def first_sound(self, name: str, start: int, end: int) -> int | None:
-        """The offset of the first byte of [start, end) that is not zero, None when there is none. Holes cost nothing."""
-        at = start
-        while (at := self.next_data(name, at)) < end:
-            block = self.read(name, at, min(end, at + _BLOCK))
-            if not block:
-                return None
-            if quiet := len(block) - len(block.lstrip(b"\0")):
-                if quiet < len(block):
-                    return at + quiet
-            else:
-                return at
-            at += len(block)
-        return None
-
-    def last_sound(self, name: str, start: int, end: int) -> int:
-        """The offset behind the last byte of [start, end) that is not zero; `start` when there is none."""
-        at = end
-        while at > start:
-            low = max(start, at - _BLOCK)
-            if loud := len(self.read(name, low, at).rstrip(b"\0")):
-                return low + loud
-            at = low
-        return start
-
-    def has_hole(self, fd: int, start: int, end: int) -> bool:
-        """Whether a page of [start, end) was punched out or never written: to seal it again would give the speech away."""
-        try:
-            return os.lseek(fd, start, os.SEEK_HOLE) < end
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # start is at or behind the end of the file
-                return True
-            raise
+    def take(self, name: str, start: int, end: int) -> bytes | None:
+        """The bytes of [start, end), whole samples, or None where one side was freed before."""
+        files = files_of(name)
+        if len(files) == 1:
+            return super().take(name, start, end)
+        left, right = (super(Spool, self).take(file, start // 2, end // 2) for file in files)
+        return None if left is None or right is None else interleaved(left, right)
 
     def next_data(self, name: str, offset: int) -> int:
-        """The first offset from `offset` on whose page holds bytes, or where the next byte will come. Raises OSError."""
-        fd = self.open(name)
-        try:
-            return os.lseek(fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return max(offset, os.fstat(fd).st_size)
-            raise
-        finally:
-            os.close(fd)
+        """The first offset whose page holds bytes on some side."""
+        files = files_of(name)
+        if len(files) == 1:
+            return super().next_data(name, offset)
+        return max(offset, 2 * min(super(Spool, self).next_data(file, offset // 2) for file in files))
 
     def punch(self, name: str, end: int, *, whole: bool = True) -> None:
-        """Free all whole pages before `end`; with `whole` false the kernel also zeroes the part of a page before it.
-
-        Raises CallwardenError spool.punch.
-        """
-        length = end // _PAGE * _PAGE if whole else end
-        if length <= 0:
-            return
-        fd = os.open(self.path(name), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if _libc.fallocate(fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, 0, length) != 0:
-                code = ctypes.get_errno()
-                raise CallwardenError(
-                    "spool.punch",
-                    f"sealed bytes cannot be freed: {os.strerror(code)}",
-                    where=self.path(name),
-                    hint="the spool must be a tmpfs",
-                )
-        finally:
-            os.close(fd)
-        hit("seal.punched")
+        """Free the same time on all sides."""
+        files = files_of(name)
+        for file in files:
+            super().punch(file, end // len(files), whole=whole)
 
     def unlink(self, name: str) -> None:
-        """Remove the file if it is there."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path(name))
-        hit("spool.unlinked")
-
-    def names(self) -> list[str]:
-        """Every name in the folder."""
-        return os.listdir(self.folder)
+        """Remove what is there of it."""
+        for file in files_of(name):
+            super().unlink(file)
 
     def resident(self, name: str) -> int:
-        """Bytes of memory the file holds now."""
-        try:
-            return os.lstat(self.path(name)).st_blocks * 512
-        except FileNotFoundError:
-            return 0
+        """Bytes of memory all its files hold."""
+        return sum(super(Spool, self).resident(file) for file in files_of(name))
+
+
+def interleaved(left: bytes, right: bytes) -> bytes:
+    """Samples of 16 bits, left first; as long as the shorter side."""
+    samples = min(len(left), len(right)) // 2
+    out = bytearray(4 * samples)
+    for at, side, byte in ((0, left, 0), (1, left, 1), (2, right, 0), (3, right, 1)):
+        out[at::4] = side[byte : 2 * samples : 2]
+    return bytes(out)
+
+
+def _one(inodes: list[int]) -> int:
+    """One number for one or two inodes."""
+    return inodes[0] if len(inodes) == 1 else (inodes[0] * 1_000_003 ^ inodes[1]) & (2**63 - 1)

@@ -13,7 +13,7 @@ from edge.model.entities import RecordingRow
 from edge.ports import Asterisk, Clock, Journal, Slots, Vault
 from edge.recorder.capture import Capture
 from edge.recorder.resume import ResumeFolder
-from edge.recorder.spool import Spool
+from edge.recorder.spool import Spool, files_of
 
 T = TypeVar("T")
 
@@ -108,12 +108,13 @@ class LiveCaptures:
     def add(self, capture: Capture) -> None:
         """Register it."""
         self._captures[capture.recording_id] = capture
-        self._files[capture.spool_name] = capture
+        self._files |= dict.fromkeys(files_of(capture.spool_name), capture)
 
     def remove(self, capture: Capture) -> None:
         """Forget it and wake who waits for its end."""
         self._captures.pop(capture.recording_id, None)
-        self._files.pop(capture.spool_name, None)
+        for file in files_of(capture.spool_name):
+            self._files.pop(file, None)
         capture.done.set()
 
     def recording(self, recording_id: str) -> Capture | None:

@@ -23,7 +23,6 @@ AGAIN_NS: Final = 3_000_000_000
 #: A bridged capture whose file has not grown for this long stands still, nanoseconds; two of Asterisk's buffers where
 #: those take longer to fill.
 STALL_NS: Final = 3_000_000_000
-BUFFER: Final = 32768
 #: A spool with less room than this, or than a twentieth of its size, takes no further recording: 1 MiB is one buffer of
 #: 32 captures, and what 32 captures fill in one second while the sealer is away.
 ROOM: Final = 1 << 20
@@ -80,7 +79,7 @@ class Watchdog:
         """Whether it is bridged, grew before, and does not any more."""
         if capture.bridged_ns is None or capture.mute is not None or not capture.size:
             return False
-        limit = max(STALL_NS, 2 * BUFFER * 1_000_000_000 // capture.byte_rate)
+        limit = max(STALL_NS, 2 * capture.buffer * 1_000_000_000 // capture.byte_rate)
         return self._tools.clock.mono_ns() - max(capture.grew_ns, capture.bridged_ns) > limit
 
     def growth(self, capture: Capture) -> None:

@@ -16,6 +16,13 @@ BUFFER = 32768
 FRAME = 640
 
 
+def _side(data: bytes, low: int) -> bytes:
+    """One channel of interleaved samples."""
+    out = bytearray(len(data) // 2)
+    out[0::2], out[1::2] = data[low::4], data[low + 1 :: 4]
+    return bytes(out)
+
+
 class Line(child.NoAsterisk):
     """One channel with one monitor. `said` is what an unpaused recording must hold, `secret` what was said muted."""
 
@@ -31,12 +38,17 @@ class Line(child.NoAsterisk):
         self.stopped: list[str] = []
         self.orders: list[bool] = []
         self._random = random.Random(seed)
-        self._buffer = b""
-        self._fd = -1
+        self._fds: list[int] = []
+        self._buffers: list[bytes] = []
 
-    def open(self, path: str) -> None:
-        """The first bridge."""
-        self._fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    def open(self, *paths: str) -> None:
+        """The first bridge: one file for both sides, or one for each."""
+        self._fds = [os.open(path, os.O_WRONLY | os.O_TRUNC) for path in paths]
+        self._buffers = [b""] * len(paths)
+
+    def put(self, data: bytes) -> None:
+        """These very bytes into the first file, past the buffer."""
+        os.write(self._fds[0], data)
 
     def frame(self) -> bytes:
         """One frame of speech: no byte of it is zero."""
@@ -45,7 +57,7 @@ class Line(child.NoAsterisk):
     def talk(self, frames: int, *, quiet: bool = False) -> None:
         """So many frames are spoken; `quiet`: both sides send digital silence."""
         for _ in range(frames):
-            if self._fd < 0:
+            if not self._fds:
                 return
             data = bytes(FRAME) if quiet else self.frame()
             if self.muted and not quiet:
@@ -55,17 +67,19 @@ class Line(child.NoAsterisk):
             self._write(bytes(FRAME) if self.muted and not self.deaf else data)
 
     def _write(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= BUFFER:
-            os.write(self._fd, self._buffer[:BUFFER])
-            self._buffer = self._buffer[BUFFER:]
+        sides = [data] if len(self._fds) == 1 else [_side(data, 0), _side(data, 2)]
+        for n, side in enumerate(sides):
+            self._buffers[n] += side
+            if len(self._buffers[n]) >= BUFFER:
+                os.write(self._fds[n], self._buffers[n][:BUFFER])
+                self._buffers[n] = self._buffers[n][BUFFER:]
 
     def hang_up(self) -> None:
         """Flush and close."""
-        if self._fd >= 0:
-            os.write(self._fd, self._buffer)
-            os.close(self._fd)
-            self._fd, self._buffer = -1, b""
+        for fd, buffer in zip(self._fds, self._buffers, strict=True):
+            os.write(fd, buffer)
+            os.close(fd)
+        self._fds, self._buffers = [], []
 
     async def going_on(self, pause_s: float = 0.002) -> None:
         """Talk until cancelled, ten times as fast as people do."""

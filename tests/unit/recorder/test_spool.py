@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import CallwardenError
-from edge.recorder.spool import Spool
+from edge.recorder.spool import Spool, files_of
 
 NAME = "ab" * 16 + ".raw"
 
@@ -107,3 +107,59 @@ def test_a_killed_writer_is_gone_too(spool: Spool) -> None:
     os.kill(pid, 9)
     os.waitpid(pid, 0)
     assert spool.writer_gone(NAME)
+
+
+# ---------------------------------------------------------------- two files a capture
+
+PAIR = "cd" * 16 + ".pair"
+
+
+def test_two_files_read_as_one_run_of_samples(spool: Spool, shm: Path) -> None:
+    number = spool.create(PAIR)
+    left, right = (shm / name for name in files_of(PAIR))
+    assert sorted(os.listdir(shm)) == sorted([left.name, right.name])
+    left.write_bytes(b"Aa" * 6)
+    right.write_bytes(b"Bb" * 4 + b"B")
+    assert spool.status(PAIR) == (number, 16), "what is on one side only, or half a sample, is not there yet"
+    assert spool.read(PAIR, 0, 16) == b"AaBb" * 4
+    assert spool.read(PAIR, 3, 9) == b"bAaBbA"
+    assert spool.take(PAIR, 4, 12) == b"AaBb" * 2
+    assert spool.last_sound(PAIR, 0, 16) == 16
+    spool.unlink(PAIR)
+    assert os.listdir(shm) == []
+
+
+def test_two_files_are_freed_together(spool: Spool, shm: Path) -> None:
+    spool.create(PAIR)
+    for name in files_of(PAIR):
+        (shm / name).write_bytes(b"x" * 100_000)
+    spool.punch(PAIR, 65536)
+    assert spool.take(PAIR, 0, 4096) is None
+    assert spool.take(PAIR, 65536, 200_000) == b"x" * (200_000 - 65536)
+    assert spool.next_data(PAIR, 0) == 65536
+    spool.punch(PAIR, 70_000, whole=False)
+    assert spool.first_sound(PAIR, 0, 200_000) == 70_000
+
+
+def test_one_of_two_files_replaced_or_gone_is_seen(spool: Spool, shm: Path) -> None:
+    number = spool.create(PAIR)
+    left, right = (shm / name for name in files_of(PAIR))
+    keep = right.open()  # so that its inode is not given again
+    right.unlink()
+    assert spool.status(PAIR) is None
+    right.touch()
+    found = spool.status(PAIR)
+    assert found is not None
+    assert found[0] != number
+    keep.close()
+    left.unlink()
+    os.symlink(right, left)
+    with pytest.raises(CallwardenError):
+        spool.status(PAIR)
+
+
+def test_a_pair_that_cannot_be_made_leaves_nothing(spool: Spool, shm: Path) -> None:
+    (shm / files_of(PAIR)[1]).touch()
+    with pytest.raises(CallwardenError):
+        spool.create(PAIR)
+    assert os.listdir(shm) == [files_of(PAIR)[1]]

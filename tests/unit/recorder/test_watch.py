@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from edge.recorder import recorder as stage
-from edge.recorder import watch
+from edge.recorder import spool, watch
 from edge.recorder.sides import Sides
 from edge.recorder.tools import Watch
 from tests.unit.recorder.line import Line
@@ -94,15 +94,15 @@ async def test_a_silent_side_is_told_and_so_is_its_return(patient: Paused, ears:
     patient.recorder.channel_bridged("1.1")
     await asyncio.sleep(0.3)
     for seed in range(2):
-        os.write(patient.line._fd, talk(8192, seed=seed))
+        patient.line.put(talk(8192, seed=seed))
         await asyncio.sleep(0.3)
     assert ears.words() == []
     for seed in range(2):
-        os.write(patient.line._fd, talk(8192, agent=False, seed=seed))
+        patient.line.put(talk(8192, agent=False, seed=seed))
         await asyncio.sleep(0.3)
     await until(lambda: ears.told)
     assert ears.told == [("one_sided", patient.capture.recording_id, "agent")]
-    os.write(patient.line._fd, talk(8192, seed=5))
+    patient.line.put(talk(8192, seed=5))
     await until(lambda: len(ears.told) == 2)
     assert ears.told[1] == ("two_sided", patient.capture.recording_id)
 
@@ -111,7 +111,7 @@ async def test_freed_pages_are_no_silence(patient: Paused, ears: Ears) -> None:
     patient.recorder.channel_bridged("1.1")
     await asyncio.sleep(0.3)
     for seed in range(30):
-        os.write(patient.line._fd, talk(8192, seed=seed))
+        patient.line.put(talk(8192, seed=seed))
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
     assert patient.count("segment") == 1
@@ -120,7 +120,7 @@ async def test_freed_pages_are_no_silence(patient: Paused, ears: Ears) -> None:
 
 async def test_a_pause_and_a_caller_who_waits_are_not_one_sided(patient: Paused, ears: Ears) -> None:
     for seed in range(3):
-        os.write(patient.line._fd, talk(8192, agent=False, seed=seed))
+        patient.line.put(talk(8192, agent=False, seed=seed))
         await asyncio.sleep(0.3)
     patient.recorder.channel_bridged("1.1")
     async with patient.talking():
@@ -133,8 +133,8 @@ async def test_a_bridged_file_that_stands_still_is_told_once(
     patient: Paused, ears: Ears, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "STALL_NS", 0)
-    monkeypatch.setattr(watch, "BUFFER", 1000)
-    os.write(patient.line._fd, talk(8192))
+    monkeypatch.setattr(spool, "BUFFER", 1000)
+    patient.line.put(talk(8192))
     patient.recorder.channel_bridged("1.1")
     await until(lambda: ears.told)
     await asyncio.sleep(0.5)
@@ -148,10 +148,10 @@ def small(left: int) -> object:
 async def test_a_full_spool_takes_nothing_and_ends_what_stands_still(
     patient: Paused, ears: Ears, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.write(patient.line._fd, talk(20000))
+    patient.line.put(talk(20000))
     await asyncio.sleep(0.3)
     assert patient.recorder.not_ready() is None
-    monkeypatch.setattr(watch.os, "statvfs", small(1000))
+    monkeypatch.setattr(os, "statvfs", small(1000))
     await until(lambda: patient.recorder.not_ready())
     why = patient.recorder.not_ready()
     assert why is not None
@@ -160,12 +160,12 @@ async def test_a_full_spool_takes_nothing_and_ends_what_stands_still(
     assert patient.count("alarm") == 1
     assert patient.recorder.live == 1, "it still grows, as far as anybody knows"
     monkeypatch.setattr(watch, "STALL_NS", 0)
-    monkeypatch.setattr(watch, "BUFFER", 1000)
+    monkeypatch.setattr(spool, "BUFFER", 1000)
     patient.recorder.channel_bridged("1.1")
     await asyncio.wait_for(patient.capture.done.wait(), 20)
     assert patient.line.stopped == ["0x7f"]
     assert patient.flags() == ["gap"]
-    monkeypatch.setattr(watch.os, "statvfs", small(4 << 20))
+    monkeypatch.setattr(os, "statvfs", small(4 << 20))
     await until(lambda: patient.recorder.not_ready() is None)
 
 
