@@ -34,6 +34,7 @@ from edge.calls.tracker import Tracker
 from edge.clock import SystemClock
 from edge.config import EdgeConfig, check, load
 from edge.config.check import group_id
+from edge.consent.ability import Ability
 from edge.errors import CallwardenError
 from edge.notices.sender import Notices
 from edge.notices.settings import settings_of
@@ -142,6 +143,7 @@ class Daemon:
         )
         self.tracker = Tracker(world, self.ami, self.conductor)
         self.sinks.heard_by(self.recorder, self.tracker, self.conductor)
+        self.sinks.met = self._met
         self.agi = AgiServer(
             asterisk.agi_socket,
             token,
@@ -225,7 +227,7 @@ class Daemon:
             return CallwardenError("ami.down", "no AMI link: a recording could not be stopped")
         if not self.journal.writable:
             return CallwardenError("journal.unwritable", "the journal cannot be written")
-        return None
+        return self.recorder.not_ready()
 
     def _standing_of(self, device: str) -> str:
         """What is on file for an agent's device: `standing`, `refused` once it was taken back, or `none`."""
@@ -254,6 +256,13 @@ class Daemon:
                 where=f"{asterisk.ami_user}@{asterisk.ami}, {asterisk.ami_secret_file}",
             )
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _met(self) -> None:
+        """What the server at hand can do goes to the recorder and the policies before a call comes."""
+        able = self.ami.ability
+        self.recorder.has_d = able.interleave
+        options = frozenset("bSrti") | frozenset("D" * able.interleave) | frozenset("B" * able.beep)
+        self.spawn(self.policies.learn(Ability(able.version, options)))
 
     def _turned_away(self, count: int) -> None:
         log.warning("the guard let calls go on unrecorded", count=count)
@@ -349,9 +358,9 @@ class Daemon:
     failed: BaseException | None = None
 
     async def _watch_spool(self) -> None:
-        """Tell the recorder of closed files at once; its own rescan is the safety net."""
+        """Tell the recorder of new and closed files at once; its own rescan is the safety net."""
         with Inotify() as inotify:
-            inotify.add_watch(self.config.edge.spool, Mask.CLOSE_WRITE)
+            inotify.add_watch(self.config.edge.spool, Mask.CLOSE_WRITE | Mask.CREATE)
             async for event in inotify:
                 if event.name is not None:
                     self.recorder.file_closed(str(event.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -17,6 +17,8 @@ class Sinks:
     def __init__(self) -> None:
         self._sinks: tuple[ChannelSink, ...] = ()
         self.was_up = False
+        #: Called at every link-up, before anybody else: the server's abilities are known now.
+        self.met: Callable[[], None] = lambda: None
 
     def heard_by(self, *sinks: ChannelSink) -> None:
         """Who listens."""
@@ -49,6 +51,7 @@ class Sinks:
     def link_up(self, alive: Mapping[str, str]) -> None:
         self.was_up = True
         log.info("AMI link is up", channels=len(alive))
+        self.met()
         for sink in self._sinks:
             sink.link_up(alive)
 
