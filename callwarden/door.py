@@ -209,9 +209,16 @@ def open_door(config: Path) -> Iterator[Door]:
 
     Raises config.* for a bad configuration, journal.locked when a daemon holds the journal but does not answer.
     """
-    from edge.config import load
+    from edge.config import load, socket_of
 
-    loaded = load(config)
+    try:
+        loaded = load(config)
+    except CallwardenError:
+        # A mistake in a policy must not shut people out from the daemon that runs under the policies of before.
+        if (path := socket_of(config)) is None or not _listens(path):
+            raise
+        yield SocketDoor(path)
+        return
     path = loaded.edge.socket
     if _listens(path):
         yield SocketDoor(path)

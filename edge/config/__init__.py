@@ -1,7 +1,7 @@
 """The edge's configuration: `load` reads it, `check` looks at what it names, `schema` says what it can hold."""
 
 from edge.config.check import Finding, check
-from edge.config.load import load
+from edge.config.load import load, socket_of
 from edge.config.schema import (
     WAIVABLE,
     Address,
@@ -27,4 +27,5 @@ __all__ = [
     "TelephonySection",
     "check",
     "load",
+    "socket_of",
 ]

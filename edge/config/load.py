@@ -71,6 +71,21 @@ def load(path: Path, today: date | None = None) -> EdgeConfig:
     return _Reader(source, today or datetime.now(UTC).date()).finish()
 
 
+def socket_of(path: Path) -> Path | None:
+    """Where the daemon listens, from a configuration that may be wrong elsewhere: whoever edits a policy must still be
+    able to reach the daemon. None when not even that can be read."""
+    source = Source(path.absolute())
+    try:
+        source.take(path.absolute())
+    except CallwardenError:
+        return None
+    edge = source.tree.get("edge")
+    if not isinstance(edge, dict) or not isinstance(edge.get("socket", ""), str):
+        return None
+    named = edge.get("socket")
+    return path.absolute().parent / named if named else Path(EdgeSection(id="").socket)
+
+
 class _Reader:
     def __init__(self, source: Source, today: date) -> None:
         self.source = source

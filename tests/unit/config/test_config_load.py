@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import load
+from edge.config import load, socket_of
 from edge.errors import CallwardenError, Exit
 from formats.age import HybridIdentity, X25519Identity
 
@@ -218,3 +218,14 @@ def test_missing_file_says_what_writes_one(tmp_path: Path) -> None:
 def test_never_needs_neither_purpose_nor_recipient(tmp_path: Path) -> None:
     config = load(write(tmp_path, support='[policy.works-council]\nmode = "never"\n'))
     assert config.policies["works-council"].mode == "never"
+
+
+def test_the_socket_is_found_whatever_is_wrong_elsewhere(tmp_path: Path) -> None:
+    main = '[edge]\nid = "e"\nsocket = "run/edge.sock"\n[policy.x]\nmode = "maybe"\n'
+    path = write(tmp_path, main, "not TOML at all")
+    refused(path)
+    assert socket_of(path) == tmp_path / "run/edge.sock"
+    assert socket_of(write(tmp_path, '[edge]\nid = "E!"\n', None)) == Path("/run/callwarden/edge.sock")
+    for text in ("[edge", "edge = 5\n", "[edge]\nsocket = 5\n"):
+        assert socket_of(write(tmp_path, text, None)) is None
+    assert socket_of(tmp_path / "nowhere.toml") is None
