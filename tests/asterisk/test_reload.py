@@ -1,0 +1,127 @@
+"""Row 50: policies are edited and read anew while a call runs, on a whole stack: the call keeps the one it began under."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rig.stack import Stack
+from tests.asterisk.live_kit import desk, live_stack, rows, talking, until
+from tests.asterisk.test_door import arun
+
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with live_stack("reload") as stack:
+        yield stack
+
+
+def policy_file(stack: Stack) -> Path:
+    return stack.etc / "conf.d" / "support.toml"
+
+
+def edit(stack: Stack, old: str, new: str) -> int:
+    """Replace, and tell the line."""
+    path = policy_file(stack)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def in_effect(stack: Stack) -> str:
+    """The version of `support` that calls get now, as filed."""
+    found = rows(stack, "SELECT value FROM meta WHERE key='policies'")
+    return str(json.loads(found[0][0])["support"]) if found else ""
+
+
+def version_of(stack: Stack, call_id: str) -> str:
+    return str(rows(stack, "SELECT policy_version FROM call WHERE call_id=?", call_id)[0][0])
+
+
+def alarms(stack: Stack) -> list[tuple[str, str, str]]:
+    return [tuple(map(str, row)) for row in rows(stack, "SELECT code, message, place FROM alarm ORDER BY rowid")]  # type: ignore[misc]
+
+
+def loaded(stack: Stack) -> list[dict[str, str | None]]:
+    """What the audit log says about policy `support`, oldest first."""
+    entries = [json.loads(e) for (e,) in rows(stack, "SELECT entry FROM audit ORDER BY idx")]
+    return [e["body"] for e in entries if e["kind"] == "policy.loaded" and e["body"]["policy"] == "support"]
+
+
+async def test_row50_a_policy_edited_in_mid_call(stack: Stack) -> None:
+    edge = stack.process("edge")
+    assert edge is not None
+    first = in_effect(stack)
+    assert loaded(stack) == [{"policy": "support", "old": None, "new": first}]
+    async with desk(stack, "agent1") as agent, talking(stack, agent, number="+420607100001", seed=11) as talk:
+        await talk.recording()
+        edit(stack, 'answer_window = "5s"', 'answer_window = "6s"')
+        edge.signal(signal.SIGHUP)
+        await until("the new version in effect", lambda: in_effect(stack) != first)
+        second = in_effect(stack)
+        assert loaded(stack)[-1] == {"policy": "support", "old": first, "new": second}
+
+        # A bad one is refused with file, line and fix, by both ways in, and nothing changes.
+        line = edit(stack, 'answer_window = "6s"', 'answer_window = "6 parsecs"')
+        refused = await arun(stack, "reload")
+        place = f"{policy_file(stack)}:{line}"
+        assert refused.returncode == 3, refused.stdout
+        assert place in refused.stderr
+        assert "hint:" in refused.stderr
+        edge.signal(signal.SIGHUP)
+        await until("both alarms", lambda: sum(c == "config.reload_refused" for c, _, _ in alarms(stack)) == 2)
+        assert {p for c, _, p in alarms(stack) if c == "config.reload_refused"} == {place}
+        assert all("fix:" in m for c, m, _ in alarms(stack) if c == "config.reload_refused")
+        assert in_effect(stack) == second
+
+        # The call is still the one it was, and still recorded.
+        assert edge.alive
+        assert version_of(stack, talk.call_id) == first
+        assert talk.states() == ["recording"]
+    edit(stack, 'answer_window = "6 parsecs"', 'answer_window = "6s"')
+    async with desk(stack, "agent1") as agent, talking(stack, agent, number="+420607100002", seed=12) as talk:
+        await talk.recording()
+        assert version_of(stack, talk.call_id) == second
+    done = await arun(stack, "reload", "--json")
+    assert (done.returncode, json.loads(done.stdout)["changed"]) == (0, [])
+
+
+async def test_a_policy_that_came_by_reload_takes_calls_and_one_that_went_does_not(stack: Stack) -> None:
+    path = stack.etc / "conf.d" / "zz_new.toml"
+    support = policy_file(stack).read_text()
+    keys = support[support.index("recipients = [") : support.index("]", support.index("recipients = [")) + 1]
+    text = f'[policy.fresh]\nmode = "opt_in"\npurposes = ["quality", "evidence"]\nlanguages = ["en"]\n{keys}\n'
+    path.write_text(text)
+    assert "fresh (new)" in (await arun(stack, "reload")).stdout
+    async with (
+        desk(stack, "agent1") as agent,
+        talking(stack, agent, dial="policy-fresh", number="+420607100003", seed=13) as talk,
+    ):
+        await talk.recording()
+        call_id = talk.call_id
+        path.unlink()
+        assert "fresh (gone)" in (await arun(stack, "reload")).stdout
+        assert talk.states() == ["recording"], "the call keeps its policy to the end"
+    await until("its end", lambda: rows(stack, "SELECT 1 FROM recording WHERE call_id=? AND state='sealed'", call_id))
+    tried = await arun(stack, "policy", "try", "--call", call_id)
+    assert tried.returncode == 0, tried.stderr
+    assert "presses 1: given" in tried.stdout
+    assert "no policy of that name any more" in tried.stdout
+
+
+async def test_what_needs_a_restart_is_named(stack: Stack) -> None:
+    path = stack.etc / "edge.toml"
+    before = path.read_text()
+    path.write_text(before.replace("[asterisk]", '[asterisk]\nguard_deadline = "3s"', 1))
+    try:
+        done = await arun(stack, "reload", "--json")
+        assert json.loads(done.stdout)["restart"] == ["asterisk.guard_deadline"], done.stderr
+    finally:
+        path.write_text(before)
