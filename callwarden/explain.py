@@ -44,6 +44,8 @@ def _clause(row: Row) -> str:
     outcome, reason = call["outcome"], str(evidence.get("reason") or "")
     if evidence.get("by"):  # taken back in mid-call: its reason is a word of whoever asked
         reason = "withdraw"
+    if reason == "silence" and evidence.get("keys_pressed"):
+        reason = "key_then_silence"
     template = words.CLAUSES.get((outcome, reason)) or words.CLAUSES.get((outcome, "")) or outcome
     known = (outcome, reason) in words.CLAUSES or outcome in ("abandoned", "unavailable")
     if outcome == "refused" and reason == "key" and not evidence.get("key"):
@@ -52,6 +54,7 @@ def _clause(row: Row) -> str:
     text = template.format(
         who=_who(row, event),
         key=evidence.get("key") or "the yes key",
+        keys=" ".join(str(evidence.get("keys_pressed") or "")),
         policy=f'policy "{call["policy"]}"',
         mode=call["mode"],
         basis=basis or "no basis is on file",

@@ -23,6 +23,10 @@ CLAUSES: Final[Mapping[tuple[str, str], str]] = {
     ("not_required", ""): "{policy} needs no question ({basis})",
     ("refused", "key"): "{who} pressed {key}, which is not the yes key of {policy}",
     ("refused", "silence"): "no key was pressed after the question of {policy}",
+    (
+        "refused",
+        "key_then_silence",
+    ): "{who} pressed {keys}, which is not the yes key of {policy}, and nothing when asked again",
     ("refused", "unclear"): "{who} gave no clear answer to the question of {policy}, and unclear is no yes",
     ("refused", "on_file"): "{who} had said no before ({reference}) and was not asked again under {policy}",
     ("refused", ""): "{who} did not agree to the question of {policy}",

@@ -55,7 +55,12 @@ def test_every_outcome_and_reason(case: tuple[str, str, str, str]) -> None:
 def test_the_cases_cover_every_outcome_and_every_clause() -> None:
     assert {c[0] for c in CASES} == set(lifecycle.OUTCOMES)
     assert {c[:2] for c in CASES} == SAID.keys()
-    extra = {("objected", "silence"), ("not_recorded", "never"), ("objected", "on_file")}
+    extra = {
+        ("objected", "silence"),
+        ("not_recorded", "never"),
+        ("objected", "on_file"),
+        ("refused", "key_then_silence"),
+    }
     assert {key for key in CLAUSES if key[1]} - SAID.keys() == extra
 
 
@@ -73,6 +78,13 @@ def test_unknown_words_are_shown_as_they_are(outcome: str) -> None:
     bare = call_row(outcome, "moon_phase", events=[], parties=[], permits=[], recordings=[], policy_document="?")
     assert sentence(bare)
     assert facts(bare)
+
+
+def test_a_wrong_key_before_the_silence_is_told() -> None:
+    row = call_row("refused", "silence")
+    row["events"][-1]["evidence"]["keys_pressed"] = "57"
+    assert "the caller pressed 5 7, which is not the yes key" in sentence(row)
+    assert "and nothing when asked again" in sentence(row)
 
 
 def test_a_call_that_is_being_asked() -> None:
