@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.consent.permit import PERMITTING
 from rig.agent import AGENT_VOICE
 from rig.callers import CallResult, place_call
 from rig.checker import cdr_of, outcome, wait_idle
@@ -49,7 +50,8 @@ BYTES_PER_S = 32_000
 class Scenario:
     """Where to kill and what to drive. `point`: a failpoint, with :nth where the first passing is not meant.
 
-    kind: "call" (agrees), "late" (as that, restarted only after the call), "never" (line 1005), "hang_up" (during the
+    kind: "call" (agrees), "member" (line 1006, mode prior: agrees, and is remembered), "law" (line 1004, mode
+    obligation: listens), "late" (as that, restarted only after the call), "never" (line 1005), "hang_up" (during the
     question), "again" (killed once before; the second start is armed), "damage" (bytes are added to the payload),
     "erase", "start" (nothing but a start).
     outcome: of the call in the end, "" for whatever both records agree on. seconds: how long the caller stays after the
@@ -124,12 +126,14 @@ class Bench:
         assert said == expected or not expected, f"{said}, not {expected}"
         assert tag == said or (tag, said) == ("unavailable", "abandoned") or self._ended_away(call, tag)
         kept = [r for r in found if r["state"] != "no_audio"]
-        if said != "given":
+        if said not in PERMITTING:
             assert kept == [], "audio without a yes"
             return ""
         [one] = kept
         assert (one["state"], one["ending"]) == ("sealed", "complete")
-        self._heard(call, one["recording_id"])
+        began = call.pressed[0] if call.pressed else reached.answered if reached else None
+        assert began is not None
+        self._heard(call, one["recording_id"], began)
         self.spare.append(one["recording_id"])
         return str(one["recording_id"])
 
@@ -154,15 +158,15 @@ class Bench:
                 return row, found
             time.sleep(0.1)
 
-    def _heard(self, call: CallResult, recording_id: str) -> None:
-        """From the key to the hang-up no second is missing, repeated or another caller's, on either side."""
+    def _heard(self, call: CallResult, recording_id: str, began: float) -> None:
+        """From the key (or the agent's answer) to the hang-up no second is missing, repeated or another caller's, on either side."""
         with memory() as folder:
             wav = folder / "out.wav"
             self.stack.callwarden("export", recording_id, "--identity", str(self.stack.identity_file), "-o", str(wav))
             with wave.open(str(wav)) as file:
                 pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").reshape(-1, 2)
         assert call.ended is not None
-        due = call.ended - call.pressed[0]
+        due = call.ended - began
         length = len(pcm) / 8000
         assert due - SLACK_S < length < due + 0.2, f"{length:.2f} s of {due:.2f} s"
         spoken = listen(np.ascontiguousarray(pcm[:, 0]), CALLER)
@@ -173,7 +177,9 @@ class Bench:
         answers = check_voice(listen(np.ascontiguousarray(pcm[:, 1]), AGENT), AGENT_VOICE, AGENT)
         assert [f for f in answers.faults if not _line_noise(f)] == []
 
-    def verify(self, since: float, *, lines: Sequence[str] = ("1001", "1005"), whole_disk: bool = False) -> None:
+    def verify(
+        self, since: float, *, lines: Sequence[str] = ("1001", "1004", "1005", "1006"), whole_disk: bool = False
+    ) -> None:
         """Everything the checker asks."""
         assert wait_idle(self.stack.pbx())
         found = check(self.stack, since=since, lines=lines, outages=self.outages, whole_disk=whole_disk)
@@ -211,8 +217,8 @@ def run(bench: Bench, scenario: Scenario) -> None:
 
 def place(bench: Bench, pool: ThreadPoolExecutor, scenario: Scenario) -> Future[CallResult]:
     """Its call, in the background."""
-    ext = "1005" if scenario.kind == "never" else "1001"
-    behaviour = {"never": "silent", "hang_up": "hang_up"}.get(scenario.kind, "agree")
+    ext = {"never": "1005", "member": "1006", "law": "1004"}.get(scenario.kind, "1001")
+    behaviour = {"never": "silent", "law": "silent", "hang_up": "hang_up"}.get(scenario.kind, "agree")
     prompt_s = {"never": 0.0, "hang_up": 3.0}.get(scenario.kind, scenario.press_at)
     pbx = bench.stack.pbx()
     return pool.submit(

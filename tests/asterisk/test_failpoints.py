@@ -18,7 +18,15 @@ import pytest
 
 from rig.places import PROJECT
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
-from tests.crash import test_capture, test_notices, test_pause, test_policy_crash, test_retention, test_store_crash
+from tests.crash import (
+    test_capture,
+    test_notices,
+    test_number_key,
+    test_pause,
+    test_policy_crash,
+    test_retention,
+    test_store_crash,
+)
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
@@ -77,6 +85,11 @@ TWICE = [
     Scenario("seal.payload_synced:2", "again", "given", 9.5, first="seal.payload_synced"),
     Scenario("rotate.added", "again", "given", 9, first="seal.punched"),
 ]
+#: What follows the tag: a notice that the law asks for, an answer that is remembered.
+AFTER_THE_TAG = [
+    Scenario("call.told", "law", "not_required", 4, press_at=AFTER_PROMPT_S),
+    Scenario("memory.remembered", "member", "given", 4),
+]
 #: The open segment cannot go on while the call does.
 DAMAGED = [
     Scenario("rotate.closed", "damage", "given", 11),
@@ -107,7 +120,7 @@ STARTS = [
 #: The long ones first, what erases others' recordings last.
 ALL = [
     *DAMAGED, *TWICE, *AT_THE_KEY, *RECORDED, *COMMITS, *BEFORE_THE_YES, *BEFORE_THE_MONITOR, *LATE, *REPORTED,
-    *NOT_RECORDED, *STARTS, *ERASED,
+    *AFTER_THE_TAG, *NOT_RECORDED, *STARTS, *ERASED,
 ]  # fmt: skip
 
 
@@ -131,7 +144,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     named = {name for path in sources for name in _points(path)}
     here = {s.name for s in ALL}
     alone = {p.partition(":")[0] for p in (*test_capture.STEPS, *test_capture.BEFORE_ASTERISK)}
-    alone |= set(test_pause.STEPS)
+    alone |= set(test_pause.STEPS) | set(test_number_key.POINTS)
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS)}
