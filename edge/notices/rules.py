@@ -47,14 +47,16 @@ class Verdict:
 
 
 def judge(call: NoticeCall, rules: Rules, now: datetime) -> Verdict:
-    """Whether this call gets a text at all. `why`: `not_recorded` `short` `withheld` `invalid` `shared` `never_number`
-    `country`."""
+    """Whether this call gets a text at all. `why`: `not_recorded` `short` `erased` (an erasure was faster) `withheld`
+    `invalid` `shared` `never_number` `country`."""
     if call.outcome not in RECORDED:
         return Verdict("drop", "not_recorded") if call.outcome or call.ended_at else Verdict("wait")
     end = datetime.fromisoformat(call.ended_at) if call.ended_at else now
     if end - datetime.fromisoformat(call.started_at) <= SHORTEST:
         return Verdict("drop", "short") if call.ended_at else Verdict("wait")
     heard = call.number_e164 or call.number_heard or ""
+    if not heard and call.number_class != "withheld":
+        return Verdict("drop", "erased")
     kind = numbers.class_of(heard, rules.country, rules.shared) if call.number_class != "withheld" else "withheld"
     if emergency.is_emergency(heard, rules.country, extra=rules.emergency):
         return Verdict("drop", "invalid")

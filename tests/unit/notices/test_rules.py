@@ -40,6 +40,7 @@ def test_a_recorded_call_of_an_allowed_country_gets_one() -> None:
         ({"ended_at": "2026-01-31T12:00:05.000Z"}, "short"),
         ({"number_heard": None, "number_class": "withheld"}, "withheld"),
         ({"number_class": "withheld"}, "withheld"),
+        ({"number_heard": None}, "erased"),
         ({"number_heard": "anonymous"}, "withheld"),
         ({"number_heard": "1001"}, "invalid"),
         ({"number_heard": "sip:eve@evil.example"}, "invalid"),
