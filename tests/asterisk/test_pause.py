@@ -28,10 +28,11 @@ from tests.asterisk.sweep_kit import memory
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+@pytest.fixture(scope="module", params=[False, True], ids=["Asterisk 22", "Asterisk 16"])
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     home = state_folder() / f"pause-{os.getpid()}"
     stack = open_stack(f"pause-{os.getpid()}", home=home)
+    stack.old = request.param
     try:
         stack.up()
         yield stack
@@ -152,6 +153,7 @@ async def test_nothing_of_a_pause_is_kept(stack: Stack) -> None:
     since = time.time() - 1
     with SpoolWatch(stack.spool) as watch:
         talk = await Talk.begin(stack, 11)
+        assert len(os.listdir(stack.spool)) == (2 if stack.old else 1), "16 has no option D"
         await asyncio.sleep(4)
         await talk.pause(4)
         await asyncio.sleep(5)

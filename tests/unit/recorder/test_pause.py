@@ -14,7 +14,7 @@ import pytest
 
 from edge.errors import CallwardenError
 from edge.model.live import Actor, PauseRow
-from edge.recorder import recorder as stage
+from edge.recorder import rounds as stage
 from edge.recorder.capture import Capture
 from edge.recorder.spool import files_of
 from tests.crash import capture_child as child

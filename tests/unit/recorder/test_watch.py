@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.recorder import recorder as stage
+from edge.recorder import rounds as stage
 from edge.recorder import spool, watch
 from edge.recorder.sides import Sides
 from edge.recorder.tools import Watch

@@ -15,7 +15,7 @@ import pytest
 from edge.errors import CallwardenError
 from edge.ports import Asterisk
 from edge.recorder import endings, sealer
-from edge.recorder import recorder as stage
+from edge.recorder import rounds as stage
 from edge.recorder.capture import Capture
 from tests.crash import capture_child as child
 from tests.crash.test_capture import opened

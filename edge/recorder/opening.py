@@ -1,0 +1,32 @@
+"""What a recording begins with: its keys and names, and what Asterisk is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.consent.policy import Policy
+from edge.model.entities import MonitorOrder
+from edge.recorder.keys import SegmentKeys
+from edge.recorder.spool import Spool, files_of
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Keys for a recording that may come to be; `discard` them when it does not."""
+
+    recording_id: str
+    capture_id: str
+    spool_name: str
+    keys: SegmentKeys
+
+
+def order(spool: Spool, name: str, policy: Policy) -> MonitorOrder:
+    """MixMonitor's options: only while bridged, two channels in one file or two, a periodic beep."""
+    options = "" if policy.wait == "record" else "b"
+    files = files_of(name)
+    path = spool.path(name)
+    if len(files) == 2:  # r: what the caller says, t: what the caller hears; no file in which both are mixed
+        path, options = "", f"{options}Sr({spool.path(files[0])})t({spool.path(files[1])})"
+    elif policy.capture.channels == 2:
+        options += "D"
+    return MonitorOrder(path, options + (f"B({round(policy.beep)})" if policy.beep else ""))
