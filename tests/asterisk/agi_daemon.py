@@ -1,7 +1,8 @@
 """A small daemon made of the product's own AGI door and AMI link, for the tests of the two alone.
 
 python -m tests.asterisk.agi_daemon AGI_SOCKET AMI_PORT SECRET_FILE PROMPT MONITOR_FOLDER: asks every caller, starts
-MixMonitor, sets the outcome and then the feature codes; a feature code plays the prompt. Prints `ready` when the link is up, and a line per dialogue.
+MixMonitor, sets the outcome and then the feature codes; a feature code plays the prompt.
+Prints `ready` when the link is up, and a line per dialogue.
 """
 
 from __future__ import annotations
