@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rig.calltable_run import marks
+from rig.phone import Phone
 from rig.stack import Stack
-from tests.asterisk.live_kit import desk, live_stack, rows, talking, until
+from rig.tones import tone
+from tests.asterisk.live_kit import PATIENCE_S, live_stack, rows, until
 from tests.asterisk.test_door import arun
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
@@ -55,13 +59,30 @@ def loaded(stack: Stack) -> list[dict[str, str | None]]:
     return [e["body"] for e in entries if e["kind"] == "policy.loaded" and e["body"]["policy"] == "support"]
 
 
+async def agree(stack: Stack, extension: str, number: str, seed: int) -> tuple[Phone, str]:
+    """A caller who said yes and is being recorded; the call's id."""
+    phone = await Phone.dial(stack.pbx(), extension, number=number, voice=tone(seed), within=PATIENCE_S)
+    await phone.hear(20)
+    await asyncio.sleep(marks()["ask"].counts + 0.6)
+    await phone.press("1")
+    query = "SELECT c.call_id FROM call c JOIN party p USING(party_id) JOIN recording r USING(call_id)"
+    found = await until(
+        "a recording that grows", lambda: rows(stack, f"{query} WHERE p.number_heard=? AND r.state='recording'", number)
+    )
+    return phone, str(found[0][0])
+
+
+def states(stack: Stack, call_id: str) -> list[str]:
+    return [str(s) for (s,) in rows(stack, "SELECT state FROM recording WHERE call_id=?", call_id)]
+
+
 async def test_row50_a_policy_edited_in_mid_call(stack: Stack) -> None:
     edge = stack.process("edge")
     assert edge is not None
     first = in_effect(stack)
     assert loaded(stack) == [{"policy": "support", "old": None, "new": first}]
-    async with desk(stack, "agent1") as agent, talking(stack, agent, number="+420607100001", seed=11) as talk:
-        await talk.recording()
+    phone, call_id = await agree(stack, "1001", "+420607100001", 11)
+    try:
         edit(stack, 'answer_window = "5s"', 'answer_window = "6s"')
         edge.signal(signal.SIGHUP)
         await until("the new version in effect", lambda: in_effect(stack) != first)
@@ -83,12 +104,14 @@ async def test_row50_a_policy_edited_in_mid_call(stack: Stack) -> None:
 
         # The call is still the one it was, and still recorded.
         assert edge.alive
-        assert version_of(stack, talk.call_id) == first
-        assert talk.states() == ["recording"]
+        assert version_of(stack, call_id) == first
+        assert states(stack, call_id) == ["recording"]
+    finally:
+        await phone.hang_up()
     edit(stack, 'answer_window = "6 parsecs"', 'answer_window = "6s"')
-    async with desk(stack, "agent1") as agent, talking(stack, agent, number="+420607100002", seed=12) as talk:
-        await talk.recording()
-        assert version_of(stack, talk.call_id) == second
+    phone, call_id = await agree(stack, "1001", "+420607100002", 12)
+    await phone.hang_up()
+    assert version_of(stack, call_id) == second
     done = await arun(stack, "reload", "--json")
     assert (done.returncode, json.loads(done.stdout)["changed"]) == (0, [])
 
@@ -100,16 +123,14 @@ async def test_a_policy_that_came_by_reload_takes_calls_and_one_that_went_does_n
     text = f'[policy.fresh]\nmode = "opt_in"\npurposes = ["quality", "evidence"]\nlanguages = ["en"]\n{keys}\n'
     path.write_text(text)
     assert "fresh (new)" in (await arun(stack, "reload")).stdout
-    async with (
-        desk(stack, "agent1") as agent,
-        talking(stack, agent, dial="policy-fresh", number="+420607100003", seed=13) as talk,
-    ):
-        await talk.recording()
-        call_id = talk.call_id
+    phone, call_id = await agree(stack, "policy-fresh", "+420607100003", 13)
+    try:
         path.unlink()
         assert "fresh (gone)" in (await arun(stack, "reload")).stdout
-        assert talk.states() == ["recording"], "the call keeps its policy to the end"
-    await until("its end", lambda: rows(stack, "SELECT 1 FROM recording WHERE call_id=? AND state='sealed'", call_id))
+        assert states(stack, call_id) == ["recording"], "the call keeps its policy to the end"
+    finally:
+        await phone.hang_up()
+    await until("its end", lambda: states(stack, call_id) == ["sealed"])
     tried = await arun(stack, "policy", "try", "--call", call_id)
     assert tried.returncode == 0, tried.stderr
     assert "presses 1: given" in tried.stdout
