@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from edge.calls.parties import Who
 from edge.consent.policy import Policy
 from edge.consent.script import Decide, PromptFacts
 from edge.model.software import SOFTWARE
-
-#: Kinds whose evidence names the party's number. Elsewhere only remembered answers have it, as HMAC.
-WITH_NUMBER: Final = frozenset({"given", "notified", "not_required", "withdrawn"})
 
 
 def _prompt(prompt: PromptFacts, played_ms: int) -> dict[str, Any]:
@@ -38,7 +35,11 @@ def base(policy: Policy, edge_id: str, who: Who | None = None) -> dict[str, Any]
         "software": SOFTWARE,
     }
     if who is not None:
-        found["party"] = {"role": who.role, "channel_uid": who.channel_uid, "linked_id": who.linked_id}
+        # No number: it stands beside the call, in the party's row, where an erasure can take it away.
+        found["party"] = {
+            "party_id": who.party_id, "role": who.role, "number_class": who.number_class,
+            "channel_uid": who.channel_uid, "linked_id": who.linked_id,
+        }  # fmt: skip
     return found
 
 
@@ -54,7 +55,7 @@ def decided(policy: Policy, edge_id: str, decision: Decide, who: Who | None = No
     last = heard[-1] if heard else None
     if decision.say_after is not None:
         last = _prompt(decision.say_after, 0)
-    found = base(policy, edge_id, who) | {
+    return base(policy, edge_id, who) | {
         "reason": decision.reason,
         "prompt": last,
         "heard": heard,
@@ -69,11 +70,6 @@ def decided(policy: Policy, edge_id: str, decision: Decide, who: Who | None = No
         ],
         "on_file": decision.reference,
     }
-    if who is not None and decision.outcome in WITH_NUMBER:
-        found["party"] |= {
-            "number_heard": who.number_heard, "number_e164": who.number_e164, "number_class": who.number_class,
-        }  # fmt: skip
-    return found
 
 
 def told(policy: Policy, edge_id: str, decision: Decide, played_ms: int, ended: str, who: Who) -> dict[str, Any]:

@@ -87,10 +87,6 @@ class Withdrawing:
         world = self._world
         body: dict[str, Any] = evidence.base(policy, world.edge_id, who)
         body |= {"reason": reason, "by": actor.kind, "actor": actor.name}
-        if effect.event in evidence.WITH_NUMBER:
-            body["party"] |= {
-                "number_heard": who.number_heard, "number_e164": who.number_e164, "number_class": who.number_class,
-            }  # fmt: skip
         event = event_now(world, effect.event, body, who.party_id or None)
         if not effect.outcome:
             await world.journal.add_event(call.call_id, event)

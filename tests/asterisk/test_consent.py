@@ -101,9 +101,12 @@ def calls(stack: Stack) -> dict[str, CallResult]:
 
 
 def journal_call(stack: Stack, number: str) -> dict[str, Any]:
-    found = [c for c in stack.read("calls") if c["caller"] == number]
+    """The call's row, by the id that Asterisk's record names: the number goes with calls that were not recorded."""
+    named = {r["userfield"].partition("call=")[2] for r in checker.cdr_of(stack.pbx(), number)} - {""}
+    found = [c for c in stack.read("calls") if c["call_id"] in named]
     assert len(found) == 1, f"{len(found)} rows for {number}"
     row: dict[str, Any] = found[0]
+    assert row["caller"] == (number if row["outcome"] == "given" else None)
     return row
 
 

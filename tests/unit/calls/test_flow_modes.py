@@ -100,11 +100,11 @@ async def test_outcome_evidence_permit_and_tags_agree(
         [(seq, purposes)] = row["permits"]
         assert seq in row["seqs"]
         assert json.loads(purposes) == body["granted"] == ["quality"]
-        assert body["party"]["number_e164"] == NUMBER
-        assert body["party"]["role"] == "caller"
     else:
         assert row["permits"] == []
-        assert "number" not in json.dumps(body)
+    assert body["party"]["role"] == "caller"
+    assert row["parties"] == [("caller", NUMBER, NUMBER)]
+    assert NUMBER[1:] not in json.dumps([row["events"], house.rows("SELECT body FROM outbox")])
     tag = f"cw={outcome};call={row['call_id']}"
     assert caller.set["CDR(userfield)"] == caller.set["CHANNEL(userfield)"] == tag
     assert caller.set["CALLWARDEN_OUTCOME"] == caller.events[-1]["Outcome"] == outcome
