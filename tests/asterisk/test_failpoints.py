@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from rig.places import PROJECT
+from tests.asterisk import test_live_pause, test_live_withdraw
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
 from tests.crash import (
     test_capture,

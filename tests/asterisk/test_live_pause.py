@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from rig.calltable_run import marks
 from rig.stack import Stack
 from tests.asterisk.live_kit import act, desk, live_stack, rows, talking, until
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
+#: Failpoints that a daemon is killed at here (tests/asterisk/test_failpoints.py).
+KILLED_AT = ("live.pause_opened",)
 EXTRA = """exten => 1045,1,Gosub(callwarden,s,1(brief))
  same => n,Dial(PJSIP/agent1,30)
 """
@@ -54,6 +57,7 @@ def test_asked_by_one_and_ended_by_the_other(stack: Stack) -> None:
             await talk.press(talk.agent, "*72")
             await until("the recording goes on", lambda: talk.states() == ["recording"])
             assert talk.pauses() == [("asked", False)]
+            await asyncio.sleep(marks()["resumed"].length + 1.5)  # said to the agent, whose keys are nobody's meanwhile
             await talk.press(talk.agent, "*71")
             await until("paused by code", lambda: talk.states() == ["paused"])
             done = await act(stack, talk.call_id, "resume")
@@ -120,5 +124,27 @@ def test_through_a_transfer_and_a_kill(stack: Stack) -> None:
             done = await act(stack, talk.call_id, "resume")
             assert done["did"] == "resumed"
             await until("the recording goes on", lambda: talk.states()[-1] == "recording")
+
+    asyncio.run(call())
+
+
+@pytest.mark.parametrize("point", KILLED_AT)
+def test_a_pause_that_was_only_written_down_is_made_at_the_next_start(stack: Stack, point: str) -> None:
+    async def call() -> None:
+        async with desk(stack, "agent1") as agent:
+            edge = stack.process("edge")
+            assert edge is not None
+            await asyncio.to_thread(edge.stop)
+            await asyncio.to_thread(stack.start_edge, {"CALLWARDEN_FAILPOINT": point})
+            async with talking(stack, agent, number="+420608200005", seed=5) as talk:
+                await talk.recording()
+                await talk.agent.hold()
+                await until("the daemon's death", lambda: stack.process("edge") is None)
+                assert talk.pauses() == [("hold", True)]
+                assert talk.states() == ["recording"]
+                await asyncio.to_thread(stack.start_edge)
+                await until("the pause", lambda: talk.states() == ["paused"])
+                await talk.agent.hold(on=False)
+                await until("the recording goes on", lambda: talk.states() == ["recording"])
 
     asyncio.run(call())

@@ -116,12 +116,22 @@ class Gone(child.NoAsterisk):
     def with_channel(self, channel_uid: str) -> Mapping[str, str]:
         return {}
 
+    def in_bridge(self, channel_uid: str) -> bool:
+        return False
+
+    def kept_apart(self, channel_uid: str) -> bool:
+        return False
+
+    async def hang_up(self, channel_name: str) -> None:
+        raise CallwardenError("ami.refused", "No such channel")
+
     async def mute_monitor(self, channel_name: str, monitor_id: str, on: bool) -> bool:
         raise CallwardenError("ami.refused", "No such channel")
 
     async def summon(self, channel_name: str) -> None:
         raise CallwardenError("ami.refused", "No such channel")
 
+    async def user_event(self, name: str, fields: Mapping[str, str]) -> None: ...
     async def set_device(self, name: str, state: str) -> None:
         raise CallwardenError("ami.refused", "no")
 

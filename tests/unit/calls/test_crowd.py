@@ -1,0 +1,89 @@
+"""Who is on a call, filed as its parties."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from edge.config.schema import TelephonySection
+from tests.unit.calls.live_kit import Scene, open_scene
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    async with open_scene() as made:
+        made.house.telephony = TelephonySection(trunks=("PJSIP/trunk",), never_numbers=("+420 800 111 222",))
+        yield made
+
+
+TRUNK = ("t1", "PJSIP/trunk-00000009")
+
+
+async def test_agents_come_and_go(scene: Scene) -> None:
+    call = await scene.call()
+    await scene.with_agent(call)
+    assert await scene.others(call) == [("agent", "none", True)]
+    name = scene.board.names[call.channel_uid]
+    scene.board.join((call.channel_uid, name), ("a2", "PJSIP/agent2-00000002"))
+    await scene.quiet()
+    assert await scene.others(call) == [("agent", "none", False), ("agent", "none", True)]
+    await scene.with_agent(call)
+    assert sorted(await scene.others(call)) == [("agent", "none", False), ("agent", "none", True)]  # no third row
+    assert scene.tape.words() == []
+
+
+async def test_what_is_on_file_for_an_agent_is_looked_up_each_time(scene: Scene) -> None:
+    scene.standings["PJSIP/agent1"] = "standing"
+    call = await scene.call()
+    await scene.with_agent(call)
+    assert await scene.others(call) == [("agent", "standing", True)]
+    scene.standings["PJSIP/agent1"] = "refused"
+    scene.conductor.touch(call.call_id)
+    await scene.quiet()
+    assert await scene.others(call) == [("agent", "refused", True)]
+    assert scene.tape.words() == ["pause"]
+
+
+async def test_a_party_with_an_answer_of_its_own_is_satisfied_or_not(scene: Scene) -> None:
+    first, second, third = await scene.call(), await scene.call(number="+420777000002"), await scene.call("5")
+    names = scene.board.names
+    scene.board.join(*((call.channel_uid, names[call.channel_uid]) for call in (first, second)))
+    await scene.quiet()
+    assert await scene.others(first) == [("third", "given", True)]
+    assert await scene.others(second) == [("third", "given", True)]
+    assert scene.tape.words() == []
+    scene.board.join(*((call.channel_uid, names[call.channel_uid]) for call in (first, second, third)))
+    await scene.quiet()
+    assert ("third", "refused", True) in await scene.others(first)
+    assert scene.tape.words() == ["stop:party", "stop:party"]
+
+
+async def test_a_number_that_is_never_recorded_pauses_for_as_long_as_it_is_there(scene: Scene) -> None:
+    call = await scene.call()
+    scene.board.variables[TRUNK[1], "CALLERID(num)"] = "00420800111222"
+    await scene.with_agent(call)
+    scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), TRUNK)
+    await scene.quiet()
+    assert await scene.pauses(call) == [("party", True)]
+    assert scene.events(call) == ["requested", "given"]  # nobody asks such a number
+    await scene.with_agent(call)
+    assert await scene.pauses(call) == [("party", False)]
+    assert scene.tape.words() == ["pause", "resume"]
+
+
+async def test_a_conferences_own_channels_are_nobody(scene: Scene) -> None:
+    call = await scene.call()
+    scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), ("c", "CBAnn/1030-00000001;2"))
+    await scene.quiet()
+    assert await scene.others(call) == []
+
+
+async def test_a_hostile_number_is_stored_as_what_it_is(scene: Scene) -> None:
+    call = await scene.call()
+    scene.board.variables[TRUNK[1], "CALLERID(num)"] = "1,${SHELL(id)}\r\nEvent: x\x1b"
+    scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), TRUNK)
+    await scene.quiet()
+    (party,) = [p for p in await scene.journal.parties(call.call_id) if p.role == "third"]
+    assert party.number_class == "invalid"
+    assert (party.number_heard or "").isprintable()
