@@ -124,6 +124,26 @@ async def test_acts_on_a_real_call(stack: Stack, tmp_path: Path) -> None:
     assert (other.returncode, (tmp_path / "b.wav").exists()) == (6, False)
 
 
+async def test_a_reload_takes_what_is_right_and_leaves_the_old_where_it_is_wrong(stack: Stack) -> None:
+    phone, call = await agree(stack, "+420607000002", 2)
+    path = stack.etc / "conf.d" / "orders.toml"
+    text = path.read_text()
+    try:
+        path.write_text(text.replace('mode = "opt_out"', 'mode = "opt_outt"'))
+        wrong = await arun(stack, "reload")
+        assert (wrong.returncode, wrong.stdout) == (3, ""), wrong.stderr
+        assert "orders.toml:" in wrong.stderr
+        assert "hint:" in wrong.stderr
+        path.write_text(text.replace('answer_window = "5s"', 'answer_window = "6s"'))
+        good = await arun(stack, "reload", "--json")
+        assert good.returncode == 0, good.stderr
+        assert json.loads(good.stdout)["changed"] == ["orders"]
+        assert rows(stack, "SELECT state FROM recording WHERE call_id=?", call) == [("recording",)]
+    finally:
+        path.write_text(text)
+        await phone.hang_up()
+
+
 #: number, extension, keys after the question ("" none, "hang": the caller goes), outcomes that may come of it.
 CALLS = (
     ("+420607000010", "1001", "1", {"given"}),
