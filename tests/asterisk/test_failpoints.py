@@ -146,6 +146,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     here = {s.name for s in ALL}
     alone = {p.partition(":")[0] for p in (*test_capture.STEPS, *test_capture.BEFORE_ASTERISK)}
     alone |= set(test_pause.STEPS) | set(test_number_key.POINTS)
+    alone |= {*test_live_pause.KILLED_AT, *test_live_withdraw.KILLED_AT}
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS)}

@@ -170,7 +170,7 @@ class Scene:
         """Joined with agent1; the recording's id."""
         self.board.join((call.channel_uid, self.board.names[call.channel_uid]), ("a1", "PJSIP/agent1-00000001"))
         await self.quiet()
-        return self.tape.live_of(call.call_id)[0]
+        return str(self.tape.live_of(call.call_id)[0])
 
     async def speak(self, recording_id: str) -> None:
         """Sound in its file, until the journal says that it grows."""
