@@ -22,6 +22,7 @@ _VERSION: Final = re.compile(r"(?:certified[/-])?(\d{1,3})\.(\d{1,3})")
 #: it without a word and write one channel. Tried: 22.10.1 has it, 16.28 has not.
 _INTERLEAVES: Final = {20: 15, 21: 10, 22: 5}
 _DEVICE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_EVENT_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _DEVICE_STATES: Final = frozenset({"INUSE", "NOT_INUSE"})
 
 
@@ -78,6 +79,13 @@ class Actions:
         if not _DEVICE.fullmatch(name) or state not in _DEVICE_STATES:
             raise CallwardenError("ami.unsafe_value", f"no lamp and state for Asterisk: {name!r} {state!r}", where=name)
         accepted(await self._act("Setvar", {"Variable": f"DEVICE_STATE(Custom:{name})", "Value": state}), name)
+
+    async def user_event(self, name: str, fields: Mapping[str, str]) -> None:
+        """See `edge.ports.Asterisk.user_event`. Raises ami.unsafe_value, ami.refused (no class `user`), ami.*."""
+        for word in (name, *fields, *fields.values()):
+            if not _EVENT_WORD.fullmatch(word):
+                raise CallwardenError("ami.unsafe_value", f"no word for an event: {word!r}", where=name)
+        accepted(await self._act("UserEvent", {"UserEvent": name, **fields}), name)
 
     async def hang_up(self, channel_name: str) -> None:
         """End this channel (a policy's `on_failure_midcall`). Raises ami.refused, ami.down, ami.unknown."""

@@ -56,9 +56,10 @@ async def by_dialogue(dialogue: Dialogue, outcome: str, call_id: str, policy: Po
 
 
 async def by_link(asterisk: Asterisk, channel_name: str, values: Mapping[str, str]) -> None:
-    """Tag a call by AMI: `words(...)`, one Setvar each, in order. Raises CallwardenError ami.*."""
+    """Tag a call by AMI: `words(...)`, one Setvar each, in order, then the event. Raises CallwardenError ami.*."""
     for name, value in values.items():
         await asterisk.set_variable(channel_name, name, value)
+    await asterisk.user_event(*event(values[OUTCOME], values["CALLWARDEN_CALL"], values["CALLWARDEN_POLICY"]))
 
 
 async def offer_features(dialogue: Dialogue) -> None:

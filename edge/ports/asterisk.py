@@ -98,6 +98,10 @@ class Asterisk(Protocol):
         D A D, received (features.conf names them `cwapi`). Raises ami.*. Nothing comes while it is in no bridge."""
         ...
 
+    async def user_event(self, name: str, fields: Mapping[str, str]) -> None:
+        """Raise an AMI UserEvent; names and values are words of [A-Za-z0-9_.:-]."""
+        ...
+
     async def set_device(self, name: str, state: str) -> None:
         """DEVICE_STATE(Custom:name) for lamps: `INUSE` or `NOT_INUSE`."""
         ...

@@ -77,6 +77,7 @@ class NoAsterisk:
     async def summon(self, channel_name: str) -> None:
         raise CallwardenError("ami.down", "no link")
 
+    async def user_event(self, name: str, fields: Mapping[str, str]) -> None: ...
     async def set_device(self, name: str, state: str) -> None:
         raise CallwardenError("ami.down", "no link")
 
