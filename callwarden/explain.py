@@ -194,13 +194,14 @@ def _decision(row: Row) -> Facts:
 
 
 def _parties(row: Row) -> Facts:
-    for party in row.get("parties") or ():
+    for index, party in enumerate(row.get("parties") or ()):
         number = party["number"] or words.NUMBERS.get(party["number_class"], "(none)")
         legs = party.get("legs") or ()
         span = f", from {legs[0]['joined_at']}" if legs and legs[0]["joined_at"] else ""
         if legs and all(leg["left_at"] for leg in legs):
             span += f" to {max(leg['left_at'] for leg in legs)}"
-        standing = words.STANDINGS.get(party["standing"], party["standing"])
+        standing = callrows.standing(row, party, index == 0)
+        standing = words.STANDINGS.get(standing, standing)
         yield "party", f"{party['role']} {number}, {standing}{span}"
 
 
@@ -230,7 +231,7 @@ def _recordings(row: Row) -> Facts:
             detail = f" ({flag['detail']})" if flag["detail"] else ""
             yield "marked", f"{flag['flag']} at {flag['at']}: {words.FLAGS.get(flag['flag'], flag['flag'])}{detail}"
         for segment in recording.get("segments") or ():
-            if segment["state"] == "shredded":
+            if segment["state"] == "shredded" and recording["state"] != "erased":
                 yield "removed", f"segment {segment['number']}: its key is destroyed"
 
 

@@ -116,6 +116,8 @@ STANDINGS: Final[Mapping[str, str]] = {
     "standing": "has a stored basis",
     "none": "was not asked",
     "refused": "did not agree",
+    "objected": "objected",
+    "withdrawn": "took the answer back",
 }
 FLAGS: Final[Mapping[str, str]] = {
     "one_sided": "one side is silent to the bit",

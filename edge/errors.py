@@ -33,6 +33,7 @@ EXIT_OF: dict[str, Exit] = {
     "not_found": Exit.NOT_FOUND,
     "calls": Exit.REFUSED,
     "calls.not_found": Exit.NOT_FOUND,
+    "calls.unreachable": Exit.UNREACHABLE,
     "command": Exit.REFUSED,
     "auth": Exit.REFUSED,
     "json": Exit.UNVERIFIED,

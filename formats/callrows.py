@@ -98,17 +98,25 @@ def telephone(number: object) -> str | None:
     return text if _DIGITS.fullmatch(text) else None
 
 
+def standing(row: Row, party: Row, first: bool) -> str:
+    """What lets this party be heard: its own last answer, else what is on file for it."""
+    answers = [e["kind"] for e in events_of(row, party, first) if e["kind"] in PERMITTING | ENDING | {"refused"}]
+    return str(answers[-1] if answers else party["standing"])
+
+
 def kept(row: Row) -> list[Row]:
     """The recordings in which something was heard."""
     return [r for r in row["recordings"] if r["state"] != "no_audio"]
 
 
 def segments(recording: Row) -> list[Row]:
-    """The segments that have audio; of an older journal's rows, which name no states, all."""
+    """The segments that have audio."""
     return [s for s in recording["segments"] if s["seconds"] and s.get("state") != "shredded"]
 
 
 def seconds(recording: Row) -> float:
-    """Seconds of audio that were kept, without what was removed after an incident."""
+    """Seconds of audio that were kept, without what was removed after an incident; of an erased recording, what it was."""
+    if recording["state"] == "erased":
+        return float(recording["seconds"])
     gone = sum(s["seconds"] for s in recording["segments"] if s.get("state") == "shredded")
     return round(float(recording["seconds"] - gone), 3)

@@ -55,7 +55,7 @@ def _facts(row: Row, words: Words, edge_id: str, at: str) -> Iterator[tuple[str,
     yield words["purposes"], ", ".join(granted) or words["nothing"]
     basis = [str(body.get(k) or policy.get(k) or "") for k in ("basis", "basis_reference")]
     yield words["basis"], ", ".join(part for part in basis if part)
-    if recordings:
+    if any(one["state"] != "erased" for one in recordings):
         yield words["kept"], callrows.retention(row) or ""
         yield words["withdraw"], words["how"]
     yield words["proof"], _proof(row, event, words, edge_id)

@@ -71,7 +71,10 @@ def consent_record(row: Row, *, edge_id: str, at: str) -> dict[str, Any]:
             "notices_heard": _heard(row),
             "purposes": [_purpose(row, one, controller, edge_id) for one in callrows.purposes(row)],
         },
-        "party_identification": [_controller(controller, edge_id), *(_party(row, p) for p in parties)],
+        "party_identification": [
+            _controller(controller, edge_id),
+            *(_party(row, p, n == 0) for n, p in enumerate(parties)),
+        ],
         "consent_events": [_event(row, event, parties, controller) for event in row["events"]],
         "outcome": call["outcome"],
     }
@@ -137,7 +140,7 @@ def _controller(controller: str, edge_id: str) -> dict[str, Any]:
     }
 
 
-def _party(row: Row, party: Row) -> dict[str, Any]:
+def _party(row: Row, party: Row, first: bool) -> dict[str, Any]:
     return {
         "party_id": party["party_id"],
         "party_type": "individual",
@@ -145,7 +148,7 @@ def _party(row: Row, party: Row) -> dict[str, Any]:
         "role_in_call": party["role"],
         "party_phone": callrows.telephone(party.get("number")),
         "number_class": party.get("number_class"),
-        "standing": party.get("standing"),
+        "standing": callrows.standing(row, party, first),
     }
 
 

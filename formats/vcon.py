@@ -39,6 +39,8 @@ def vcon(row: Row, *, edge_id: str, at: str) -> dict[str, Any]:
     parties = callrows.parties(row)
     dialog = [_question(row, parties)]
     for recording in callrows.kept(row):
+        if recording["state"] == "erased":
+            continue
         _add_recording(dialog, recording, parties)
     attachments = [
         attachment
@@ -203,7 +205,7 @@ def _lawful_basis(row: Row, party: Row, index: int, edge_id: str) -> dict[str, A
             "policy_id": row["call"]["policy"],
             "policy_version": row["call"]["policy_version"],
             "basis_reference": reference or None,
-            "standing": party.get("standing"),
+            "standing": callrows.standing(row, party, index == 0),
         },
     }
     if _URL.fullmatch(reference):

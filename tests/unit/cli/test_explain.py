@@ -67,7 +67,16 @@ def test_the_cases_cover_every_outcome_and_every_clause() -> None:
 def test_the_tables_know_the_words_of_the_model() -> None:
     assert FLAGS.keys() == set(live.FLAGS)
     assert PAUSES.keys() == set(live.PAUSE_REASONS)
-    assert STANDINGS.keys() == {"given", "notified", "not_required", "standing", "none", "refused"}
+    assert STANDINGS.keys() == {
+        "objected",
+        "withdrawn",
+        "given",
+        "notified",
+        "not_required",
+        "standing",
+        "none",
+        "refused",
+    }
     assert all(what and todo for what, todo in CAUSES.values())
 
 
@@ -168,7 +177,7 @@ def test_pauses_and_parties_are_facts() -> None:
     assert "still open" in pauses[1]
     assert "an agent has no stored basis" in pauses[2]
     parties = [value for name, value in told if name == "party"]
-    assert parties[0].startswith("caller +420777123456, was not asked, from ")
+    assert parties[0].startswith("caller +420777123456, agreed, from ")
     assert parties[1].startswith("third 00491512345678, did not agree, from ")
 
 
@@ -188,6 +197,15 @@ def test_a_shredded_segment_and_further_questions_and_notices() -> None:
     assert told["removed"] == "segment 0: its key is destroyed"
     assert told["further question"] == "training: not granted (silence)"
     assert told["text notice"] == "end of the call, dropped (cap)"
+
+
+def test_an_erased_recording_says_how_long_it_was_and_nothing_of_its_segments() -> None:
+    gone = recording("erased")
+    for segment in gone["segments"]:
+        segment["state"] = "shredded"
+    told = dict(facts(call_row("given", "key", recordings=[gone])))
+    assert "8.5 s, erased at" in told["recording"]
+    assert "removed" not in told
 
 
 def test_a_call_without_a_row() -> None:

@@ -112,6 +112,13 @@ def test_a_segment_that_was_removed_is_not_there() -> None:
     assert dialog[2]["filename"] == f"{RECORDING}.1.wav"
 
 
+def test_of_an_erased_recording_the_basis_is_left() -> None:
+    document = made(call_row("withdrawn", "withdraw", recordings=[recording("erased")]))
+    assert [d["type"] for d in document["dialog"]] == ["text"]
+    assert (basis(document) or {})["metadata"]["standing"] == "withdrawn"
+    validate(document)
+
+
 def test_pauses_are_told() -> None:
     document = made(call_row("given", "key", pauses=[pause()]))
     assert document["attachments"][-1]["body"][0]["reason"] == "asked"
