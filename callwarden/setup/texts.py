@@ -51,6 +51,12 @@ agi_socket = {_q(plan.agi_socket)}       # the daemon's own, behind the guard
 agi_token_file = {_q(plan.folder / "agi.token")}
 group = {_q(plan.group)}                 # Asterisk's group, name or number: spool files are 0660 for it
 
+# Numbers and lines. Write your own country: its emergency numbers are never asked, held or refused.
+# [telephony]
+# country = "CZ"
+# trunks = ["PJSIP/trunk"]              # endpoints that lead outside: who speaks through one is an outside party
+# never_numbers = ["+420555100900"]     # works council, lawyers, doctors: never recorded, whoever calls whom
+
 {central}"""
 
 
@@ -72,8 +78,11 @@ yes_key = "1"
 answer_window = "5s"
 retries = 1
 on_silence = "refuse"                  # silence is never a yes
-on_failure = "unrecorded"              # the phone still rings, the recording does not happen
-on_withdraw = "stop_and_erase"
+on_failure = "unrecorded"              # the phone still rings, the recording does not happen; "announce" and
+                                       # "refuse_call" want the same word as the dialplan's second argument
+on_withdraw = "stop_and_erase"         # a caller's *9, once the feature codes are in features.conf
+erase_after = "1h"                     # after the end of the call
+pause_limit = "10m"                    # a pause ends by itself, with an alarm
 capture = {{ codec = "sln", rate = 8000, channels = 2, seal_every = "4s" }}
 suite = "age1"
 # Public keys only: this host cannot read what it has recorded unless an identity lies on it.

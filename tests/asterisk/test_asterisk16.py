@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from rig.agent import AGENT_VOICE, TRUNK_VOICE
 from rig.checker import wait_idle
+from rig.desk_phone import DeskPhone
 from rig.phone import Phone
 from rig.programs import old_programs
+from rig.stack import Stack
+from rig.tones import AGENT, CALLER, check, listen, tone
 from tests.asterisk.dialplan_kit import PROMPT_S, Bench, hang_up, open_bench, open_daemon, open_guard, press_in_prompt
+from tests.asterisk.dialplan_stack import ANSWER_S, OVER_S, call_of, sides, whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
@@ -161,3 +166,103 @@ async def test_a_feature_code_comes_back_to_the_bridge(bench: Bench) -> None:
         await phone.hear()
         assert phone.ended_at is None
         await hang_up(phone)
+
+
+# ------------------------------------------------------------ the whole product on 16
+
+WHOLE_MACRO = """
+exten => macro,1,Macro(asked,support)
+ same => n,Dial(PJSIP/agent,30)
+[macro-asked]
+exten => s,1,Gosub(callwarden,s,1(${ARG1}))
+"""
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with whole_stack("asterisk16", old=True, extra=WHOLE_MACRO) as stack:
+        assert stack.pbx().programs.version.startswith("16.")
+        yield stack
+
+
+@pytest.mark.parametrize("ext", ["1001", "macro"])
+async def test_a_yes_records_two_channels(stack: Stack, ext: str) -> None:
+    number = f"+42060216000{len(ext)}"
+    phone = await Phone.dial(stack.pbx(), ext, number=number, voice=tone(ext))
+    await asyncio.sleep(ANSWER_S)
+    await phone.press("1")
+    await asyncio.sleep(6)
+    await phone.hang_up()
+    call = await call_of(stack, number)
+    assert call["outcome"] == "given"
+    (recording,) = call["recordings"]
+    left, right = await asyncio.to_thread(sides, stack, recording)
+    caller, agent = check(listen(left, CALLER), ext, CALLER), check(listen(right, AGENT), AGENT_VOICE, AGENT)
+    assert caller.seconds >= 4
+    assert agent.seconds >= 4
+    assert not caller.faults
+    assert not agent.faults
+    assert not listen(left, AGENT)
+    assert not listen(right, CALLER)
+
+
+@pytest.mark.parametrize(
+    ("ext", "key", "word"), [("1001", "7", "refused"), ("1001", "", "refused"), ("1005", "", "not_recorded")]
+)
+async def test_anything_else_records_nothing(stack: Stack, ext: str, key: str, word: str) -> None:
+    number = f"+4206021601{len(key)}{ext[-1]}"
+    phone = await Phone.dial(stack.pbx(), ext, number=number, voice=tone(ext))
+    if ext != "1005":
+        for _ in range(2):
+            await asyncio.sleep(ANSWER_S)
+            if key:
+                await phone.press(key)
+    await agent_reached(stack, number)
+    await phone.hang_up()
+    call = await call_of(stack, number)
+    assert call["outcome"] == word
+    assert call["recordings"] == []
+
+
+async def test_a_called_party_is_recorded_in_two_channels(stack: Stack) -> None:
+    pbx = stack.pbx()
+    async with DeskPhone(pbx.sip_port, "agent1", pbx.peers["agent1"], tone("agent1", AGENT)) as desk:
+        leg = await desk.dial("9420555123451")
+        end = time.monotonic() + OVER_S
+        while not listen(leg.audio()[-8000:], CALLER) and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(6)
+        await leg.hang_up()
+    call = await call_of(stack, "agent1")
+    assert call["outcome"] == "given"
+    (recording,) = call["recordings"]
+    left, right = await asyncio.to_thread(sides, stack, recording)
+    assert check(listen(left, CALLER), TRUNK_VOICE, CALLER).seconds >= 4
+    assert check(listen(right, AGENT), "agent1", AGENT).seconds >= 4
+
+
+@pytest.mark.parametrize("ext", ["1001", "macro"])
+async def test_with_the_daemon_frozen_or_dead_the_agent_is_reached(stack: Stack, ext: str) -> None:
+    edge = stack.process("edge")
+    assert edge is not None
+    for number, fault in ((f"+42060216021{len(ext)}", edge.signal), (f"+42060216022{len(ext)}", None)):
+        if fault is not None:
+            fault(signal.SIGSTOP)
+        else:
+            edge.kill()
+        began = time.time()
+        phone = await Phone.dial(stack.pbx(), ext, number=number)
+        assert await agent_reached(stack, number) - began < 2.5
+        await phone.hang_up()
+    stack.start_edge()
+
+
+async def agent_reached(stack: Stack, number: str, within: float = OVER_S) -> float:
+    """When the agent was dialled for this caller. Raises AssertionError."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        found = stack.agent().dialled(number)
+        if found is not None:
+            return found.dialled
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the agent was never dialled for {number}")
