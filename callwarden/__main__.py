@@ -31,7 +31,7 @@ _COMMANDS = {
     "pause": (_AT + "live:pause", "Pause the recording of a call; nothing said meanwhile is kept."),
     "policy": (_AT + "policy:policy", "List policies, show one, try what one would do."),
     "prompts": (_AT + "prompts:prompts", "Check, render and import the prompts."),
-    "receipt": (_AT + "receipt:receipt", "Verify a deletion receipt."),
+    "receipt": (_AT + "receipt:receipt", "Show and verify deletion receipts."),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
     "reload": (_AT + "reload:reload", "Have the daemon read its policies anew, without dropping calls."),
     "resume": (_AT + "live:resume", "Let a paused recording go on, unless another reason holds it."),

@@ -107,6 +107,9 @@ class OfflineDoor:
     def why(self, call: str) -> Json:
         return self._run(self._desk.why(call))
 
+    def receipts(self, subject: str) -> list[Json]:
+        return list(self._run(self._desk.receipts(subject)))
+
     def bundle(self, recording: str) -> Json:
         return self._run(self._desk.bundle(recording))
 

@@ -1,4 +1,4 @@
-"""`callwarden receipt verify FILE --trust KEYS`."""
+"""`callwarden receipt show ID` and `callwarden receipt verify FILE --trust KEYS`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,33 @@ from pathlib import Path
 
 import click
 
-from callwarden.options import as_json
+from callwarden.options import as_json, edge_config
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.group()
 def receipt() -> None:
-    """Verify a deletion receipt."""
+    """Show and verify deletion receipts."""
+
+
+@receipt.command()
+@click.argument("subject", metavar="ID")
+@edge_config
+def show(subject: str) -> None:
+    """Print the receipt that this edge signed about an erased recording or an order, to be kept and verified.
+
+    ID is the whole id of the recording, the order or the receipt. Of several the last word is printed.
+    """
+    from callwarden.door import open_door
+    from callwarden.options import config_path
+    from callwarden.output import note, plain, print_json
+
+    with open_door(config_path()) as door:
+        found = door.receipts(subject)
+    last = found[-1]
+    note(f"{plain(last['result'])}, receipt {last['receipt_id']} ({len(found)} in all)")
+    print_json(last["document"])
 
 
 @receipt.command()

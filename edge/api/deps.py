@@ -31,6 +31,11 @@ class Reader(Protocol):
         """Stored rows about one call; None when there is no such call."""
         ...
 
+    async def receipts(self, subject: str) -> Sequence[Json]:
+        """Receipts of the recording, order or ground with this id, or the receipt itself, oldest first: receipt_id jti n
+        result sent jws order (its document, None where the receipt stands on a ground)."""
+        ...
+
     async def outages(self) -> Sequence[Json]:
         """from to: when no daemon was there, oldest first. The last has to = null: since then nobody has been seen, which
         means something only while no daemon runs."""

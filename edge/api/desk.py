@@ -16,6 +16,7 @@ from edge.errors import CallwardenError
 from edge.model.entities import RecordingRow, SegmentRow
 from formats import shred
 from formats.errors import FormatError
+from formats.orders import receipt_document
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{6,32}")
@@ -108,6 +109,21 @@ class Desk:
             "flags": next((r["flags"] for r in call["recordings"] if r["recording_id"] == row.recording_id), []),
             "others": [r["recording_id"] for r in call["recordings"] if r["recording_id"] != row.recording_id],
         }
+
+    async def receipts(self, subject: str) -> Sequence[Json]:
+        """Every receipt about a recording or an order (whole id): receipt_id jti n result sent, and the `document` that
+        proves itself. Raises not_found.receipt."""
+        found = await self._deps.reader.receipts(subject)
+        if not found:
+            raise CallwardenError(
+                "not_found.receipt", "this edge signed no receipt about that", where=subject,
+                hint="name a recording that is erased, an order or a receipt by its whole id",
+            )  # fmt: skip
+        kept = ("receipt_id", "jti", "n", "result", "sent")
+        return [
+            {**{name: one[name] for name in kept}, "document": receipt_document(one["jws"], one["order"])}
+            for one in found
+        ]
 
     async def header(self, recording_id: str, number: int, by: ReadBy) -> bytes:
         """The age header of a segment, unsealed. The entry `recording.read` is in the log before the header is out.

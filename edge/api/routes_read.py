@@ -33,6 +33,10 @@ async def _bundle(request: web.Request) -> web.Response:
     return web.json_response(await request.app[DESK].bundle(request.match_info["id"]))
 
 
+async def _receipts(request: web.Request) -> web.Response:
+    return web.json_response(await request.app[DESK].receipts(request.match_info["id"]))
+
+
 async def _header(request: web.Request) -> web.Response:
     number = int(request.match_info["n"])
     body = await request.app[DESK].header(request.match_info["id"], number, reader(request))
@@ -68,6 +72,7 @@ ROUTES = [
     web.get("/v1/calls", _calls),
     web.get("/v1/recordings", _recordings),
     web.get("/v1/why/{call}", _why),
+    web.get("/v1/receipts/{id}", _receipts),
     web.get("/v1/recordings/{id}/bundle", _bundle),
     web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/header", _header),
     web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/payload", _payload),
