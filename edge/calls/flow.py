@@ -53,7 +53,11 @@ async def take_call(world: World, dialogue: Dialogue) -> CallRow | None:
     )
     await _warn_of_difference(world, dialogue, policy)
     try:
-        call = await world.journal.open_call(_new_call(world, dialogue, policy, who))
+        new = _new_call(world, dialogue, policy, who)
+        call = await world.journal.open_call(new)
+        if outbound and call.channel_uid != dialogue.channel_uid:
+            # Asterisk's linked id is that of whoever dials: of a second called party it names the first one's call.
+            call = await world.journal.open_call(replace(new, linked_id=dialogue.channel_uid))
     except CallwardenError:
         await _Flow(world, dialogue, policy, who).not_recorded_after_all()
         raise

@@ -167,6 +167,21 @@ async def test_a_called_party_is_asked_with_its_own_words_under_the_number_that_
     await hang_up(house, caller)
 
 
+async def test_a_second_called_party_of_one_caller_is_asked_as_well(house: House) -> None:
+    house.policy = policy("opt_in")
+    first, refused = await call(house, "2", script="callee", number="608777123", linked_id="1.100")
+    second, agreed = await call(house, "1", script="callee", number="608777124", linked_id="1.100")
+    assert (refused["outcome"], agreed["outcome"]) == ("refused", "given")
+    assert second.played == ["/x/en-ask_callee"]
+    again, same = await call(house, "2", number="608777125", linked_id="1.200")
+    again.steps, again.played = 0, []
+    await house.tracker.take(again)
+    assert (again.played, again.set["CALLWARDEN_OUTCOME"]) == ([], "refused"), "the same call came in again"
+    assert same["outcome"] == "refused"
+    assert first.set["CALLWARDEN_OUTCOME"] == "refused"
+    await house.all_gone()
+
+
 @pytest.mark.parametrize("script", ["entry", "callee"])
 @pytest.mark.parametrize(
     ("numbers", "reason"),
