@@ -221,8 +221,12 @@ def place(bench: Bench, pool: ThreadPoolExecutor, scenario: Scenario) -> Future[
     behaviour = {"never": "silent", "law": "silent", "hang_up": "hang_up"}.get(scenario.kind, "agree")
     prompt_s = {"never": 0.0, "hang_up": 3.0}.get(scenario.kind, scenario.press_at)
     pbx = bench.stack.pbx()
+    # Only a telephone number can be remembered; the rig's own numbers are none.
+    number = f"+420608{time.monotonic_ns() // 1_000_000 % 10**6:06d}" if scenario.kind == "member" else None
     return pool.submit(
-        lambda: asyncio.run(place_call(pbx, ext, behaviour=behaviour, prompt_s=prompt_s, seconds=scenario.seconds))
+        lambda: asyncio.run(
+            place_call(pbx, ext, behaviour=behaviour, prompt_s=prompt_s, seconds=scenario.seconds, number=number)
+        )
     )
 
 
