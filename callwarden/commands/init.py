@@ -155,6 +155,7 @@ def _tell(plan: Plan, done: Made, findings: list[dict[str, str]]) -> None:
         f" with the secret in {done.paths['ami_secret']}",
         "give it the dialplan: callwarden dialplan print > /etc/asterisk/callwarden.conf,"
         " and in extensions.conf: #include callwarden.conf",
+        "give it the feature codes (withdraw, pause): callwarden dialplan features >> /etc/asterisk/features.conf",
         f"{command} config check",
         f"{command} guard   and   {command} run" + (" --with-central" if plan.central_listen else ""),
     ]
