@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from edge.consent.units import Seconds
 from edge.errors import CallwardenError
 from edge.ports import Asterisk
 from edge.recorder import endings, sealer
 from edge.recorder import rounds as stage
 from edge.recorder.capture import Capture
+from edge.recorder.opening import order
 from tests.crash import capture_child as child
 from tests.crash.test_capture import opened
 
@@ -422,3 +425,54 @@ async def test_a_last_chunk_that_was_not_committed_is_no_last_chunk(
     assert audio == patient.written
     assert [s[:2] for s in segments] == [("truncated", "resume_refused"), ("closed", "hangup")]
     assert state == "sealed"
+
+
+async def test_a_recording_that_cannot_be_taken_up_does_not_go_on_unseen(patient: Patient) -> None:
+    """Its file is removed at the start, and Asterisk would fill the memory behind it until the hang-up."""
+    capture = await patient.begin()
+    await patient.journal.set_monitor(capture.recording_id, "0x7f")
+    patient.open()
+    patient.write(3 * CHUNK)
+    await patient.look()
+    await patient.tick()
+    [(_, segment_id, _)] = patient.vault.listing()
+    os.truncate(patient.vault.path(capture.recording_id, segment_id), 100)
+    await patient.journal.close()
+    await patient.slots.close()
+    again = Patient(patient.state, patient.folder)
+    link = Link("0x7f")
+    object.__setattr__(again.tools, "asterisk", link)
+    await again.journal.audit_log.unlock(again.journal, again.slots)  # type: ignore[attr-defined]
+    await again.recorder.recover()
+    assert again.recorder.live == 0
+    assert os.listdir(again.folder) == []
+    again.recorder.link_up({"1.1": "PJSIP/renamed-1"})
+    await asyncio.sleep(0)
+    await asyncio.gather(*again.recorder._tasks)
+    assert link.stopped == ["0x7f"]
+    again.recorder.link_up({"1.1": "PJSIP/renamed-1"})
+    assert not again.recorder._tasks
+    await again.journal.close()
+    await again.slots.close()
+
+
+@pytest.mark.parametrize(
+    ("channels", "has_d", "more", "said"),
+    [
+        (2, True, {}, "DIR/NAME.raw,bD"),
+        (1, True, {}, "DIR/NAME.sln,b"),
+        (2, True, {"wait": "record", "beep": Seconds(15)}, "DIR/NAME.raw,DB(15)"),
+        (2, False, {}, ",bSr(DIR/NAME.l.sln)t(DIR/NAME.r.sln)"),
+        (1, False, {"beep": Seconds(5)}, "DIR/NAME.sln,bB(5)"),
+    ],
+)
+async def test_what_asterisk_is_told(
+    patient: Patient, channels: Any, has_d: bool, more: dict[str, Any], said: str
+) -> None:
+    patient.recorder.has_d = has_d
+    policy = replace(child.POLICY, capture=replace(child.POLICY.capture, channels=channels), **more)
+    prepared = await patient.recorder.prepare(policy)
+    told = order(patient.tools.spool, prepared.spool_name, policy)
+    name = prepared.spool_name.partition(".")[0]
+    assert f"{told.path},{told.options}" == said.replace("DIR", str(patient.folder)).replace("NAME", name)
+    await patient.recorder.discard(prepared)
