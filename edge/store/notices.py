@@ -42,9 +42,13 @@ class Notices(Base):
         """See `edge.ports.NoticeBook`."""
 
         def job(conn: sqlite3.Connection) -> Sequence[NoticeCall]:
-            rows = conn.execute(f"{_UNJUDGED} AND c.ended_at >= ?2 ORDER BY c.seq", (when, since)).fetchall()
+            rows = conn.execute(
+                f"{_UNJUDGED} AND c.ended_at >= ?2 ORDER BY c.ended_at, c.seq", (when, since)
+            ).fetchall()
             if when == "start":
-                rows += conn.execute(f"{_UNJUDGED} AND c.state = 'permitted' ORDER BY c.seq", (when,)).fetchall()
+                rows += conn.execute(
+                    f"{_UNJUDGED} AND c.state = 'permitted' AND c.state <> 'ended' ORDER BY c.seq", (when,)
+                ).fetchall()
             return [NoticeCall(*row) for row in rows]
 
         return await self._readers.read(job)
