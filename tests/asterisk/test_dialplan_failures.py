@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asterisk
 
 DIAL = " same => n,Dial(PJSIP/agent,30)\n same => n,Hangup()\n"
 REFUSE = f" same => n,Gosub(callwarden,s,1(support,refuse_call))\n{DIAL}"
-EXTRA = f"""
+EXTRA = rf"""
 exten => silent,1,Set(CALLWARDEN_LAST_RESORT=)
 {REFUSE}
 exten => path,1,Set(CALLWARDEN_REFUSED_SOUND=${{CALLWARDEN_SOUNDS}}/cs/refused_call)
@@ -49,6 +49,15 @@ exten => 777,1,NoOp()
 {REFUSE}
 exten => named,1,Set(CALLWARDEN_NUMBER=+9-112)
 {REFUSE}
+exten => features,1,Set(__DYNAMIC_FEATURES=theirs)
+ same => n,Gosub(callwarden,s,1(support))
+ same => n,Set(GLOBAL(FEATURES_ONCE)=${{DYNAMIC_FEATURES}})
+ same => n,Gosub(callwarden,s,1(support))
+ same => n,Set(GLOBAL(FEATURES_TWICE)=${{DYNAMIC_FEATURES}})
+{DIAL}
+exten => header,1,Set(CALLWARDEN_HEADER=given\;call=1)
+ same => n,Gosub(callwarden,s,1(support))
+ same => n,Dial(PJSIP/agent1,30,b(callwarden-header^s^1))
 exten => own,1,Set(CALLWARDEN_NUMBER=777)
  same => n,Set(CALLWARDEN_EMERGENCY=112-777)
 {REFUSE}
@@ -188,3 +197,27 @@ async def test_a_feature_code_comes_back_to_the_bridge(bench: Bench) -> None:
         assert len(leg.heard) > at
         assert phone.ended_at is None
         await hang_up(phone)
+
+
+async def test_the_admins_own_features_stay_beside_ours(bench: Bench) -> None:
+    async with open_daemon(bench):
+        number = bench.caller()
+        phone = await Phone.dial(bench.pbx, "features", number=number)
+        await press_in_prompt(phone)
+        await phone.quiet(1)
+        await bench.agent_dialled(number)
+        await hang_up(phone)
+    assert bench.variable("FEATURES_ONCE") == "theirs#cwapi#cwwithdraw"
+    assert bench.variable("FEATURES_TWICE") == "theirs#cwapi#cwwithdraw"
+
+
+async def test_the_agents_phone_is_told_by_a_header(bench: Bench) -> None:
+    async with bench.desk() as desk:
+        dialling = asyncio.create_task(Phone.dial(bench.pbx, "header", number=bench.caller()))
+        leg = await desk.pick_up()
+        assert leg.invite.headers["x-callwarden"] == "given;call=1"
+        await hang_up(await dialling)
+        dialling = asyncio.create_task(Phone.dial(bench.pbx, "1041", number=bench.caller()))
+        leg = await desk.pick_up()
+        assert "x-callwarden" not in leg.invite.headers
+        await hang_up(await dialling)
