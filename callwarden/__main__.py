@@ -18,7 +18,10 @@ _COMMANDS = {
     "calls": (_AT + "calls:calls", "List calls and what was answered."),
     "central": (_AT + "central:central", "The central store: set up, run, erase, look."),
     "config": (_AT + "config:config", "Check the configuration."),
-    "dialplan": (_AT + "dialplan:dialplan", "Print what Asterisk needs: the dialplan to include, the manager account."),
+    "dialplan": (
+        _AT + "dialplan:dialplan",
+        "Print what Asterisk needs: the dialplan to include, feature codes, the manager account; check a dialplan.",
+    ),
     "evidence": (
         _AT + "evidence:evidence",
         "Give out what is stored about a call's answer, in a form that others read.",
