@@ -46,6 +46,7 @@ class Asked(Protocol):
     policy_name: str
     dialled: str
     context: str
+    queue: str
 
 
 class PolicyBook:
@@ -78,6 +79,7 @@ class PolicyBook:
             config.policies,
             name=dialogue.policy_name,
             did=dialogue.dialled,
+            queue=dialogue.queue,
             context=dialogue.context,
             country=config.telephony.country,
         )

@@ -31,7 +31,7 @@ _EVENT_WORD = re.compile(r"[A-Za-z0-9_.:-]+")
 class AgiDialogue:
     """One caller on one channel. Positions and time-outs in milliseconds."""
 
-    def __init__(self, wire: AgiWire, request: AgiRequest, context: str) -> None:
+    def __init__(self, wire: AgiWire, request: AgiRequest, context: str, queue: str = "") -> None:
         self._wire = wire
         self.script = request.script
         self.feature = request.feature
@@ -44,6 +44,7 @@ class AgiDialogue:
         self.caller_name = request.caller_name
         self.dialled = request.dialled
         self.context = context
+        self.queue = queue
         self.language = request.language
 
     async def answer(self) -> None:

@@ -187,6 +187,9 @@ class AgiServer:
             return
         hit("agi.token_checked")
         context = (await wire.command("GET VARIABLE", variables.CALLED_FROM, limit_s=SIMPLE_LIMIT_S)).data or ""
-        dialogue = AgiDialogue(wire, request, context if _CONTEXT.fullmatch(context) else "")
+        queue = ""
+        if not request.policy_name:
+            queue = (await wire.command("GET VARIABLE", variables.QUEUE, limit_s=SIMPLE_LIMIT_S)).data or ""
+        dialogue = AgiDialogue(wire, request, context if _CONTEXT.fullmatch(context) else "", queue)
         await self._handler(dialogue)
         hit("agi.done")

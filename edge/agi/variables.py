@@ -28,6 +28,8 @@ ANNOUNCED = "CALLWARDEN_ANNOUNCED"
 HEADER = "CALLWARDEN_HEADER"
 #: The admin's, optional: the number that was dialled, where the extension does not tell.
 NUMBER = "CALLWARDEN_NUMBER"
+#: The admin's, optional: the queue that the call goes to, for a call whose policy is matched.
+QUEUE = "CALLWARDEN_QUEUE"
 #: The dialplan's own on FreePBX: the policy a called party is asked by.
 CALLEE = "CALLWARDEN_CALLEE"
 #: Globals, the admin's: emergency numbers, joined by `-`; the sound of a refused call; the last-resort script and the

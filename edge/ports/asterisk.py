@@ -32,6 +32,8 @@ class Dialogue(Protocol):
     caller_name: str
     dialled: str
     context: str
+    queue: str
+    """Where the call goes next, as the dialplan says (CALLWARDEN_QUEUE); asked for only when it names no policy."""
     language: str
 
     async def answer(self) -> None: ...

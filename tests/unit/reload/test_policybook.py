@@ -26,7 +26,7 @@ POLICY = f"""\
 mode = "opt_in"
 purposes = ["quality"]
 answer_window = "5s"
-match = {{ did = ["+420 555 100 200"] }}
+match = {{ did = ["+420 555 100 200"], queue = ["QUEUE"] }}
 recipients = ["{KEYS[0]}", "{KEYS[1]}"]
 """
 WEAK = f"""\
@@ -59,6 +59,7 @@ class Asked:
     policy_name: str = ""
     dialled: str = ""
     context: str = ""
+    queue: str = ""
 
 
 @dataclass
@@ -124,7 +125,7 @@ async def test_a_reload_changes_what_comes_and_not_what_runs(world: World) -> No
     running = book.policy_for(Asked("support"))
     assert running is not None
     world.write(
-        POLICY.replace("NAME", "support").replace('"5s"', '"7s"') + POLICY.replace("NAME", "new").replace("200", "300")
+        POLICY.replace("NAME", "support").replace('"5s"', '"7s"') + POLICY.replace("NAME", "new").replace("200", "300").replace("QUEUE", "new")
     )
     answer = await book.reload()
     later = book.policy_for(Asked("support"))
@@ -139,6 +140,7 @@ async def test_a_reload_changes_what_comes_and_not_what_runs(world: World) -> No
         (None, running.version), (running.version, later.version)
     }  # fmt: skip
     assert book.policy_for(Asked(dialled="555100300")) is book.config.policies["new"]
+    assert book.policy_for(Asked(dialled="1", queue="new")) is book.config.policies["new"]
 
 
 async def test_a_policy_that_is_gone_is_gone(world: World) -> None:
