@@ -12,7 +12,10 @@ _COMMANDS = {
     "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
     "erase": (_AT + "central_erase:erase", "Order a recording erased and wait for the edge's receipt."),
     "init": (_AT + "central_setup:init", "Make central's keys, CA, token, database and configuration."),
-    "order": (_AT + "central_order:order", "Order the recording of a call withdrawn, paused or resumed."),
+    "order": (
+        _AT + "central_order:order",
+        "Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).",
+    ),
     "receipts": (_AT + "central_lists:receipts", "List the receipts that edges sent."),
     "recordings": (_AT + "central_lists:recordings", "List the recordings that edges reported."),
     "run": (_AT + "central_setup:run", "Run central."),
