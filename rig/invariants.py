@@ -250,7 +250,7 @@ def _slots(stack: Stack, facts: Facts) -> list[str]:
                 unseal_header(s["sealed_header"], key, s["recording_id"], s["segment_id"], s["version"])
             except FormatError as error:
                 found.append(f"header of segment {s['segment_id']}: {error}")
-        elif s["of_state"] not in ("erased", "erasing"):
+        elif s["state"] != "shredded" and s["of_state"] not in ("erased", "erasing"):
             found.append(f"segment {s['segment_id']} is {s['of_state']} and has no key")
     return found
 

@@ -200,6 +200,7 @@ async def test_a_pause_outlives_the_daemon(stack: Stack) -> None:
 
 
 async def test_an_incident_takes_the_last_seconds(stack: Stack) -> None:
+    since = time.time() - 1
     talk = await Talk.begin(stack, 14)
     await asyncio.sleep(3)
     await talk.act("incident", talk.call_id, "--seconds", "2")
@@ -210,3 +211,4 @@ async def test_an_incident_takes_the_last_seconds(stack: Stack) -> None:
     [(pcm, _)] = await talk.over()
     assert 2 < len(pcm) / 8000 < 6
     assert skipped(pcm[:, 0], 14, CALLER) == []
+    assert check_invariants(stack, since=since, lines=("1001",)) == []
