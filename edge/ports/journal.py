@@ -74,8 +74,8 @@ class CallBook(Protocol):
     async def grant(
         self, call_id: str, event: ConsentEvent, permit_id: str, purposes: Sequence[str], recording: NewRecording
     ) -> int:
-        """One commit: event, outcome (= event.kind), state `permitted`, permit, recording `starting`, capture, segment, header,
-        audit `recording.permitted`, outbox `consent.recorded` and `recording.opened`. Returns the event's seq."""
+        """One commit: event, outcome and the party's standing (= event.kind), state `permitted`, permit, recording
+        `starting`, capture, segment, header, audit `recording.permitted`, outbox `consent.recorded` and `recording.opened`. Returns the event's seq."""
         ...
 
     async def permit(self, call_id: str) -> PermitRow | None:
@@ -260,7 +260,9 @@ class AuditBook(Protocol):
     async def audit_proof(self, index: int, size: int) -> Sequence[bytes]: ...
 
 
-class Journal(CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, OutboxBook, AuditBook, Protocol):
+class Journal(
+    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, OutboxBook, AuditBook, Protocol
+):
     """All books over one SQLite file with one writer."""
 
     @property

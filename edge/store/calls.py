@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from edge.errors import CallwardenError
@@ -133,6 +134,7 @@ class Calls(Base):
                 check_move(CALL, before, "permitted", "a call")
             seq = insert_event(conn, call_id, event)
             conn.execute("UPDATE call SET state='permitted', outcome=? WHERE call_id=?", (event.kind, call_id))
+            conn.execute("UPDATE party SET standing=? WHERE party_id=?", (event.kind, event.party_id))
             conn.execute(
                 "INSERT INTO permit(permit_id, call_id, event_seq, purposes, policy_version, granted_at)"
                 " SELECT ?, call_id, ?, ?, policy_version, ? FROM call WHERE call_id=?",
@@ -205,6 +207,7 @@ class Calls(Base):
                 "UPDATE call SET state=?, outcome=?, ended_at=? WHERE call_id=?", (ended, outcome, ended_at, call_id)
             )
             _close_company(conn, call_id, ended_at)
+            _put_off(conn, call_id, ended_at)
             _forget_numbers(conn, call_id, outcome)
             facts = {"outcome": outcome}
             self._audit.append(
@@ -252,6 +255,20 @@ def _close_company(conn: sqlite3.Connection, call_id: str, at: str) -> None:
         "UPDATE pause SET ended_at=?, ended_kind=?, ended_name=? WHERE call_id=? AND ended_at IS NULL",
         (at, ENDED_BY.kind, ENDED_BY.name, call_id),
     )
+
+
+def _put_off(conn: sqlite3.Connection, call_id: str, ended_at: str) -> None:
+    """What a withdrawal in mid-call made due so long after it is due so long after the call's end."""
+    rows = conn.execute(
+        "SELECT d.recording_id, d.due_at, e.at_wall FROM due_erasure d JOIN recording r USING(recording_id)"
+        " JOIN consent_event e ON e.seq=d.event_seq WHERE r.call_id=?",
+        (call_id,),
+    ).fetchall()
+    for recording_id, due_at, withdrawn_at in rows:
+        later = datetime.fromisoformat(ended_at) - datetime.fromisoformat(withdrawn_at)
+        due = datetime.fromisoformat(due_at) + max(later, timedelta(0))
+        text = f"{due:%Y-%m-%dT%H:%M:%S}.{due.microsecond // 1000:03d}Z"
+        conn.execute("UPDATE due_erasure SET due_at=? WHERE recording_id=?", (text, recording_id))
 
 
 def _forget_numbers(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:

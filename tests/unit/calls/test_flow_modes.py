@@ -104,6 +104,8 @@ async def test_outcome_evidence_permit_and_tags_agree(
         assert row["permits"] == []
     assert body["party"]["role"] == "caller"
     assert row["parties"] == [("caller", NUMBER, NUMBER)]
+    [(standing,)] = house.rows(f"SELECT standing FROM party WHERE call_id='{row['call_id']}'")
+    assert standing == (outcome if recorded else "none")
     assert NUMBER[1:] not in json.dumps([row["events"], house.rows("SELECT body FROM outbox")])
     tag = f"cw={outcome};call={row['call_id']}"
     assert caller.set["CDR(userfield)"] == caller.set["CHANNEL(userfield)"] == tag
