@@ -124,6 +124,50 @@ async def test_acts_on_a_real_call(stack: Stack, tmp_path: Path) -> None:
     assert (other.returncode, (tmp_path / "b.wav").exists()) == (6, False)
 
 
+async def test_an_agent_starts_a_manual_call_and_its_audio_goes_into_a_vcon(stack: Stack, tmp_path: Path) -> None:
+    number = "+420607000003"
+    phone = await Phone.dial(stack.pbx(), "1007", number=number, voice=tone(3), within=PATIENCE_S)
+    try:
+        await until("the call's outcome", lambda: call_of(stack, number)[2] == "not_recorded")
+        call = call_of(stack, number)[0]
+        await phone.hear(20)  # the agent speaks: the two are bridged
+        refused = await arun(stack, "pause", call)
+        assert (refused.returncode, refused.stdout) == (6, "")
+        started = await arun(stack, "start", call)
+        assert started.returncode == 0, started.stderr
+        await asyncio.sleep(marks()["ask"].counts + 0.6)
+        await phone.press("1")
+        query = "SELECT 1 FROM recording WHERE state='recording' AND call_id=?"
+        await until("a recording that grows", lambda: rows(stack, query, call))
+        await asyncio.sleep(3)
+    finally:
+        await phone.hang_up()
+    await until("its seal", lambda: rows(stack, "SELECT 1 FROM recording WHERE call_id=? AND state='sealed'", call))
+    why = (await arun(stack, "why", call)).stdout
+    assert why.startswith("Recorded: the caller pressed 1 after the question"), why
+    out = tmp_path / "v.json"
+    identity = str(stack.identity_file)
+    words = (
+        "evidence",
+        call,
+        "--form",
+        "vcon",
+        "--with-audio",
+        "-i",
+        identity,
+        "--key",
+        str(stack.dpo_key),
+        "-o",
+        str(out),
+    )
+    done = await arun(stack, *words)
+    assert done.returncode == 0, done.stderr
+    signed = verify_general(json.loads(out.read_text()), read_trust(stack.trust), vcon.TYP, Counter({"dpo": 1}))
+    audio = [d for d in json.loads(signed.payload)["dialog"] if d["type"] == "recording"]
+    assert audio
+    assert all(len(d["body"]) > 8000 for d in audio)
+
+
 async def test_a_reload_takes_what_is_right_and_leaves_the_old_where_it_is_wrong(stack: Stack) -> None:
     phone, call = await agree(stack, "+420607000002", 2)
     path = stack.etc / "conf.d" / "orders.toml"
