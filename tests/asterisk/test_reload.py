@@ -19,10 +19,21 @@ from tests.asterisk.test_door import arun
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
+#: Lines whose dialplan names no policy: found by the number, the queue, the context.
+EXTRA = """
+exten => 1931,1,Gosub(callwarden,s,1())
+ same => n,Dial(PJSIP/agent,30)
+exten => 1932,1,Set(CALLWARDEN_QUEUE=claims)
+ same => n,Gosub(callwarden,s,1())
+ same => n,Dial(PJSIP/agent,30)
+exten => 1933,1,Gosub(callwarden,s,1())
+ same => n,Dial(PJSIP/agent,30)
+"""
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with live_stack("reload") as stack:
+    with live_stack("reload", EXTRA) as stack:
         yield stack
 
 
@@ -135,6 +146,24 @@ async def test_a_policy_that_came_by_reload_takes_calls_and_one_that_went_does_n
     assert tried.returncode == 0, tried.stderr
     assert "presses 1: given" in tried.stdout
     assert "no policy of that name any more" in tried.stdout
+
+
+async def test_number_then_queue_then_context_choose_the_policy(stack: Stack) -> None:
+    path = stack.etc / "conf.d" / "zz_match.toml"
+    matches = {"by_did": 'did = ["1931"]', "by_queue": 'queue = ["claims"]', "by_context": 'context = ["from-callers"]'}
+    path.write_text("".join(f'[policy.{n}]\nmode = "never"\nmatch = {{ {m} }}\n' for n, m in matches.items()))
+    assert (await arun(stack, "reload")).returncode == 0
+    query = "SELECT c.policy_id, c.outcome FROM call c ORDER BY c.seq DESC LIMIT 1"
+    for number, name in enumerate(matches):
+        phone = await Phone.dial(
+            stack.pbx(), f"193{number + 1}", number=f"+42060720000{number}", voice=tone(20 + number), within=PATIENCE_S
+        )
+        try:
+            await until(f"a call under {name}", lambda name=name: rows(stack, query) == [(name, "not_recorded")])
+        finally:
+            await phone.hang_up()
+    path.unlink()
+    assert (await arun(stack, "reload")).returncode == 0
 
 
 async def test_what_needs_a_restart_is_named(stack: Stack) -> None:
