@@ -43,10 +43,10 @@ class Errands:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def run(
-        self, channel_uid: str, work: Work, *, opened: asyncio.Event | None = None, company_s: float = COMPANY_S
+        self, channel_uid: str, work: Work, *, opened: asyncio.Event | None = None, company_s: float | None = None
     ) -> Any:
         """Do `work` over a dialogue with this channel, inside its bridge, and return what it returns. `opened` is set as
-        soon as the channel answers.
+        soon as the channel answers; company_s: how long to wait for somebody to be with it, default COMPANY_S.
 
         Raises calls.unreachable when no session opens (the channel is alone, on hold, in a conference, or has no feature
         codes), CallerGone, DialogueLost, ami.*, and what `work` raises.
@@ -54,7 +54,7 @@ class Errands:
         lock = self._locks.setdefault(channel_uid, asyncio.Lock())
         try:
             async with lock:
-                return await self._run(channel_uid, work, opened, company_s)
+                return await self._run(channel_uid, work, opened, COMPANY_S if company_s is None else company_s)
         finally:
             if not lock.locked():
                 self._locks.pop(channel_uid, None)

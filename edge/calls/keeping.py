@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -23,6 +25,9 @@ from edge.model.entities import CallRow
 from edge.model.live import Actor, PauseRow
 
 log = structlog.get_logger("calls")
+
+#: A capture that still runs so long after its permit was revoked was not stopped by the withdrawal itself.
+LATE: Final = timedelta(seconds=1)
 
 
 class Keeper:
@@ -43,6 +48,7 @@ class Keeper:
             if call is None:
                 return None
             if call.outcome not in PERMITTING:
+                await self._shred_late(followed)
                 await self._stop(followed, "withdraw")
                 return Wanted("stop", why="answered_no"), ()
             if call.state == "ended" or not self._asterisk.up:
@@ -101,6 +107,17 @@ class Keeper:
                 followed.again = True
                 await self._world.recorder.stop(recording_id, "pause")
         log.info("a call was judged", call=followed.call_id, wanted=wanted.state, why=wanted.why)
+
+    async def _shred_late(self, followed: Followed) -> None:
+        """Capture went on after the answer was taken back (a kill, a lost link): what was open since then goes, with what
+        the same segment holds of before. Nobody's words after a withdrawal are kept."""
+        live = self._world.recorder.live_of(followed.call_id)
+        since = await self._world.journal.revoked_at(followed.call_id) if live else None
+        if since is None:
+            return
+        if self._world.clock.wall() - datetime.fromisoformat(since).astimezone(UTC) > LATE:
+            for recording_id in live:
+                await self._world.recorder.shred_segment(recording_id, since=since)
 
     async def _stop(self, followed: Followed, reason: str) -> None:
         live = self._world.recorder.live_of(followed.call_id)

@@ -52,6 +52,10 @@ class LiveBook(Protocol):
         `forget` revoked; audit, outbox `consent.recorded`. Returns the event's seq."""
         ...
 
+    async def revoked_at(self, call_id: str) -> str | None:
+        """When a permit of this call was revoked last, None for never."""
+        ...
+
     async def flag(self, recording_id: str, flag: str, detail: str = "") -> None:
         """One of live.FLAGS; audit `recording.flagged`; repeats do nothing."""
         ...

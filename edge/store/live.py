@@ -204,6 +204,15 @@ class Live(Base):
 
         return await self._writer.do(job)
 
+    async def revoked_at(self, call_id: str) -> str | None:
+        """See `edge.ports.LiveBook`."""
+
+        def job(conn: sqlite3.Connection) -> str | None:
+            row = conn.execute("SELECT max(revoked_at) FROM permit WHERE call_id=?", (call_id,)).fetchone()
+            return None if row[0] is None else str(row[0])
+
+        return await self._readers.read(job)
+
     async def flag(self, recording_id: str, flag: str, detail: str = "") -> None:
         """See `edge.ports.LiveBook`. The first detail stays."""
 

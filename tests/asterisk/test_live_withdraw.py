@@ -149,9 +149,13 @@ def test_a_kill_on_the_way_is_made_good_by_the_next_start(stack: Stack, point: s
                 await until("the daemon's death", lambda: stack.process("edge") is None)
                 assert talk.outcome() == "withdrawn"
                 assert talk.states() != ["sealed"] or point == "withdraw.stopped"
+                await asyncio.sleep(1.5)  # long enough for words that nobody may keep
                 await asyncio.to_thread(stack.start_edge)
                 await until("the end of the recording", lambda: talk.states() == ["sealed"])
                 await asyncio.sleep(1)
+                if point == "withdraw.committed":  # what was said since then is in no segment that can be opened
+                    query = "SELECT s.state FROM segment s JOIN recording USING(recording_id) WHERE call_id=?"
+                    assert ("shredded",) in rows(stack, query, talk.call_id)
             return talk
 
     talk = asyncio.run(call())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from copy import copy
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from edge.calls import errands
 from edge.config.schema import TelephonySection
 from edge.consent.units import Period, Seconds
 from edge.errors import CallwardenError
+from edge.model.entities import ConsentEvent
 from edge.model.live import Actor
 from tests.unit.calls.flow_kit import Caller
 from tests.unit.calls.live_kit import Scene, open_scene
@@ -104,6 +106,30 @@ async def test_after_the_end_and_too_late(scene: Scene, monkeypatch: pytest.Monk
     with pytest.raises(CallwardenError) as late:
         await scene.conductor.withdraw(call.call_id, SUPERVISOR, "")
     assert late.value.code == "calls.not_live"
+
+
+async def test_the_erasure_is_counted_from_the_calls_end(scene: Scene) -> None:
+    call = await scene.call()
+    recording_id = await scene.with_agent(call)
+    await scene.conductor.withdraw(call.call_id, SUPERVISOR, "")
+    await scene.quiet()
+    await scene.journal.end_call(call.call_id, "2031-01-01T10:00:00.000Z")
+    found = await scene.journal.due_of(recording_id)
+    assert found is not None
+    assert found.due_at.startswith("2031-01-01T11:00:0")
+
+
+async def test_what_was_captured_after_a_late_stop_is_shredded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill between the commit and the stop."""
+    monkeypatch.setattr("edge.calls.keeping.LATE", timedelta(0))
+    call = await scene.call()
+    await scene.with_agent(call)
+    event = ConsentEvent("withdrawn", scene.house.world.clock.wall_text(), 1, {}, call.party_id)
+    await scene.journal.withdraw(call.call_id, event, "withdrawn", (), forget=None)
+    await asyncio.sleep(0.02)
+    scene.conductor.link_up(dict(scene.board.names))
+    await scene.quiet()
+    assert scene.tape.words() == ["shred", "stop:withdraw"]
 
 
 async def test_an_unknown_call(scene: Scene) -> None:
