@@ -8,11 +8,13 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
 from edge.config.mounts import COPY_ON_WRITE, IN_MEMORY, Mount, mount_of, parse_mountinfo, plain_swaps
 from edge.config.schema import WAIVABLE, EdgeConfig
+from edge.consent.jurisdiction import standing_alarms
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ def check(config: EdgeConfig, *, proc: Path = Path("/proc")) -> list[Finding]:
         *_group(config),
         *_prompts(config),
         *_recovery(config),
+        *_standing(config, datetime.now(UTC).date()),
     ]
     return [_waive(finding, config) for finding in found]
 
@@ -209,6 +212,19 @@ def _recovery(config: EdgeConfig) -> Iterator[Finding]:
             "add [policy.NAME] to a file in conf.d",
             str(config.path),
         )
+
+
+def _standing(config: EdgeConfig, today: date) -> Iterator[Finding]:
+    """What somebody answers for until a day, and what that day has ended."""
+    for alarm in standing_alarms(config.policies, config.jurisdictions, today):
+        severity: Literal["error", "warning"] = "warning" if alarm.code == "policy.override" else "error"
+        hint = "a mode as strong as the law asks needs none"
+        yield Finding(alarm.code, severity, alarm.message, hint, config.where("policy", alarm.policy, "override"))
+    for name, agent in config.agents.items():
+        if agent.until is not None and agent.until.as_date < today and not agent.revoked:
+            message = f'the basis of agent "{name}" ran out on {agent.until}'
+            hint = "renew it with its new reference, or remove the agent"
+            yield Finding("agent.expired", "warning", message, hint, config.where("agents", name, "until"))
 
 
 def _text(file: Path) -> str:

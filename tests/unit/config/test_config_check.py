@@ -184,6 +184,25 @@ def test_waived_recovery_recipient_is_said_every_time(host: Path) -> None:
     assert (only(host).code, only(host).severity) == ("recipient.no_recovery", "waived")
 
 
+def test_what_somebody_answers_for_is_said_every_time(host: Path) -> None:
+    override = 'override = { who = "the director", why = "DPIA 7", until = "2999-12-31" }\n'
+    weak = SUPPORT.replace('"opt_in"', '"notice"') + 'basis = "contract"\nbasis_reference = "assessment 2026-03"\n'
+    (host / "conf.d/support.toml").write_text(weak + override)
+    finding = only(host)
+    assert (finding.code, finding.severity, finding.where) == (
+        "policy.override", "warning", f"{host}/conf.d/support.toml:8"
+    )  # fmt: skip
+    assert "the director" in finding.message
+
+
+def test_an_agents_basis_that_ran_out(host: Path) -> None:
+    agent = '[agents.anna]\ndevice = "PJSIP/a"\nbasis = "contract"\nreference = "x"\nuntil = 2020-01-01\n'
+    (host / "conf.d/agents.toml").write_text(agent)
+    assert (only(host).code, only(host).where) == ("agent.expired", f"{host}/conf.d/agents.toml:5")
+    (host / "conf.d/agents.toml").write_text(agent + "revoked = true\n")
+    assert findings(host) == []
+
+
 def test_mounts_as_the_kernel_writes_them() -> None:
     text = "1 0 8:1 / / rw shared:1 master:2 - ext4 /dev/a rw\n2 1 0:5 / /a\\040b rw,noexec - tmpfs x rw,noswap\n"
     mounts = parse_mountinfo(text)
