@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import phonenumbers
@@ -78,12 +79,12 @@ def digits(number: str) -> str:
 def is_listed(number: str, listed: Iterable[str], country: str) -> bool:
     """Whether a number is one of a list, whatever the spelling of either."""
     wanted = _forms(number, country)
-    return any(wanted & _forms(entry, country) for entry in listed)
+    return any(wanted & _listed_forms(entry, country) for entry in listed)
 
 
 def is_never(numbers: Iterable[str], never: Iterable[str], country: str) -> bool:
     """Whether any number on a call, caller's or dialled, is one the operator never records."""
-    listed = {form for entry in never for form in _forms(entry, country)}
+    listed = {form for entry in never for form in _listed_forms(entry, country)}
     return any(_forms(number, country) & listed for number in numbers)
 
 
@@ -91,6 +92,12 @@ def _forms(number: str, country: str) -> frozenset[str]:
     """What a number is compared by: the digits of its E.164 form, and those it is written with. The second because a
     code without a sign ("420555100200") can be read as a national number of another country."""
     return frozenset({(e164(number, country) or "").removeprefix("+"), digits(number)}) - {""}
+
+
+@lru_cache(maxsize=8192)
+def _listed_forms(entry: str, country: str) -> frozenset[str]:
+    """Of the operator's own numbers only: what callers send is not kept."""
+    return _forms(entry, country)
 
 
 def is_trunk(channel_name: str, trunks: Iterable[str]) -> bool:
