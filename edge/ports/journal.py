@@ -75,7 +75,8 @@ class CallBook(Protocol):
         self, call_id: str, event: ConsentEvent, permit_id: str, purposes: Sequence[str], recording: NewRecording
     ) -> int:
         """One commit: event, outcome and the party's standing (= event.kind), state `permitted`, permit, recording
-        `starting`, capture, segment, header, audit `recording.permitted`, outbox `consent.recorded` and `recording.opened`. Returns the event's seq."""
+        `starting`, capture, segment, header, audit `recording.permitted`, outbox `consent.recorded` and
+        `recording.opened`. Returns the event's seq."""
         ...
 
     async def permit(self, call_id: str) -> PermitRow | None:
