@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.ami.translate import WANTED
+
 #: Loaded by name with autoload=no: SIP calls on loopback, recording, FastAGI, AMI, queues, conferences, transfers.
 MODULES = (
     "res_timing_timerfd res_sorcery_config res_sorcery_memory res_sorcery_astdb res_pjproject res_pjsip "
@@ -36,13 +38,8 @@ CEL_COLUMNS = (
 
 AMI_USER = "callwarden"
 #: What the product asks an admin to grant, and no more (dialplan/manager.callwarden.conf.sample).
-AMI_READ, AMI_WRITE = "call,reporting,user,dtmf,agent", "call,reporting,user"
-AMI_EVENTS = (
-    "Newchannel", "Rename", "Hangup", "BridgeCreate", "BridgeEnter", "BridgeLeave", "BridgeMerge", "BridgeDestroy",
-    "BlindTransfer", "AttendedTransfer", "LocalOptimizationBegin", "LocalOptimizationEnd", "Pickup", "ParkedCall",
-    "UnParkedCall", "MusicOnHoldStart", "MusicOnHoldStop", "Hold", "Unhold", "DTMFEnd", "AgentConnect",
-    "MixMonitorStart", "MixMonitorStop", "MixMonitorMute",
-)  # fmt: skip
+AMI_READ, AMI_WRITE = "call,reporting", "call,reporting,user"
+AMI_EVENTS = tuple(sorted(WANTED))
 
 #: Who the PBX knows by name besides `agent`: phones on fixed loopback ports, which need not be there. SIPp answers at
 #: `trunk`, phones of a test at the others.

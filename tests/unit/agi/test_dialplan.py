@@ -11,6 +11,8 @@ import pytest
 
 from callwarden.dialplanlint import faults
 from edge.agi import variables
+from edge.ami.translate import WANTED
+from rig.pbx_conf import AMI_READ, AMI_WRITE
 
 FOLDER = Path(__file__).parents[3] / "dialplan"
 FILES = sorted([*FOLDER.rglob("*.conf"), *FOLDER.rglob("*.sample")])
@@ -149,6 +151,12 @@ def test_feature_codes_do_not_begin_like_one_another_and_name_a_word_of_the_daem
     assert codes == {"cwapi": "DAD", "cwwithdraw": "*9", "cwpause": "*71", "cwresume": "*72", "cwstart": "*73"}
     assert [m[3] for m in found if m] == ["errand", "withdraw", "pause", "resume", "start"]
     assert not [(a, b) for a in codes.values() for b in codes.values() if a != b and b.startswith(a)]
+
+
+def test_the_manager_account_asks_for_what_is_read_and_no_more() -> None:
+    text = (FOLDER / "manager.callwarden.conf.sample").read_text()
+    assert re.findall(r"^eventfilter\(name\((\w+)\)\) =$", text, re.MULTILINE) == sorted(WANTED)
+    assert re.findall(r"^(read|write) = (.*)$", text, re.MULTILINE) == [("read", AMI_READ), ("write", AMI_WRITE)]
 
 
 def test_every_variable_of_the_dialplan_is_named_in_the_code() -> None:
