@@ -54,8 +54,8 @@ class Conductor:
         self._by_uid: dict[str, str] = {}
         self._policies = Policies(world)
         self._errands = Errands(asterisk)
-        crowd = Crowd(world, asterisk, standing_of, self._by_uid.get)
-        self._keeper = Keeper(world, asterisk, crowd)
+        self._crowd = Crowd(world, asterisk, standing_of, self._by_uid.get)
+        self._keeper = Keeper(world, asterisk, self._crowd)
         self._withdrawing = Withdrawing(world, asterisk, self._policies)
         self._asking = Asking(world, self._errands, self.touch)
         self._pausing = Pausing(world, self.touch, self._spawn)
@@ -103,6 +103,7 @@ class Conductor:
     def channel_gone(self, channel_uid: str) -> None:
         """Its holds go with it; the company of others is told by `company_changed`."""
         self._keeper.held.discard(channel_uid)
+        self._crowd.forget(channel_uid)
 
     def channel_bridged(self, channel_uid: str) -> None:
         """The call's own channel: somebody is there."""
@@ -194,12 +195,14 @@ class Conductor:
         return _answer(call, effect.did, effect.says)
 
     async def pause(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
-        """See `edge.ports.LiveCalls`; ends by `resume` or the policy's `pause_limit`."""
+        """See `edge.ports.LiveCalls`; ends by `resume` or the policy's `pause_limit`. Raises
+        calls.pause_late when it is on file and not made yet."""
         call, followed = await self._live(call_id)
         if not self._world.recorder.live_of(call_id):
             raise refused(call_id, "nothing is recorded in this call, so there is nothing to pause")
         pause = await self._pausing.open(followed, actor)
         await self._settled(followed)
+        await self._pausing.proved(followed)
         limit = f" It goes on by itself at {pause.until_at}." if pause.until_at else ""
         return _answer(call, "paused", f"The recording is paused.{limit}")
 
@@ -234,7 +237,6 @@ class Conductor:
         count = 0
         for recording_id in call.recordings:
             count += await self._world.recorder.shred_segment(recording_id, since=since)
-            await self._world.journal.flag(recording_id, "incident", actor.kind)
         says = f"{count} segments that were open since {since} are shredded."
         return {**_answer(call, "shredded", says), "segments": count}
 

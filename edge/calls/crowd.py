@@ -62,6 +62,7 @@ class Crowd:
         self._asterisk = asterisk
         self._standing_of = standing_of
         self._call_of = call_of
+        self._numbers: dict[str, str] = {}  # by channel, of those that are on a call now
 
     async def look(self, call: CallRow, channel_uid: str) -> Sequence[Somebody]:
         """Everybody who is with the call's channel now, each on file. Raises CallwardenError journal.*."""
@@ -71,12 +72,22 @@ class Crowd:
         if filed:
             known = await self._world.journal.parties(call.call_id)
         by_uid = {uid: party for party in known for uid in party.legs}
-        country, never = self._world.telephony().country, self._world.telephony().never_numbers
-        return [
-            Somebody(uid, name, party, bool(never) and is_never((party.number_heard or "",), never, country))
-            for uid, name in sorted(company.items())
-            if (party := by_uid.get(uid)) is not None
-        ]
+        found = []
+        for uid, name in sorted(company.items()):
+            if (party := by_uid.get(uid)) is not None:
+                found.append(Somebody(uid, name, party, await self._never(uid, name)))
+        return found
+
+    async def _never(self, uid: str, name: str) -> bool:
+        """Whether this is a number that is never recorded; also an inside one, whose number is not stored."""
+        telephony = self._world.telephony()
+        if not telephony.never_numbers:
+            return False
+        return is_never((await self._number(uid, name),), telephony.never_numbers, telephony.country)
+
+    def forget(self, channel_uid: str) -> None:
+        """The channel is gone."""
+        self._numbers.pop(channel_uid, None)
 
     def _company(self, channel_uid: str) -> Mapping[str, str]:
         everybody = self._asterisk.with_channel(channel_uid)
@@ -102,7 +113,7 @@ class Crowd:
         outside = own is not None or is_trunk(name, self._world.telephony().trunks)
         heard, number_class, full = None, "withheld", None
         if outside:
-            who = parties.who("third", "", uid, "", await self._number(name), self._world.telephony().country)
+            who = parties.who("third", "", uid, "", await self._number(uid, name), self._world.telephony().country)
             heard, number_class, full = who.number_heard, who.number_class, who.number_e164
         standing = await self._answer(own) if outside else self._standing_of(device(name))
         log.info("a party joined", call=call.call_id, role="third" if outside else "agent", standing=standing)
@@ -136,11 +147,14 @@ class Crowd:
             return row.outcome
         return "refused" if row.outcome in _REFUSED else "none"
 
-    async def _number(self, name: str) -> str:
-        try:
-            return await self._asterisk.get_variable(name, "CALLERID(num)")
-        except CallwardenError:
-            return ""
+    async def _number(self, uid: str, name: str) -> str:
+        """What the channel says of its number, "" when it cannot be asked."""
+        if uid not in self._numbers:
+            try:
+                self._numbers[uid] = await self._asterisk.get_variable(name, "CALLERID(num)")
+            except CallwardenError:
+                return ""
+        return self._numbers[uid]
 
 
 def device(channel_name: str) -> str:

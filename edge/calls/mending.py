@@ -172,12 +172,16 @@ class Mending:
         if not file:
             log.warning("a MixMonitor was announced that the channel knows nothing of", channel=channel_uid)
             return
+        followed = self._followed(channel_uid)
+        live = self._world.recorder.live_of(followed.call_id) if followed is not None else ()
+        for recording_id in live:
+            recording = await self._world.journal.recording(recording_id)
+            if recording is not None and recording.spool_name.partition(".")[0] in file:
+                return  # ours
         message = "a MixMonitor runs that no permit stands behind"
         await self._world.journal.alarm("watchdog.rogue_monitor", message, where=name)
-        followed = self._followed(channel_uid)
         if followed is None:
             return
-        live = self._world.recorder.live_of(followed.call_id)
         for recording_id in live:
             await self._world.journal.flag(recording_id, "rogue_monitor", "")
         if followed.policy.rogue != "stop":

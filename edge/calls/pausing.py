@@ -10,6 +10,7 @@ from typing import Any
 
 from edge.calls.followed import Followed, text_of
 from edge.calls.world import World
+from edge.errors import CallwardenError
 from edge.model.live import Actor, PauseRow
 
 
@@ -32,6 +33,20 @@ class Pausing:
         )
         self.arm(followed, pause)
         return pause
+
+    async def proved(self, followed: Followed) -> None:
+        """Nothing of this call is being kept. Raises calls.pause_late when that is not so: nobody may read out a card
+        number because of a row."""
+        for recording_id in self._world.recorder.live_of(followed.call_id):
+            recording = await self._world.journal.recording(recording_id)
+            if recording is not None and recording.state == "recording":
+                raise CallwardenError(
+                    "calls.pause_late",
+                    "the pause is on file, but the recording is not paused yet",
+                    retryable=True,
+                    where=followed.call_id,
+                    hint="is Asterisk's manager reachable (`callwarden status`)? It is paused as soon as it is",
+                )
 
     async def close(self, followed: Followed, by: Actor) -> bool:
         """Whether there was one. Raises CallwardenError journal.*."""

@@ -32,6 +32,7 @@ REFUSED = {
 ALLOWED = {
     "Ping": {},
     "CoreStatus": {},
+    "CoreSettings": {},
     "CoreShowChannels": {},
     "BridgeList": {},
     "BridgeInfo": {"BridgeUniqueid": "none"},
@@ -39,6 +40,7 @@ ALLOWED = {
     "Getvar": {"Variable": "CALLWARDEN_ALIVE"},
     "StopMixMonitor": {"Channel": "Local/x@from-callers-1;1", "MixMonitorID": "0x1"},
     "MixMonitorMute": {"Channel": "Local/x@from-callers-1;1", "Direction": "both", "State": "1"},
+    "Hangup": {"Channel": "Local/x@from-callers-1;1"},
     "PlayDTMF": {"Channel": "Local/x@from-callers-1;1", "Digit": "D", "Receive": "true"},
 }
 Ask = Callable[[str, dict[str, str]], Awaitable[tuple[str, str]]]

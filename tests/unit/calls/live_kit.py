@@ -114,11 +114,19 @@ class Tape:
         if recording_id not in self.paused:
             self.paused.add(recording_id)
             self.log.append(("pause", recording_id))
+            await self._file(recording_id, True)
 
     async def resume(self, recording_id: str) -> None:
         if recording_id in self.paused:
             self.paused.discard(recording_id)
             self.log.append(("resume", recording_id))
+            await self._file(recording_id, False)
+
+    async def _file(self, recording_id: str, muted: bool) -> None:
+        journal = self._real._tools.journal
+        recording = await journal.recording(recording_id)
+        if recording.state in ("recording", "paused"):
+            await journal.set_muted(recording_id, muted)
 
     async def stop(self, recording_id: str, reason: str) -> None:
         self.log.append((f"stop:{reason}", recording_id))

@@ -165,6 +165,19 @@ async def test_a_pause_needs_a_recording(scene: Scene) -> None:
     assert refused.value.code == "calls.refused"
 
 
+async def test_a_pause_that_is_only_a_row_is_not_said_to_be_one(scene: Scene) -> None:
+    call = await scene.call()
+    await scene.speak(await scene.with_agent(call))
+    scene.board.up = False  # no link: nobody can be told
+    with pytest.raises(CallwardenError) as late:
+        await scene.conductor.pause(call.call_id, AGENT)
+    assert late.value.code == "calls.pause_late"
+    scene.board.up = True
+    scene.conductor.link_up(dict(scene.board.names))
+    await scene.quiet()
+    assert scene.tape.words() == ["pause"]
+
+
 async def test_the_limit_ends_a_pause(scene: Scene) -> None:
     scene.house.policy = msgspec.structs.replace(scene.house.policy, pause_limit=Seconds(0.2))
     call = await scene.call()
@@ -421,6 +434,11 @@ async def test_somebody_elses_monitor(scene: Scene, rogue: str) -> None:
     scene.conductor.mending.rogue(call.channel_uid)  # an event, and nothing behind it: forged
     await scene.quiet()
     assert '"watchdog.rogue_monitor"' not in scene.alarms()
+    (spooled,) = scene.house.rows("SELECT spool_name FROM capture")[0]
+    scene.board.variables[name, "MIXMONITOR_FILENAME"] = f"/run/callwarden/spool/{spooled}"  # ours: forged, too
+    scene.conductor.mending.rogue(call.channel_uid)
+    await scene.quiet()
+    assert '"watchdog.rogue_monitor"' not in scene.alarms()
     scene.board.variables[name, "MIXMONITOR_FILENAME"] = "/tmp/x.wav"
     scene.conductor.mending.rogue(call.channel_uid)
     await scene.quiet()
@@ -436,7 +454,7 @@ async def test_an_incident_shreds_what_was_open(scene: Scene) -> None:
     recording_id = await scene.with_agent(call)
     done = await scene.conductor.incident(call.call_id, AGENT, 30)
     assert (done["did"], done["segments"]) == ("shredded", 1)
-    assert await scene.journal.flags(recording_id) == [("incident", "agent")]
+    assert scene.tape.log == [("shred", recording_id)]
 
 
 async def test_memory_is_forgotten_with_the_withdrawal(scene: Scene) -> None:

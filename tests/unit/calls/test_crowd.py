@@ -72,6 +72,17 @@ async def test_a_number_that_is_never_recorded_pauses_for_as_long_as_it_is_there
     assert scene.tape.words() == ["pause", "resume"]
 
 
+async def test_an_inside_number_that_is_never_recorded(scene: Scene) -> None:
+    scene.house.telephony = TelephonySection(never_numbers=("350",))
+    call = await scene.call()
+    scene.board.variables["PJSIP/council-00000001", "CALLERID(num)"] = "350"
+    scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), ("w1", "PJSIP/council-00000001"))
+    await scene.quiet()
+    assert await scene.pauses(call) == [("party", True)]
+    (party,) = [p for p in await scene.journal.parties(call.call_id) if p.role == "agent"]
+    assert party.number_heard is None
+
+
 async def test_a_conferences_own_channels_are_nobody(scene: Scene) -> None:
     call = await scene.call()
     scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), ("c", "CBAnn/1030-00000001;2"))
