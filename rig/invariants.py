@@ -133,7 +133,9 @@ def _facts(conn: sqlite3.Connection) -> Facts:
         (_unix(e["body"]["from"]), _unix(e["body"]["to"])) for e in entries if e["kind"] == "outage"
     ]  # fmt: skip
     facts.used_slots = {s["slot"] for s in facts.segments if s["slot"] > 0}
-    facts.used_slots |= {int(r[0]) for r in conn.execute("SELECT value FROM meta WHERE key IN ('audit_slot','memory_slot')")}
+    facts.used_slots |= {
+        int(r[0]) for r in conn.execute("SELECT value FROM meta WHERE key IN ('audit_slot','memory_slot')")
+    }
     facts.waiting = conn.execute("SELECT count(*) FROM outbox").fetchone()[0]
     return facts
 

@@ -27,7 +27,7 @@ from edge.consent.machine import (
     Step,
     WaitKey,
 )
-from edge.model.lifecycle import OUTCOMES
+from edge.model.lifecycle import MODES, OUTCOMES
 
 ASK = PromptFacts("ask", "1.0", "en", "aa" * 32, 7000, 4000)
 AGAIN = PromptFacts("ask_again", "1.0", "en", "bb" * 32, 3000, 0)
@@ -148,7 +148,7 @@ happenings = st.one_of(
 
 @given(
     st.lists(happenings, max_size=60),
-    st.sampled_from(["opt_in", "never", "notice", "manual"]),
+    st.sampled_from(MODES),
     st.integers(0, 3),
     st.booleans(),
     st.sampled_from("123#"),
