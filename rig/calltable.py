@@ -8,6 +8,8 @@ One row is one call. `presses` name moments, not seconds, so that a longer promp
     again    in the repeated question, which a wrong key brings at once
     talking  2 s after the agent is heard
 
+With `started` a supervisor starts the recording by command 1 s after the agent is heard; the presses count from there.
+
 A row whose `person` another row has comes after it, from the same number.
 """
 
@@ -39,6 +41,7 @@ class Row:
     recorded: bool
     hears: tuple[str, ...] = ()
     person: str = ""
+    started: bool = False
     stopped: bool = False  # the recording ended within a second of the last press
     hang_up_in_prompt: bool = False
     dead: bool = False  # the daemon is dead while this call comes in
@@ -123,6 +126,12 @@ PRIOR = (
 MANUAL = (
     _row("nobody starts it", "1007", "", "not_recorded", "manual", False),
     _row("a key does nothing", "1007", "talking:1", "not_recorded", "manual", False),
+    _row("started, agrees", "1007", "counts:1", "given", "key", True, started=True, hears=("ask",)),
+    _row("started, refuses", "1007", "counts:2 again:2", "refused", "key", False, started=True),
+    _row("started, stays silent", "1007", "", "refused", "silence", False, started=True),
+    _row("started, wrong keys, then yes", "1007", "counts:5 again:1", "given", "key", True, started=True),
+    _row("started, an early yes", "1007", "early:1", "refused", "silence", False, started=True),
+    _row("started, hangs up", "1007", "", "abandoned", "hangup", False, started=True, hang_up_in_prompt=True),
     _row("the daemon is dead", "1007", "", "unavailable", "", False, dead=True),
 )
 SPECIAL = (

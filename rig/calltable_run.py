@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 import tomllib
 from collections import defaultdict
@@ -90,7 +91,7 @@ async def _call(stack: Stack, one: Played) -> None:
     try:
         one.refused = phone.refused
         if phone.refused is None:
-            await _talk(phone, one, marks())
+            await _talk(stack, phone, one, marks())
     except TimeoutError as late:
         one.trouble = str(late)
     finally:
@@ -99,10 +100,30 @@ async def _call(stack: Stack, one: Played) -> None:
         one.ended = phone.ended_at or time.time()
 
 
-async def _talk(phone: Phone, one: Played, known: dict[str, Marks]) -> None:
+async def _started(stack: Stack, one: Played) -> asyncio.Future[subprocess.CompletedProcess[str]]:
+    """Start the recording by command; the command goes on until the caller has answered."""
+    [call_id] = [c["call_id"] for c in await asyncio.to_thread(stack.read, "calls") if c["caller"] == one.number]
+    running = asyncio.ensure_future(asyncio.to_thread(stack.callwarden, "start", call_id, check=False, timeout=90))
+    end = time.monotonic() + 20
+    while True:
+        why = await asyncio.to_thread(stack.read, "why", call_id)
+        if any(e["kind"] == "requested" for e in why["events"]):
+            one.prompt = time.time()
+            return running
+        if time.monotonic() > end:
+            raise TimeoutError("the caller was never asked")
+        await asyncio.sleep(0.1)
+
+
+async def _talk(stack: Stack, phone: Phone, one: Played, known: dict[str, Marks]) -> None:
     row = one.row
     asked = [moment for moment, _ in row.presses if moment != "talking"]
-    if (row.hears or asked or row.hang_up_in_prompt) and not row.dead:
+    running: asyncio.Future[subprocess.CompletedProcess[str]] | None = None
+    if row.started:
+        await _agent(phone, one)
+        await asyncio.sleep(1)
+        running = await _started(stack, one)
+    elif (row.hears or asked or row.hang_up_in_prompt) and not row.dead:
         one.prompt = await phone.hear(20)
     if row.hang_up_in_prompt:
         await asyncio.sleep(2)
@@ -122,6 +143,10 @@ async def _talk(phone: Phone, one: Played, known: dict[str, Marks]) -> None:
             await phone.press(single)
             await asyncio.sleep(0.1)
         one.pressed.append(time.time())
+    if running is not None:
+        await running
+        one.agent = None  # heard again once the question is over
+        phone.heard.clear()
     if not row.reaches_agent:
         await phone.ended(LONGEST_S)
         return

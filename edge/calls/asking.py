@@ -105,8 +105,6 @@ class Asking:
         policy = followed.policy
 
         async def work(dialogue: Dialogue) -> None:
-            if effect.outcome:
-                await dialogue.user_event(*tags.event(effect.outcome, followed.call_id, policy.name))
             await say(self._world, dialogue, effect.prompt, await language_of(self._world, dialogue, policy))
 
         await self._errands.run(followed.channel_uid, work)
@@ -121,6 +119,7 @@ class Asking:
             recording_id = await start_again(world, dialogue, call, policy, permit)
             outcome = call.outcome or ""
         else:
+            await tags.in_case_of_hang_up(dialogue, call_id)
             decision = await ask_now(world, dialogue, call, policy, "start")
             outcome, recording_id = decision.outcome, None
             if outcome in PERMITTING:

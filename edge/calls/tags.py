@@ -55,6 +55,13 @@ async def by_dialogue(dialogue: Dialogue, outcome: str, call_id: str, policy: Po
     hit("call.tagged")
 
 
+async def in_case_of_hang_up(dialogue: Dialogue, call_id: str) -> None:
+    """Before a question in mid-call: a channel that hangs up under it takes no more tags, so CDR and CEL say `abandoned`
+    until the answer has its own. Raises CallerGone, DialogueLost."""
+    tag = f"cw=abandoned;call={call_id}"
+    await dialogue.set_variables({"CDR(userfield)": tag, "CHANNEL(userfield)": tag})
+
+
 async def by_link(asterisk: Asterisk, channel_name: str, values: Mapping[str, str]) -> None:
     """Tag a call by AMI: `words(...)`, one Setvar each, in order, then the event. Raises CallwardenError ami.*."""
     for name, value in values.items():

@@ -152,7 +152,7 @@ def test_attended_and_failed_back(stack: Stack) -> None:
     add_line(f"attended, failed back: caller {talk.caller_s} s, first agent {talk.first_s} s {talk.flags}")
     assert talk.call["outcome"] == "given"
     assert talk.first_s >= BEFORE_S + AFTER_S - REPAIR_S - 2
-    assert talk.second_s == 0
+    assert talk.second_s <= 1  # the cut first or last second of a tone can pass for anybody's
 
 
 def test_three_in_a_conference(stack: Stack) -> None:

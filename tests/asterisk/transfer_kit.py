@@ -18,7 +18,7 @@ from rig.calltable_run import marks
 from rig.desk_phone import DeskPhone, Leg
 from rig.phone import Phone
 from rig.stack import Stack
-from rig.tones import AGENT, CALLER, Pcm, check, listen, tone
+from rig.tones import AGENT, CALLER, Heard, Pcm, Verdict, check, listen, tone
 
 #: Seconds of talk before and after a move.
 BEFORE_S, AFTER_S = 4.0, 8.0
@@ -146,12 +146,9 @@ def read(stack: Stack, talk: Talk) -> Talk:
             continue
         left, right = audio(stack, recording_id)
         talk.caller_s += check(listen(left, CALLER), talk.voice, CALLER).seconds
-        for span in _spans(right):
-            one, two = (check(listen(span, AGENT), f"agent{n}", AGENT) for n in (1, 2))
-            if len(one.faults) <= len(two.faults) and one.seconds:
-                talk.first_s += one.seconds
-            elif two.seconds:
-                talk.second_s += two.seconds
+        one, two = _agents(listen(right, AGENT))
+        talk.first_s += one
+        talk.second_s += two
     return talk
 
 
@@ -167,20 +164,12 @@ def audio(stack: Stack, recording_id: str) -> tuple[Pcm, Pcm]:
     return np.ascontiguousarray(pcm[:, 0]), np.ascontiguousarray(pcm[:, 1])
 
 
-def _spans(pcm: Pcm) -> list[Pcm]:
-    """Cut at every pause of a quarter second: one agent speaks in each piece."""
-    step = 400
-    loud = [bool(np.abs(pcm[i : i + step]).max(initial=0) > 500) for i in range(0, len(pcm), step)]
-    pieces: list[Pcm] = []
-    start: int | None = None
-    quiet = 0
-    for n, sounds in enumerate([*loud, False, False, False, False, False]):
-        if sounds:
-            start = n if start is None else start
-            quiet = 0
-        elif start is not None:
-            quiet += 1
-            if quiet >= 5:
-                pieces.append(pcm[start * step : (n - quiet + 1) * step])
-                start = None
-    return [p for p in pieces if len(p) >= 8000]
+def _agents(heard: list[Heard]) -> tuple[int, int]:
+    """Whole seconds of the first agent's voice, then of the second's: split where the two fit best."""
+
+    def fit(at: int) -> tuple[int, int, int, int]:
+        parts = ((heard[:at], "agent1"), (heard[at:], "agent2"))
+        one, two = (check(part, name, AGENT) if part else Verdict(0, ()) for part, name in parts)
+        return len(one.faults) + len(two.faults), -one.seconds - two.seconds, one.seconds, two.seconds
+
+    return min(fit(at) for at in range(len(heard) + 1))[2:]
