@@ -18,8 +18,8 @@ import structlog
 from edge.config import EdgeConfig
 from edge.config.reload import Reloaded, differences, reload
 from edge.consent.ability import Ability, cannot_honour
-from edge.consent.jurisdiction import Alarm, lapsed, may_be_silent, standing_alarms
-from edge.consent.policy import Policy, from_document, select
+from edge.consent.jurisdiction import Alarm, lapsed, standing_alarms
+from edge.consent.policy import Policy, select
 from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.failpoints import hit
@@ -72,8 +72,8 @@ class PolicyBook:
     # ------------------------------------------------------------ what others ask
 
     def policy_for(self, dialogue: Asked) -> Policy | None:
-        """The policy of a call that comes now; None for none, and for one that may not be used (override run out, or
-        more than this Asterisk can do): then nothing is recorded."""
+        """The policy of a call that comes now, None when there is none. Raises CallwardenError policy.override_expired or
+        policy.cannot_honour for one that may not be used any more: then nothing is recorded."""
         config = self.config
         policy = select(
             config.policies,
@@ -83,34 +83,24 @@ class PolicyBook:
             context=dialogue.context,
             country=config.telephony.country,
         )
-        if policy is None or (policy.name not in self._unable and not self._lapsed(policy)):
-            return policy
-        log.error("the policy may not be used; the call is not recorded", policy=policy.name)
-        return None
+        if policy is None:
+            return None
+        if lapsed(policy, config.jurisdictions, self._clock.wall().date()):
+            message = f'the override that policy "{policy.name}" stands on has run out'
+            raise CallwardenError("policy.override_expired", message, where=config.where("policy", policy.name))
+        if policy.name in self._unable:
+            message = f'this Asterisk cannot honour policy "{policy.name}"'
+            raise CallwardenError("policy.cannot_honour", message, where=config.where("policy", policy.name))
+        return policy
 
     def minimum_of(self, policy_id: str) -> Period:
         """How long a policy's recordings are kept at least."""
         policy = self.config.policies.get(policy_id)
         return policy.retention.minimum if policy else Period("P0D")
 
-    def may_be_silent(self, policy: Policy) -> bool:
-        """Whether the law of the policy's country lets a verified caller with a consent on file go without a reminder."""
-        return may_be_silent(policy, self.config.jurisdictions)
-
-    def of_document(self, document: str) -> Policy | None:
-        """The policy that a running call began under, from the journal; None when this version cannot read it."""
-        try:
-            return from_document(document)
-        except ValueError as error:
-            log.error("the policy of a running call cannot be read", why=str(error))
-            return None
-
     def standing(self) -> list[Alarm]:
         """Overrides in force or run out, for `status`."""
         return standing_alarms(self.config.policies, self.config.jurisdictions, self._clock.wall().date())
-
-    def _lapsed(self, policy: Policy) -> bool:
-        return lapsed(policy, self.config.jurisdictions, self._clock.wall().date())
 
     # ------------------------------------------------------------ life
 
