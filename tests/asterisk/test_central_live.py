@@ -28,9 +28,11 @@ def stack() -> Iterator[Stack]:
 
 
 def set_policy(stack: Stack, line: str) -> None:
-    """One more line in policy `support`, read anew."""
+    """One line in policy `support`, instead of what it said there; read anew."""
     policy = stack.etc / "conf.d" / "support.toml"
-    policy.write_text(policy.read_text().replace('mode = "opt_in"', f'mode = "opt_in"\n{line}', 1))
+    key = line.partition("=")[0]
+    kept = [one for one in policy.read_text().splitlines() if not one.startswith(key)]
+    policy.write_text("\n".join(kept).replace('mode = "opt_in"', f'mode = "opt_in"\n{line}', 1) + "\n")
     read = stack.callwarden("reload", check=False)
     assert read.returncode == 0, read.stderr
 
