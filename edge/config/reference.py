@@ -76,6 +76,7 @@ _KINDS: dict[Any, str] = {
     Period: "period",
     Day: "day",
     Choices: "table of text",
+    tuple[Question, ...]: "list of tables",
     Address: "address",
     tuple[str, ...]: "list of text",
     Path | None: "path",

@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin
 import msgspec
 
 from edge.config.files import Key
+from edge.consent.policy_tables import Choices
 from edge.consent.units import Seconds
 
 
@@ -32,6 +33,8 @@ def toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, Seconds):
         return f'"{value:g}s"'
+    if isinstance(value, Choices):
+        return "{ " + ", ".join(f'"{key}" = "{text}"' for key, text in value.items()) + " }" if value else "{}"
     if isinstance(value, tuple):
         return f"[{', '.join(toml(v) for v in value)}]"
     if isinstance(value, str | Path):
