@@ -128,16 +128,16 @@ class PolicyBook:
 
     async def learn(self, ability: Ability) -> None:
         """The AMI link knows the server now: policies that it cannot honour record nothing until it can."""
-        self._ability = ability
-        unable = set()
-        for policy in self.config.policies.values():
-            for problem in cannot_honour(policy, ability):
-                unable.add(policy.name)
-                message = f'policy "{policy.name}": {problem.message}'
-                log.error(message, hint=problem.hint)
-                if policy.name not in self._unable:
-                    await self._journal.alarm(problem.code, message)
-        self._unable = frozenset(unable)
+        async with self._one:
+            self._ability = ability
+            problems = {p.name: cannot_honour(p, ability) for p in self.config.policies.values()}
+            known, self._unable = self._unable, frozenset(name for name, found in problems.items() if found)
+            for name in sorted(self._unable):
+                for problem in problems[name]:
+                    message = f'policy "{name}": {problem.message}'
+                    log.error(message, hint=problem.hint)
+                    if name not in known:
+                        await self._journal.alarm(problem.code, message)
 
     # ------------------------------------------------------------ reload
 
