@@ -43,6 +43,8 @@ class Recorder(Rounds):
         #: Whether this Asterisk's MixMonitor has option D; without it two channels are two files. Set by who asked it.
         self.has_d = True
         self._silence: list[tuple[str, str, str]] = []
+        #: Channels that are bridged now: a further recording may begin in the middle of a talk.
+        self._bridged: set[str] = set()
 
     # ------------------------------------------------------------ call side
 
@@ -115,6 +117,7 @@ class Recorder(Rounds):
                 inode=inode,
                 segment=segment,
                 sides=Sides() if new.channels == 2 else None,
+                bridged_ns=self._tools.clock.mono_ns() if new.channel_uid in self._bridged else None,
             )
         )
         self._watchdog.ordered(new.channel_uid)
@@ -196,18 +199,21 @@ class Recorder(Rounds):
 
     def channel_gone(self, channel_uid: str) -> None:
         """The caller's channel hung up: its file is about to be closed."""
+        self._bridged.discard(channel_uid)
         for capture in self._live.channel(channel_uid):
             capture.channel_gone = True
             self._call(capture)
 
     def channel_bridged(self, channel_uid: str) -> None:
         """The caller talks: from now on the file must grow."""
+        self._bridged.add(channel_uid)
         for capture in self._live.channel(channel_uid):
             if capture.bridged_ns is None:
                 capture.bridged_ns = self._tools.clock.mono_ns()
 
     def channel_unbridged(self, channel_uid: str) -> None:
         """The caller waits again, and MixMonitor's option b writes nothing meanwhile."""
+        self._bridged.discard(channel_uid)
         for capture in self._live.channel(channel_uid):
             capture.bridged_ns = None
 
@@ -223,8 +229,10 @@ class Recorder(Rounds):
             self._watchdog.seen(channel_uid)
 
     def link_up(self, alive: Mapping[str, str]) -> None:
-        """After a (re)connect: captures whose channel does not exist any more are over."""
+        """After a (re)connect: captures whose channel does not exist any more are over; who is bridged is told next."""
+        self._bridged.clear()
         for capture in self._live:
+            capture.bridged_ns = None
             if capture.channel_uid not in alive:
                 capture.channel_gone = True
                 self._call(capture)

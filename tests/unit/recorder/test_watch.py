@@ -16,6 +16,7 @@ from edge.recorder import rounds as stage
 from edge.recorder import spool, watch
 from edge.recorder.sides import Sides
 from edge.recorder.tools import Watch
+from tests.crash import capture_child as child
 from tests.unit.recorder.line import Line
 from tests.unit.recorder.test_pause import Paused, disk
 
@@ -186,3 +187,34 @@ async def test_a_planted_file_goes_as_soon_as_it_is_seen(patient: Paused, monkey
     patient.recorder.file_closed("planted.raw")
     await until(lambda: not planted.exists())
     assert patient.count("alarm") == 1
+
+
+async def test_a_further_recording_of_a_talk_is_watched_from_its_start(patient: Paused, ears: Ears) -> None:
+    """A repair begins in the middle of the bridge: nobody says again that the two are bridged."""
+    patient.recorder.channel_bridged("1.1")
+    await child.begin(patient.journal, patient.recorder, patient.folder)
+    first, second = patient.recorder._live
+    assert first is patient.capture
+    assert patient.recorder.live_of(second.call_id) == [second.recording_id]
+    line = Line()
+    line.open(patient.tools.spool.path(second.spool_name))
+    for seed in range(3):
+        patient.line.put(talk(8192, seed=seed))
+        line.put(talk(8192, caller=False, seed=seed))
+        await asyncio.sleep(0.3)
+    await until(lambda: ears.told)
+    assert ears.told == [("one_sided", second.recording_id, "caller")]
+    line.hang_up()
+    patient.line.hang_up()
+    patient.recorder.channel_gone("1.1")
+    await asyncio.wait_for(asyncio.gather(first.done.wait(), second.done.wait()), 20)
+    assert patient.count("recording") == 2
+    assert os.listdir(patient.folder) == []
+
+
+async def test_who_left_the_bridge_while_the_link_was_down_is_not_missed(patient: Paused) -> None:
+    patient.recorder.channel_bridged("1.1")
+    assert patient.capture.bridged_ns is not None
+    patient.recorder.link_down()
+    patient.recorder.link_up({"1.1": "SIP/x-1"})
+    assert patient.capture.bridged_ns is None

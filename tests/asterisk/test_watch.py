@@ -1,0 +1,73 @@
+"""The coverage watchdog on a real Asterisk: a side that falls silent to the bit, a monitor nobody ordered, a planted file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rig.places import state_folder
+from rig.stack import Stack, open_stack
+from tests.asterisk.pause_kit import Talk
+from tests.asterisk.report import add_line
+
+pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    home = state_folder() / f"watch-{os.getpid()}"
+    stack = open_stack(f"watch-{os.getpid()}", home=home)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+        shutil.rmtree(stack.state, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def test_a_silent_side_is_noticed(stack: Stack) -> None:
+    talk = await Talk.begin(stack, 21)
+    await asyncio.sleep(3)
+    assert "one side is silent" not in (stack.run / "edge.out").read_text()
+    talk.phone.muted = True  # not a packet more
+    fell = time.time()
+    while "one side is silent" not in (stack.run / "edge.out").read_text():
+        assert time.time() < fell + 30
+        await asyncio.sleep(0.05)
+    add_line(f"a side that falls silent to the bit is noticed after {time.time() - fell:.1f} s")
+    flagged = (
+        "SELECT detail FROM recording_flag JOIN recording USING(recording_id) WHERE call_id=? AND flag='one_sided'"
+    )
+    assert (await talk.until(flagged, talk.call_id))[0] == "caller"
+    await talk.phone.hang_up()
+
+
+async def test_a_monitor_that_nobody_ordered_is_alarmed(stack: Stack) -> None:
+    talk = await Talk.begin(stack, 22)
+    pbx = stack.pbx()
+    channel = next(line.split()[0] for line in pbx.cli("core show channels concise").replace("!", " ").splitlines()
+                   if talk.phone.number in line)  # fmt: skip
+    began = time.time()
+    pbx.cli(f"mixmonitor start {channel} {stack.memory}/rogue.raw")
+    await talk.until("SELECT 1 FROM alarm WHERE code='watchdog.rogue_monitor' AND ?<>''", channel)
+    add_line(f"a monitor that nobody ordered is alarmed after {time.time() - began:.1f} s")
+    await talk.phone.hang_up()
+
+
+async def test_a_planted_file_goes_at_once(stack: Stack) -> None:
+    talk = await Talk.begin(stack, 23)
+    planted = stack.spool / "planted.raw"
+    planted.write_bytes(b"speech")
+    began = time.time()
+    while planted.exists():
+        assert time.time() < began + 30
+        await asyncio.sleep(0.05)
+    add_line(f"a file that no recording owns is gone after {time.time() - began:.1f} s")
+    await talk.until("SELECT 1 FROM alarm WHERE code='spool.orphan' AND place=?", planted.name)
+    await talk.phone.hang_up()
