@@ -37,18 +37,19 @@ class Asking:
         self._touch = touch
         self._starting: set[asyncio.Task[None]] = set()
 
-    async def third(self, followed: Followed, somebody: Somebody) -> None:
-        """Ask a further party once, on its own channel. The recording is paused meanwhile: a yes lets it go on, a no ends
-        it, and a party who cannot be asked keeps it paused for as long as it is there."""
+    async def third(self, followed: Followed, somebody: Somebody, company: frozenset[str]) -> None:
+        """Ask a further party on its own channel, once for each `company` it is in. The recording is paused meanwhile: a
+        yes lets it go on, a no ends it, and a party who cannot be asked keeps it paused for as long as it is there."""
         uid, party = somebody.channel_uid, somebody.party
-        if uid in followed.asking:
+        if followed.asked.get(uid) == company:
             return
-        followed.asking.add(uid)
+        followed.asked[uid] = company
         who = Who("third", party.party_id, uid, "", party.number_heard, party.number_class, None)
 
         async def work(dialogue: Dialogue) -> str:
             call = await self._world.journal.call(followed.call_id)
-            if call is None or call.outcome not in PERMITTING:
+            now = {p.party_id: p.standing for p in await self._world.journal.parties(followed.call_id)}
+            if call is None or call.outcome not in PERMITTING or now.get(party.party_id) != "none":
                 return ""
             decision = await ask_now(self._world, dialogue, call, followed.policy, "third", who)
             await file_answer(self._world, call, followed.policy, decision, who=who, outcome=False)

@@ -109,9 +109,7 @@ class Conductor:
         """The call's own channel: somebody is there."""
         self._touch_channel(channel_uid)
 
-    def channel_unbridged(self, channel_uid: str) -> None:
-        """The call's own channel waits."""
-        self._touch_channel(channel_uid)
+    channel_unbridged = channel_bridged
 
     def company_changed(self, channel_uids: frozenset[str]) -> None:
         """Judge the calls among them anew."""
@@ -169,10 +167,11 @@ class Conductor:
                 await self._after(followed, found[0].state, found[1])
 
     async def _after(self, followed: Followed, state: str, company: Sequence[Somebody]) -> None:
+        channels = frozenset(somebody.channel_uid for somebody in company)
         for somebody in company:
             party = somebody.party
             if party.role in OUTSIDE and party.standing == "none" and not somebody.never:
-                self._spawn(self._asking.third(followed, somebody))
+                self._spawn(self._asking.third(followed, somebody, channels))
         if state == "record" and followed.again and company:
             followed.again = False
             self._spawn(self.mending.start_again(followed))
@@ -259,8 +258,10 @@ class Conductor:
     async def _withdraw(self, call_id: str, actor: Actor, reason: str, who: Who | None) -> tuple[CallRow, Effect]:
         call, effect = await self._withdrawing.withdraw(call_id, actor, reason, who)
         self.touch(call_id)
-        if effect.stop and (policy := await self._policies.of(call)) is not None:
-            self._spawn(self._withdrawing.retag(call, effect.outcome or call.outcome or "", policy))
+        if effect.outcome and (policy := await self._policies.of(call)) is not None:
+            self._spawn(self._withdrawing.retag(call, effect.outcome, policy))
+        elif effect.stop:
+            self._spawn(self._world.lamps.dark(call_id))
         return call, effect
 
     async def _live(self, call_id: str) -> tuple[CallRow, Followed]:

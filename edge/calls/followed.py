@@ -36,10 +36,13 @@ class Exchange(Asterisk, Protocol):
 
 @dataclass(slots=True)
 class Followed:
-    """One call whose channel exists. lock: one change of its recordings at a time; dirty: something happened since it was
-    looked at; timer: ends an asked pause; errands: parties being asked now, by channel; again: its recording was ended
-    only because it could not be muted, and another may begin when the pause is over; mended: channels it was with when
-    its silent side was repaired last."""
+    """One call whose channel exists.
+
+    lock: one change of its recordings at a time. dirty: something happened since it was looked at. timer: ends an asked
+    pause. asked: further parties, by channel, and the company they were asked in. again: its recording was ended only
+    because it could not be muted; another may begin when the pause is over. mended: channels it was with when its silent
+    side was repaired last.
+    """
 
     call_id: str
     channel_uid: str
@@ -48,7 +51,7 @@ class Followed:
     dirty: bool = False
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
-    asking: set[str] = field(default_factory=set)
+    asked: dict[str, frozenset[str]] = field(default_factory=dict)
     again: bool = False
     mended: frozenset[str] | None = None
 

@@ -30,7 +30,7 @@ from tests.crash import capture_child as child
 class Caller:
     """A dialogue with somebody who presses `key`, and is gone (or lost) at the `leaves`-th thing that is asked of him."""
 
-    script, feature, on_failure, policy_name = "entry", "", "", "support"
+    script, feature, on_failure, policy_name, queue = "entry", "", "", "support", ""
     caller_number, caller_name, dialled, context, language = "100", "", "1001", "", "en"
 
     def __init__(self, key: str, leaves: int = 0, how: type[Exception] = CallerGone) -> None:

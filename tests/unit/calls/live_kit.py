@@ -31,6 +31,7 @@ class Board(Gone):
         self.deaf: set[str] = set()
         self.talks: dict[str, Caller] = {}
         self.ended: list[str] = []
+        self.events: list[dict[str, str]] = []
         self.stopped: list[tuple[str, str]] = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.conductor: Conductor
@@ -78,7 +79,9 @@ class Board(Gone):
     async def hang_up(self, channel_name: str) -> None:
         self.ended.append(channel_name)
 
-    async def user_event(self, name: str, fields: Mapping[str, str]) -> None: ...
+    async def user_event(self, name: str, fields: Mapping[str, str]) -> None:
+        self.events.append(dict(fields))
+
     async def set_device(self, name: str, state: str) -> None: ...
 
     async def summon(self, channel_name: str) -> None:

@@ -54,6 +54,7 @@ async def test_the_callers_star_code(scene: Scene) -> None:
     assert tags["CALLWARDEN_OUTCOME"] == "withdrawn"
     assert tags["CDR(userfield)"] == f"cw=withdrawn;call={call.call_id}"
     assert list(tags)[-1] == "CALLWARDEN_OUTCOME"
+    assert [event["Outcome"] for event in scene.board.events] == ["withdrawn"]
 
 
 async def test_an_agents_star_code_keeps_everything(scene: Scene) -> None:
