@@ -161,8 +161,16 @@ class _Flow:
             await self.not_recorded_after_all()
             return
         await self._tag(call, decision.outcome, recording_id)
+        try:
+            await self._after(call, talk, decision)
+        except CallwardenError as error:  # the call is recorded and says so: that stays
+            await world.journal.alarm(error.code, error.message, where=error.where)
+
+    async def _after(self, call: CallRow, talk: Talk, decision: Decide) -> None:
+        """What a recorded call still owes: its answer is remembered, its notice played."""
+        world = self._world
         if self._memory is not None and (permit := await world.journal.permit(call.call_id)) is not None:
-            await memories.remember(world, policy, self._memory, decision, permit.event_seq)
+            await memories.remember(world, self._policy, self._memory, decision, permit.event_seq)
         if decision.say_after is not None:
             await self._tell(call, talk, decision)
 
@@ -208,6 +216,8 @@ class _Flow:
             await file_answer(world, call, self._policy, undecided("unavailable", error.code), who=self._who)
         except CallwardenError as again:  # decided before it failed, or still failing: its end is stored when it can be
             log.warning("the outcome could not be stored", call=call.call_id, code=again.code, why=again.message)
+            if again.code == "journal.transition":
+                return
         await self.not_recorded_after_all()
 
     async def not_recorded_after_all(self) -> None:

@@ -248,6 +248,26 @@ async def test_what_the_caller_hears_when_nothing_can_be_recorded(
     assert stored(house, caller.channel_uid)["parties"] == [("caller", None, None)]
 
 
+async def test_a_journal_that_fails_behind_the_tag_leaves_a_recorded_call_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.policy = policy("obligation", on_failure="refuse_call")
+    real = house.journal.add_event
+
+    async def fails_late(call_id: str, event: Any, **more: Any) -> int:
+        if event.evidence.get("notice"):
+            raise CallwardenError("journal.io", "the disk failed once", retryable=True)
+        return await real(call_id, event, **more)
+
+    monkeypatch.setattr(house.journal, "add_event", fails_late)
+    caller, row = await call(house)
+    assert (row["outcome"], caller.set["CALLWARDEN_OUTCOME"], caller.played) == (
+        "not_required", "not_required", ["/x/en-legal"],
+    )  # fmt: skip
+    assert "CALLWARDEN_REFUSE" not in caller.set
+    await hang_up(house, caller)
+
+
 async def test_a_dialplan_that_promises_something_else_is_alarmed_once(house: House) -> None:
     house.policy = policy("opt_in", on_failure="refuse_call")
     for _ in range(2):
