@@ -14,10 +14,18 @@ from rig.agent import AGENT_VOICE, TRUNK_VOICE
 from rig.checker import wait_idle
 from rig.desk_phone import DeskPhone
 from rig.phone import Phone
-from rig.programs import old_programs
 from rig.stack import Stack
 from rig.tones import AGENT, CALLER, check, listen, tone
-from tests.asterisk.dialplan_kit import PROMPT_S, Bench, hang_up, open_bench, open_daemon, open_guard, press_in_prompt
+from tests.asterisk.dialplan_kit import (
+    PROMPT_S,
+    Bench,
+    asterisk16,
+    hang_up,
+    open_bench,
+    open_daemon,
+    open_guard,
+    press_in_prompt,
+)
 from tests.asterisk.dialplan_stack import ANSWER_S, OVER_S, call_of, sides, whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
@@ -45,8 +53,7 @@ exten => s,1,Gosub(callwarden,s,1(${{ARG1}},refuse_call))
 
 @pytest.fixture(scope="module")
 def bench(rig_folder: Path) -> Iterator[Bench]:
-    found = old_programs()
-    assert found.version.startswith("16.")
+    found = asterisk16()
     variables = {"CALLWARDEN_DEADMAN": str(DEADMAN_S)}
     with open_bench(rig_folder / "asterisk16", extra=MACRO, variables=variables, found=found) as bench:
         yield bench
@@ -180,6 +187,7 @@ exten => s,1,Gosub(callwarden,s,1(${ARG1}))
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
+    asterisk16()
     with whole_stack("asterisk16", old=True, extra=WHOLE_MACRO) as stack:
         assert stack.pbx().programs.version.startswith("16.")
         yield stack
@@ -239,6 +247,28 @@ async def test_a_called_party_is_recorded_in_two_channels(stack: Stack) -> None:
     left, right = await asyncio.to_thread(sides, stack, recording)
     assert check(listen(left, CALLER), TRUNK_VOICE, CALLER).seconds >= 4
     assert check(listen(right, AGENT), "agent1", AGENT).seconds >= 4
+
+
+async def test_pause_and_withdrawal_by_key(stack: Stack) -> None:
+    pbx = stack.pbx()
+    number = "+420602160300"
+    async with DeskPhone(pbx.sip_port, "agent1", pbx.peers["agent1"], tone("agent1", AGENT)) as desk:
+        phone = await Phone.dial(pbx, "1041", number=number, voice=tone("keys"))
+        await asyncio.sleep(ANSWER_S)
+        await phone.press("1")
+        leg = await desk.pick_up()
+        await asyncio.sleep(3)
+        for who, keys in ((leg, "*71"), (leg, "*72"), (phone, "*9")):
+            for key in keys:
+                await who.press(key)
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(5)
+        await phone.hang_up()
+    call = await call_of(stack, number)
+    assert call["outcome"] == "withdrawn"
+    (recording,) = [r for r in stack.read("recordings") if r["recording_id"] == call["recordings"][0]]
+    assert [segment["end_reason"] for segment in recording["segments"]] == ["pause", "withdraw"]
+    assert recording["seconds"] < 12  # of about 18 s of talk: the pause is not there
 
 
 @pytest.mark.parametrize("ext", ["1001", "macro"])

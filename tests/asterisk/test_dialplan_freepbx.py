@@ -15,9 +15,9 @@ import pytest
 from rig.checker import wait_idle
 from rig.phone import Phone
 from rig.places import PROJECT
-from rig.programs import old_programs, programs
+from rig.programs import programs
 from rig.tones import CALLER, listen
-from tests.asterisk.dialplan_kit import Bench, hang_up, open_bench, open_daemon, press_in_prompt
+from tests.asterisk.dialplan_kit import Bench, asterisk16, hang_up, open_bench, open_daemon, press_in_prompt
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
@@ -112,7 +112,7 @@ def bench(request: pytest.FixtureRequest, rig_folder: Path) -> Iterator[Bench]:
         extra=way_in + contexts(run / "monitor", hooks),
         agents_extra="exten => _59X.,1,Goto(outrt-1,${FILTER(0-9,${EXTEN:1})},1)\n",
         variables={"CALLWARDEN_INBOUND": "support", "CALLWARDEN_OUTBOUND": "outbound"},
-        found=old_programs() if version == "16" else programs(),
+        found=asterisk16() if version == "16" else programs(),
     ) as bench:
         assert bench.pbx.programs.version.startswith(version)
         yield bench
