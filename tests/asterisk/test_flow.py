@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rig import checker
+from rig.calltable_run import marks
 from rig.desk_phone import DeskPhone
 from rig.phone import Phone
 from rig.places import state_folder
@@ -25,6 +26,9 @@ EXTRA = """exten => 1061,1,Gosub(callwarden,s,1(shown))
  same => n,Dial(PJSIP/agent1,30,b(callwarden-header^s^1))
  same => n,Hangup()
 exten => 1062,1,Gosub(callwarden,s,1(tells,announce))
+ same => n,Dial(PJSIP/agent,30)
+ same => n,Hangup()
+exten => 1063,1,Gosub(callwarden,s,1(more))
  same => n,Dial(PJSIP/agent,30)
  same => n,Hangup()
 """
@@ -47,6 +51,14 @@ purposes = ["quality", "evidence"]
 languages = ["en"]
 on_failure = "announce"
 """
+MORE = """[policy.more]
+mode = "opt_in"
+jurisdiction = "CZ"
+purposes = ["quality", "evidence"]
+further = [{ purposes = ["training"], prompt = "ask_training", yes_key = "1" }]
+languages = ["en"]
+retries = 0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +70,7 @@ def stack() -> Iterator[Stack]:
     folder = stack.etc / "conf.d"
     support = (folder / "support.toml").read_text()
     recipients = support[support.index("recipients") : support.index("]", support.index("recipients")) + 1]
-    for name, text in (("shown", SHOWN), ("tells", TELLS)):
+    for name, text in (("shown", SHOWN), ("tells", TELLS), ("more", MORE)):
         (folder / f"{name}.toml").write_text(f"{text}{recipients}\n")
         (folder / f"{name}.toml").chmod(0o644)
     edge = stack.process("edge")
@@ -140,6 +152,27 @@ def test_a_called_party_is_asked_before_it_is_joined(stack: Stack, last: str, st
     number = [p["number"] for p in why["parties"] if p["role"] == "callee"]
     assert number == (["+420608777121"] if outcome == "given" else [None])
     assert bool(why["recordings"]) == (outcome == "given")
+
+
+@pytest.mark.parametrize(("second", "granted"), [("1", True), ("2", False)])
+def test_a_further_purpose_has_a_question_and_a_key_of_its_own(stack: Stack, second: str, granted: bool) -> None:
+    async def call() -> None:
+        caller = await Phone.dial(stack.pbx(), "1063", number="+420608777304", voice=tone(304), within=30)
+        await caller.hear(20)
+        await asyncio.sleep(marks()["ask"].counts + 0.6)
+        await caller.press("1")
+        await asyncio.sleep(marks()["ask_training"].counts + 1.2)
+        await caller.press(second)
+        await asyncio.sleep(3)
+        await caller.hang_up()
+
+    asyncio.run(call())
+    why = newest(stack)
+    evidence = why["events"][-1]["evidence"]
+    assert [e["kind"] for e in why["events"]] == ["requested", "requested", "given"]
+    assert [h["prompt_id"] for h in evidence["heard"]] == ["ask", "ask_training"]
+    assert [f["granted"] for f in evidence["further"]] == [granted]
+    assert why["permit"]["purposes"] == ["quality", "evidence", *(["training"] if granted else [])]
 
 
 def test_nobody_is_asked_when_an_emergency_number_is_called(stack: Stack) -> None:
