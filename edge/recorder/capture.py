@@ -16,6 +16,7 @@ from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import ClosedSegment, Progress
 from edge.ports import Vault
+from edge.recorder.mute import Mute
 from edge.recorder.plan import CHUNK, Slice, plan, segment_chunks
 from edge.recorder.resume import ResumeFolder, ResumeKey
 from edge.recorder.sides import Sides
@@ -47,25 +48,6 @@ class OpenSegment:
     def spool_end(self) -> int:
         """Where in the spool file the sealed bytes end."""
         return self.spool_offset + self.plain_bytes
-
-
-@dataclass(slots=True)
-class Mute:
-    """A pause of one capture. Offsets are bytes of the spool file.
-
-    All bytes before `begin` lay there before Asterisk was told; at and behind `limit` everything was written after it
-    had acknowledged (None until it has). `cut`: where the zeros begin, once that is known; `sealed`: all before it is
-    sealed and its segment closed. Up to `dropped` the zeros were looked at and freed; before `spared` sound is dropped
-    without a word (after a restart: what was in Asterisk's buffer). `failed`: the mute does not hold.
-    """
-
-    begin: int
-    limit: int | None = None
-    cut: int | None = None
-    sealed: bool = False
-    dropped: int = 0
-    spared: int = 0
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
