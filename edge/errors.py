@@ -34,6 +34,7 @@ EXIT_OF: dict[str, Exit] = {
     "calls": Exit.REFUSED,
     "calls.not_found": Exit.NOT_FOUND,
     "calls.unreachable": Exit.UNREACHABLE,
+    "calls.pause_late": Exit.PENDING,
     "command": Exit.REFUSED,
     "auth": Exit.REFUSED,
     "json": Exit.UNVERIFIED,

@@ -28,6 +28,7 @@ log = structlog.get_logger("calls")
 
 #: A repair finds its caller in a conversation, so it is not waited for long, seconds.
 COMPANY_S: Final = 1.0
+NOT_NOW: Final = "not now"
 
 
 class Mending:
@@ -86,20 +87,25 @@ class Mending:
         except (CallerGone, DialogueLost, CallwardenError) as error:
             log.warning("the silent side could not be repaired", recording=recording_id, why=str(error))
             successor = None
+        if successor == NOT_NOW:
+            followed.mended = None
+            return
+        if successor is None and not self._world.recorder.live_of(followed.call_id):
+            await self.start_again(followed)  # the session ended between the stop and the start
+            successor = next(iter(self._world.recorder.live_of(followed.call_id)), None)
         if successor is None:
             await self._world.journal.flag(recording_id, "one_sided", side)
         else:
             await self._world.journal.flag(recording_id, "repaired", successor)
 
     async def _anew(self, dialogue: Dialogue, followed: Followed, recording_id: str) -> str | None:
-        """Stop, a short tone to the caller, start again under the same permit; the successor's id."""
+        """Stop, a short tone to the caller, start again under the same permit; the successor's id, None when it did not
+        start, NOT_NOW when nothing is to be recorded at this moment."""
         world = self._world
         async with followed.lock:
             call, permit = await world.journal.call(followed.call_id), await permit_of(world, followed.call_id)
-            if call is None or permit is None or call.outcome not in PERMITTING:
-                return None
-            if await self._paused(followed):
-                return None
+            if call is None or permit is None or call.outcome not in PERMITTING or await self._paused(followed):
+                return NOT_NOW
             await world.recorder.stop(recording_id, "rotate")
             try:
                 await say(world, dialogue, "tone", await language_of(world, dialogue, followed.policy))

@@ -16,6 +16,7 @@ from edge.consent.units import Period, Seconds
 from edge.errors import CallwardenError
 from edge.model.entities import ConsentEvent
 from edge.model.live import Actor
+from edge.ports import DialogueLost
 from tests.unit.calls.flow_kit import Caller
 from tests.unit.calls.live_kit import Scene, open_scene
 
@@ -399,6 +400,23 @@ async def test_a_silent_side_is_repaired_once_and_then_marked(scene: Scene) -> N
     await scene.quiet()
     assert scene.tape.live_of(call.call_id) == [second]
     assert await scene.journal.flags(second) == [("one_sided", "agent")]
+
+
+@pytest.mark.parametrize("leaves", range(1, 7))
+async def test_a_repair_that_loses_its_session_begins_in_another(scene: Scene, leaves: int) -> None:
+    """As when a busy machine makes the guard take the caller back in the middle of it."""
+    call = await scene.call()
+    first = await scene.with_agent(call)
+    await scene.speak(first)
+    lost = scene.board.talks[call.channel_uid] = Caller("1", leaves, DialogueLost)
+    scene.conductor.mending.one_sided(first, "agent")
+    while not lost.steps >= leaves and scene.tape.live_of(call.call_id) == [first]:
+        await asyncio.sleep(0)
+    scene.board.talks.pop(call.channel_uid, None)
+    await scene.quiet()
+    live = scene.tape.live_of(call.call_id)
+    assert len(live) == 1
+    assert await scene.journal.flags(first) in ([("repaired", live[0])], [("one_sided", "agent")])
 
 
 async def test_silence_in_a_pause_is_no_silence(scene: Scene) -> None:
