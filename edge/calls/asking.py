@@ -20,7 +20,7 @@ from edge.consent.permit import PERMITTING
 from edge.consent.withdrawal import Effect
 from edge.errors import CallwardenError
 from edge.model.entities import CallRow
-from edge.ports import CallerGone, Dialogue, DialogueLost
+from edge.ports import Asterisk, CallerGone, Dialogue, DialogueLost
 
 log = structlog.get_logger("calls")
 
@@ -31,8 +31,9 @@ STARTABLE: Final = frozenset({"not_recorded", "given", "notified", "not_required
 class Asking:
     """`touch(call_id)`: have the call judged anew."""
 
-    def __init__(self, world: World, errands: Errands, touch: Callable[[str], None]) -> None:
+    def __init__(self, world: World, asterisk: Asterisk, errands: Errands, touch: Callable[[str], None]) -> None:
         self._world = world
+        self._asterisk = asterisk
         self._errands = errands
         self._touch = touch
         self._starting: set[asyncio.Task[None]] = set()
@@ -129,6 +130,9 @@ class Asking:
             else:
                 await file_answer(world, call, policy, decision)
         self._touch(call_id)
+        if outcome == "abandoned":  # the channel takes no more tags; CDR and CEL have theirs
+            await self._asterisk.user_event(*tags.event(outcome, call_id, policy.name))
+            return
         await tags.by_dialogue(dialogue, outcome, call_id, policy, recording_id)
         said = "thanks_recorded" if recording_id is not None else "thanks_not_recorded"
         await say(world, dialogue, said, await language_of(world, dialogue, policy))

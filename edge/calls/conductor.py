@@ -57,7 +57,7 @@ class Conductor:
         self._crowd = Crowd(world, asterisk, standing_of, self._by_uid.get)
         self._keeper = Keeper(world, asterisk, self._crowd)
         self._withdrawing = Withdrawing(world, asterisk, self._policies)
-        self._asking = Asking(world, self._errands, self.touch)
+        self._asking = Asking(world, asterisk, self._errands, self.touch)
         self._pausing = Pausing(world, self.touch, self._spawn)
         self._codes = Codes(world, asterisk, self, self._calls, self._by_uid, self._spawn)
         self.mending = Mending(world, asterisk, self._errands, self._calls.get, self._by_uid.get)

@@ -146,9 +146,10 @@ def _audio(table: Table, one: Played, recording_id: str) -> float:
         pcm = np.frombuffer(wav.readframes(wav.getnframes()), dtype="<i2").reshape(-1, 2)
     Path(target).unlink()
     assert one.agent is not None
-    talked = (one.pressed[-1] if one.row.stopped else one.ended) - one.agent
+    began = one.pressed[-1] if one.row.started else one.agent
+    talked = (one.pressed[-1] if one.row.stopped else one.ended) - began
     seconds = len(pcm) / 8000
-    assert talked - 2 < seconds < talked + 2.5
+    assert talked - 3 < seconds < talked + 2.5
     left = check(listen(np.ascontiguousarray(pcm[:, 0]), CALLER), one.voice, CALLER)
     right = check(listen(np.ascontiguousarray(pcm[:, 1]), AGENT), AGENT_VOICE, AGENT)
     assert left.seconds >= 1
