@@ -80,6 +80,7 @@ def stack() -> Iterator[Stack]:
     yield stack
     stack.down()
     shutil.rmtree(stack.state, ignore_errors=True)
+    shutil.rmtree(stack.memory.parent, ignore_errors=True)
     shutil.rmtree(home, ignore_errors=True)
 
 
