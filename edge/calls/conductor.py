@@ -136,7 +136,7 @@ class Conductor:
             self.touch(call_id)
 
     def link_down(self) -> None:
-        """Nothing can be judged now; the next link-up does."""
+        """The next link-up judges."""
 
     # ------------------------------------------------------------ looking at a call
 
@@ -177,11 +177,10 @@ class Conductor:
             self._spawn(self.mending.start_again(followed))
 
     async def _settled(self, followed: Followed) -> None:
-        """See the effect of a wish, at most for as long as somebody wants to wait. Raises CallwardenError."""
+        """See the effect of a wish, at most for as long as somebody wants to wait."""
         self.touch(followed.call_id)
-        task = followed.task
-        if task is not None:
-            await asyncio.wait({task}, timeout=ANSWER_S)
+        if followed.task is not None:
+            await asyncio.wait({followed.task}, timeout=ANSWER_S)
 
     # ------------------------------------------------------------ edge.ports.LiveCalls
 
@@ -280,6 +279,8 @@ class Conductor:
             log.info("the party was gone before it could be told")
         except CallwardenError as error:
             log.warning("an errand failed", code=error.code, why=error.message)
+        except Exception:
+            log.exception("something about a live call failed: this is a bug")
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(self._quietly(work))

@@ -237,6 +237,8 @@ class Mending:
                 log.info("the call ended before it could be mended", what=what)
             except CallwardenError as error:
                 await self._world.journal.alarm(error.code, error.message, where=error.where)
+            except Exception:
+                log.exception("a mending failed: this is a bug", what=what)
             finally:
                 self._busy.discard(what)
 
