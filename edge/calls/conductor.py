@@ -101,7 +101,7 @@ class Conductor:
     # ------------------------------------------------------------ what Asterisk tells
 
     def channel_gone(self, channel_uid: str) -> None:
-        """Its holds go with it; the company of others is told by `company_changed`."""
+        """Its holds go with it."""
         self._keeper.held.discard(channel_uid)
         self._crowd.forget(channel_uid)
 
@@ -111,7 +111,7 @@ class Conductor:
 
     channel_unbridged = channel_bridged
 
-    def company_changed(self, channel_uids: frozenset[str]) -> None:
+    def company_changed(self, channel_uids: Iterable[str]) -> None:
         """Judge the calls among them anew."""
         for uid in channel_uids:
             self._touch_channel(uid)
@@ -122,8 +122,7 @@ class Conductor:
             self._keeper.held.add(channel_uid)
         else:
             self._keeper.held.discard(channel_uid)
-        for uid in (channel_uid, *self._asterisk.with_channel(channel_uid)):
-            self._touch_channel(uid)
+        self.company_changed((channel_uid, *self._asterisk.with_channel(channel_uid)))
 
     def monitor_seen(self, channel_uid: str, on: bool) -> None:
         """The recorder knows which are its own."""
@@ -131,6 +130,10 @@ class Conductor:
     def link_up(self, alive: Mapping[str, str]) -> None:
         """Look at every call; holds of channels that went unseen are over."""
         self._keeper.held &= alive.keys()
+        self.judge_all()
+
+    def judge_all(self) -> None:
+        """Look at every call and lamp: what is on file of agents, numbers or trunks may be another after a reload."""
         self._spawn(self._world.lamps.refresh(self._lamps()))
         for call_id in list(self._calls):
             self.touch(call_id)
@@ -177,7 +180,7 @@ class Conductor:
             self._spawn(self.mending.start_again(followed))
 
     async def _settled(self, followed: Followed) -> None:
-        """See the effect of a wish, at most for as long as somebody wants to wait."""
+        """See the effect of a wish, for as long as somebody waits."""
         self.touch(followed.call_id)
         if followed.task is not None:
             await asyncio.wait({followed.task}, timeout=ANSWER_S)
@@ -256,7 +259,8 @@ class Conductor:
 
     async def _withdraw(self, call_id: str, actor: Actor, reason: str, who: Who | None) -> tuple[CallRow, Effect]:
         call, effect = await self._withdrawing.withdraw(call_id, actor, reason, who)
-        self.touch(call_id)
+        # The calls of others on the line too: to them this party is one that says no now.
+        self.company_changed((call.channel_uid, *self._asterisk.with_channel(call.channel_uid)))
         if effect.outcome and (policy := await self._policies.of(call)) is not None:
             self._spawn(self._withdrawing.retag(call, effect.outcome, policy))
         elif effect.stop:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge.config.schema import TelephonySection
+from edge.model.live import Actor
 from tests.unit.calls.live_kit import Scene, open_scene
 
 
@@ -57,6 +58,18 @@ async def test_a_party_with_an_answer_of_its_own_is_satisfied_or_not(scene: Scen
     await scene.quiet()
     assert ("third", "refused", True) in await scene.others(first)
     assert scene.tape.words() == ["stop:party", "stop:party"]
+
+
+async def test_a_party_that_takes_its_own_answer_back_takes_it_from_all(scene: Scene) -> None:
+    first, second = await scene.call(), await scene.call(number="+420777000002")
+    names = scene.board.names
+    scene.board.join(*((call.channel_uid, names[call.channel_uid]) for call in (first, second)))
+    await scene.quiet()
+    await scene.conductor.withdraw(second.call_id, Actor("caller"), "")
+    await scene.quiet()
+    assert await scene.others(first) == [("third", "refused", True)]
+    assert scene.tape.live_of(first.call_id) == []
+    assert (await scene.now(first.call_id)).outcome == "given"
 
 
 async def test_a_number_that_is_never_recorded_pauses_for_as_long_as_it_is_there(scene: Scene) -> None:
