@@ -210,7 +210,12 @@ class Daemon:
         host.refuse("host", await asyncio.to_thread(check, config))
         settings_of(config)
         host.refuse("prompts", check_policies(config, prompts))
-        return lambda: self.prompts.become(prompts)
+
+        def take_effect() -> None:
+            self.prompts.become(prompts)
+            self.conductor.judge_all()
+
+        return take_effect
 
     async def reload(self) -> None:
         """SIGHUP: as `POST /v1/reload`; what is wrong is in the log and an alarm."""

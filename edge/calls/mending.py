@@ -204,7 +204,10 @@ class Mending:
                 await self._asterisk.stop_monitor(name, "")
                 call = await self._world.journal.call(followed.call_id)
                 permit = await permit_of(self._world, followed.call_id)
-                if call is not None and permit is not None:
+                if call is None or permit is None:
+                    return
+                followed.again = await self._paused(followed)  # then another begins once the pause is over
+                if not followed.again:
                     await start_again(self._world, dialogue, call, followed.policy, permit)
 
         await self._errands.run(channel_uid, work, company_s=COMPANY_S)

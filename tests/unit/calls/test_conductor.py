@@ -468,6 +468,39 @@ async def test_somebody_elses_monitor(scene: Scene, rogue: str) -> None:
     assert len(scene.tape.live_of(call.call_id)) == 1
 
 
+async def test_somebody_elses_monitor_in_a_pause_starts_nothing_before_its_end(scene: Scene) -> None:
+    scene.house.policy = msgspec.structs.replace(scene.house.policy, rogue="stop")
+    call = await scene.call()
+    first = await scene.with_agent(call)
+    name = scene.board.names[call.channel_uid]
+    await scene.speak(first)
+    await scene.conductor.pause(call.call_id, AGENT)
+    scene.board.variables[name, "MIXMONITOR_FILENAME"] = "/tmp/x.wav"
+    scene.conductor.mending.rogue(call.channel_uid)
+    await scene.quiet()
+    assert (name, "") in scene.board.stopped
+    assert scene.tape.live_of(call.call_id) == []
+    scene.board.variables[name, "MIXMONITOR_FILENAME"] = ""
+    await scene.conductor.resume(call.call_id, AGENT)
+    await scene.quiet()
+    assert len(scene.tape.live_of(call.call_id)) == 1
+
+
+async def test_an_agents_basis_that_is_read_anew_counts_in_calls_that_go_on(scene: Scene) -> None:
+    scene.house.policy = msgspec.structs.replace(scene.house.policy, standing_agents=True)
+    call = await scene.call()
+    recording_id = await scene.with_agent(call)
+    assert scene.tape.paused == {recording_id}
+    scene.standings["PJSIP/agent1"] = "standing"
+    scene.conductor.judge_all()
+    await scene.quiet()
+    assert scene.tape.paused == set()
+    scene.standings["PJSIP/agent1"] = "refused"
+    scene.conductor.judge_all()
+    await scene.quiet()
+    assert scene.tape.paused == {recording_id}
+
+
 async def test_an_incident_shreds_what_was_open(scene: Scene) -> None:
     call = await scene.call()
     recording_id = await scene.with_agent(call)
