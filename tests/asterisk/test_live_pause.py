@@ -24,14 +24,10 @@ EXTRA = """exten => 1045,1,Gosub(callwarden,s,1(brief))
 def stack() -> Iterator[Stack]:
     with live_stack("pause", EXTRA) as running:
         folder = running.etc / "conf.d"
-        shipped = (folder / "support.toml").read_text()
-        brief = shipped.replace("policy.support", "policy.brief")
-        brief = (
-            "\n".join(line for line in brief.splitlines() if not line.startswith("match")) + '\npause_limit = "2s"\n'
-        )
-        head, _, tail = brief.partition("[policy.brief]\n")
-        limit = 'pause_limit = "2s"\n'
-        (folder / "brief.toml").write_text(f"{head}[policy.brief]\n{limit}{tail.removesuffix(limit)}")
+        shipped = (folder / "support.toml").read_text().replace("policy.support", "policy.brief")
+        kept = [line for line in shipped.splitlines() if not line.startswith(("match", "pause_limit"))]
+        kept.insert(kept.index("[policy.brief]") + 1, 'pause_limit = "2s"')
+        (folder / "brief.toml").write_text("\n".join(kept) + "\n")
         (folder / "brief.toml").chmod((folder / "support.toml").stat().st_mode)
         edge = running.process("edge")
         assert edge is not None
