@@ -294,7 +294,5 @@ class Conductor:
 
 
 def _answer(call: CallRow, did: str, says: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"call": call.call_id, "did": did, "says": says}
-    if call.recordings:
-        found["recording"] = call.recordings[-1]
-    return found
+    newest = {"recording": call.recordings[-1]} if call.recordings else {}
+    return {"call": call.call_id, "did": did, "says": says, **newest}
