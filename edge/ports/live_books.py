@@ -49,7 +49,8 @@ class LiveBook(Protocol):
         self, call_id: str, event: ConsentEvent, outcome: str, due: Sequence[DueErasure], *, forget: str | None
     ) -> int:
         """One commit: event, the call's outcome, its permits revoked, erasures due, remembered answers of the HMAC
-        `forget` revoked; audit, outbox `consent.recorded`. Returns the event's seq."""
+        `forget` revoked; audit, outbox `consent.recorded`. Where `due` has any, a recording of the call that it lacks
+        (it began meanwhile) is due as its first. Returns the event's seq."""
         ...
 
     async def revoked_at(self, call_id: str) -> str | None:

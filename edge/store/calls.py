@@ -14,7 +14,7 @@ from edge.model.live import Actor
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.memory import forget_number
 from edge.store.recordings import insert_recording
-from edge.store.rows import file_event, forget_numbers, insert_event, insert_leg, report_event
+from edge.store.rows import file_event, forget_numbers, forget_people, insert_event, insert_leg, report_event
 
 _SELECT: Final = """
 SELECT c.call_id, c.linked_id, c.channel_uid, c.channel_name, c.party_id, c.policy_id, c.policy_version, c.mode,
@@ -113,11 +113,12 @@ class Calls(Base):
                 " ended_at=CASE WHEN ?='ended' THEN ifnull(ended_at, ?) ELSE ended_at END WHERE call_id=?",
                 (state, outcome, state, event.at_wall, call_id),
             )
-            if state == "ended":
-                _forget_numbers(conn, call_id, outcome)
             if forget is not None:
                 forget_number(conn, forget, event.at_wall)
-            return file_event(conn, self._audit, self._clock.wall_text(), call_id, event, state or before, outcome)
+            seq = file_event(conn, self._audit, self._clock.wall_text(), call_id, event, state or before, outcome)
+            if state == "ended" and before != "ended":
+                _over(conn, call_id, event.at_wall, outcome)
+            return seq
 
         return await self._writer.do(job)
 
@@ -206,9 +207,7 @@ class Calls(Base):
             conn.execute(
                 "UPDATE call SET state=?, outcome=?, ended_at=? WHERE call_id=?", (ended, outcome, ended_at, call_id)
             )
-            _close_company(conn, call_id, ended_at)
-            _put_off(conn, call_id, ended_at)
-            _forget_numbers(conn, call_id, outcome)
+            _over(conn, call_id, ended_at, outcome)
             facts = {"outcome": outcome}
             self._audit.append(
                 conn, self._clock.wall_text(), "call.closed", subject=call_id, call_id=call_id, body=facts
@@ -245,6 +244,14 @@ def _state(conn: sqlite3.Connection, call_id: str) -> str:
     return state
 
 
+def _over(conn: sqlite3.Connection, call_id: str, at: str, outcome: str | None) -> None:
+    """What the end of a call brings, however it ends. Behind its last event, whose number may have to go, too."""
+    _close_company(conn, call_id, at)
+    _put_off(conn, call_id, at)
+    forget_by_outcome(conn, call_id, outcome)
+    forget_people(conn, call_id)
+
+
 def _close_company(conn: sqlite3.Connection, call_id: str, at: str) -> None:
     """Nobody is on the call any more, and nothing of it is paused."""
     conn.execute(
@@ -271,6 +278,7 @@ def _put_off(conn: sqlite3.Connection, call_id: str, ended_at: str) -> None:
         conn.execute("UPDATE due_erasure SET due_at=? WHERE recording_id=?", (text, recording_id))
 
 
-def _forget_numbers(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:
+def forget_by_outcome(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:
+    """After the end of a call: some outcomes keep nobody's number."""
     if outcome in NUMBER_GOES:
         forget_numbers(conn, call_id, agents=False)

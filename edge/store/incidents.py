@@ -11,8 +11,10 @@ from edge.model.lifecycle import SEGMENT, step
 from edge.store.base import Base, emit
 from edge.store.recordings import read_segments, state_of
 
+#: Only an incident shreds segments of a recording that stays, and it marks the recording in the same commit.
 _UNFINISHED = (
-    "s.state='shredded' AND h.slot>0 AND EXISTS(SELECT 1 FROM recording r WHERE r.recording_id = s.recording_id"
+    "s.recording_id IN (SELECT f.recording_id FROM recording_flag f WHERE f.flag='incident')"
+    " AND s.state='shredded' AND h.slot>0 AND EXISTS(SELECT 1 FROM recording r WHERE r.recording_id = s.recording_id"
     " AND r.state NOT IN ('erasing','erased'))"
 )
 

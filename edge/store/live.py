@@ -10,11 +10,11 @@ from edge.model.entities import ConsentEvent, ReceiptRow
 from edge.model.lifecycle import RECORDING
 from edge.model.live import Actor, DueErasure, NewParty, PartyRow, PauseRow
 from edge.store.base import Base, check_move, decode_json, missing
-from edge.store.calls import ENDED_BY
+from edge.store.calls import ENDED_BY, forget_by_outcome
 from edge.store.memory import forget_number
 from edge.store.orders import store_receipt
 from edge.store.recordings import state_of
-from edge.store.rows import file_event, insert_leg
+from edge.store.rows import file_event, forget_people, insert_leg
 
 _PARTY: Final = """
 SELECT party_id, call_id, role, number_heard, number_class, standing,
@@ -51,6 +51,15 @@ def read_pauses(conn: sqlite3.Connection, where: str, *args: Any) -> list[PauseR
 def read_due(conn: sqlite3.Connection, where: str, *args: Any) -> list[DueErasure]:
     """Due erasures that match `where` (SQL of our own), the earliest first."""
     return [DueErasure(*row) for row in conn.execute(f"{_DUE} WHERE {where} ORDER BY d.due_at, d.recording_id", args)]
+
+
+def _due_with_late_ones(conn: sqlite3.Connection, call_id: str, due: Sequence[DueErasure]) -> list[DueErasure]:
+    """`due`, and the same for recordings of the call that began after the caller of `withdraw` had looked."""
+    if not due:
+        return []
+    rows = conn.execute("SELECT recording_id FROM recording WHERE call_id=? ORDER BY seq", (call_id,))
+    late = {row[0] for row in rows} - {one.recording_id for one in due}
+    return [*due, *(DueErasure(one, due[0].due_at, due[0].cause) for one in sorted(late))]
 
 
 class Live(Base):
@@ -196,10 +205,13 @@ class Live(Base):
                 "UPDATE permit SET revoked_at=? WHERE call_id=? AND revoked_at IS NULL", (event.at_wall, call_id)
             )
             seq = file_event(conn, self._audit, self._clock.wall_text(), call_id, event, row[0], outcome)
-            for one in due:
+            for one in _due_with_late_ones(conn, call_id, due):
                 self._add_due(conn, DueErasure(one.recording_id, one.due_at, one.cause, seq))
             if forget is not None:
                 forget_number(conn, forget, event.at_wall)
+            if row[0] == "ended":
+                forget_by_outcome(conn, call_id, outcome)
+                forget_people(conn, call_id)
             return seq
 
         return await self._writer.do(job)

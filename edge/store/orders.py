@@ -9,9 +9,8 @@ from typing import Any
 from edge.model.entities import OrderRow, ReceiptRow
 from edge.model.lifecycle import ORDER, RECORDING, SEGMENT, step
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
-from edge.store.notices import drop_notices
 from edge.store.recordings import state_of
-from edge.store.rows import forget_numbers
+from edge.store.rows import forget_people
 
 
 def _orders(conn: sqlite3.Connection, where: str, *args: Any) -> list[OrderRow]:
@@ -73,20 +72,7 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str, call_id: str) -> Non
     )
     # Not sent yet: the slot will hold another key one day, and nobody may file that one under this recording.
     conn.execute("UPDATE outbox SET body=json_remove(body, '$.header', '$.manifest') WHERE subject=?", (recording_id,))
-    kept = conn.execute(
-        "SELECT 1 FROM recording WHERE call_id=? AND recording_id<>? AND state<>'erased' LIMIT 1",
-        (call_id, recording_id),
-    ).fetchone()
-    if kept is None:
-        forget_numbers(conn, call_id, agents=True)
-        conn.execute("UPDATE call SET channel_name='' WHERE call_id=?", (call_id,))
-        # Who acted on the recording: devices and agents are persons too. What kind of party it was stays.
-        conn.execute("UPDATE pause SET actor_name='' WHERE call_id=? AND actor_kind<>'system'", (call_id,))
-        conn.execute("UPDATE pause SET ended_name='' WHERE call_id=? AND ended_kind<>'system'", (call_id,))
-        drop_notices(conn, call_id, "erased")
-        conn.execute(
-            "UPDATE leg SET channel_name='' WHERE party_id IN (SELECT party_id FROM party WHERE call_id=?)", (call_id,)
-        )
+    forget_people(conn, call_id)
 
 
 class Orders(Base):

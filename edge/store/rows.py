@@ -9,6 +9,7 @@ from typing import Final
 from edge.model.entities import ConsentEvent
 from edge.ports import AuditSink
 from edge.store.base import emit, text_json
+from edge.store.notices import drop_notices
 
 #: Where evidence has numbers (docs/spec/evidence.md). They stay on this edge: no event to central carries them.
 _NUMBERS: Final = ("number_heard", "number_e164")
@@ -34,6 +35,28 @@ def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> N
         found,
     )
     conn.execute("DELETE FROM meta WHERE key='anonymising'")
+
+
+def forget_people(conn: sqlite3.Connection, call_id: str) -> None:
+    """Take everybody out of the rows of a call whose recordings are all erased, or had no audio; else nothing. Part of
+    an erasure, and of the end of a call that went on behind one."""
+    erased, kept = conn.execute(
+        "SELECT ifnull(sum(state='erased'), 0), ifnull(sum(state NOT IN ('erased','no_audio')), 0) FROM recording"
+        " WHERE call_id=?",
+        (call_id,),
+    ).fetchone()
+    if kept or not erased:
+        return
+    forget_numbers(conn, call_id, agents=True)
+    conn.execute("UPDATE call SET channel_name='' WHERE call_id=?", (call_id,))
+    conn.execute("UPDATE recording SET channel_name='' WHERE call_id=?", (call_id,))
+    # Who acted on the recording: devices and agents are persons too. What kind of party it was stays.
+    conn.execute("UPDATE pause SET actor_name='' WHERE call_id=? AND actor_kind<>'system'", (call_id,))
+    conn.execute("UPDATE pause SET ended_name='' WHERE call_id=? AND ended_kind<>'system'", (call_id,))
+    drop_notices(conn, call_id, "erased")
+    conn.execute(
+        "UPDATE leg SET channel_name='' WHERE party_id IN (SELECT party_id FROM party WHERE call_id=?)", (call_id,)
+    )
 
 
 def insert_leg(conn: sqlite3.Connection, party_id: str, channel_uid: str, channel_name: str, at: str) -> None:

@@ -59,6 +59,7 @@ CREATE TABLE permit(
   permit_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
   event_seq INTEGER NOT NULL REFERENCES consent_event(seq), purposes TEXT NOT NULL,
   policy_version TEXT NOT NULL, granted_at TEXT NOT NULL, revoked_at TEXT) STRICT, WITHOUT ROWID;
+CREATE INDEX permit_call ON permit(call_id);
 
 CREATE TABLE recording(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, recording_id TEXT NOT NULL UNIQUE,
@@ -113,6 +114,8 @@ CREATE TABLE recording_flag(
   flag TEXT NOT NULL CHECK(flag IN ('one_sided','repaired','gap','rogue_monitor','agent_stopped','incident',
     'mute_failed')),
   detail TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY(recording_id, flag)) STRICT, WITHOUT ROWID;
+-- Asked every few seconds for what is to be destroyed: few recordings have one, most segments end as shredded.
+CREATE INDEX recording_incident ON recording_flag(recording_id) WHERE flag = 'incident';
 
 -- Erasures that come by themselves once the call is over (a withdrawal, an incident).
 CREATE TABLE due_erasure(

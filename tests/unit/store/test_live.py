@@ -11,7 +11,9 @@ from edge.errors import CallwardenError
 from edge.model.entities import ConsentEvent, NewCall, NewRecording
 from edge.model.live import Actor, AnswerRow, DueErasure, NewParty, NoticeRow, PauseRow
 from edge.store.base import decode_json
+from edge.store.incidents import _UNFINISHED
 from edge.store.journal import Journal
+from edge.store.recordings import _SEGMENT
 from tests.unit.store import store_makers as makers
 from tests.unit.store.test_books import events, kinds, sealed, started
 
@@ -312,6 +314,90 @@ async def test_erasure_anonymises_what_live_calls_left(journal: Journal) -> None
     dump = await journal._readers.read(lambda conn: "\n".join(conn.iterdump()))
     for text in (makers.NUMBER, "+420666", "agent1", "about somebody"):
         assert text not in dump
+
+
+async def test_who_joins_behind_an_erasure_goes_with_the_call(journal: Journal) -> None:
+    call, new = await sealed(journal)
+    await erase(journal, new)  # ordered while the call goes on
+    await journal.add_party(party(call, role="third", number_heard="+420666", number_class="plain"))
+    await journal.open_pause(pause(call))
+    await journal.add_event(call.call_id, with_number("objection_noted", call.party_id))
+    await journal.end_call(call.call_id, LATER)
+    dump = await journal._readers.read(lambda conn: "\n".join(conn.iterdump()))
+    for text in (makers.NUMBER, "+420666", "agent1"):
+        assert text not in dump
+
+
+async def test_a_recording_without_audio_keeps_nobodys_number(journal: Journal) -> None:
+    call, new = await sealed(journal)
+    empty = replace(makers.recording(call.call_id, 2), permit_id=new.permit_id)
+    await journal.add_recording(empty)
+    await journal.set_recording_state(empty.recording_id, "no_audio")
+    await journal.end_call(call.call_id, LATER)
+    await erase(journal, new)
+    dump = await journal._readers.read(lambda conn: "\n".join(conn.iterdump()))
+    assert makers.NUMBER not in dump
+    assert "PJSIP" not in dump
+
+
+async def test_a_recording_that_began_meanwhile_is_due_as_well(journal: Journal) -> None:
+    call, new = await sealed(journal)
+    late = replace(makers.recording(call.call_id, 2), permit_id=new.permit_id)
+    await journal.add_recording(late)  # after the withdrawal had looked which there are
+    seq = await journal.withdraw(
+        call.call_id, makers.event("withdrawn", call.party_id), "withdrawn",
+        [DueErasure(new.recording_id, LATER, "withdrawal")], forget=None,
+    )  # fmt: skip
+    assert await journal.due_of(late.recording_id) == DueErasure(late.recording_id, LATER, "withdrawal", seq)
+
+
+async def test_without_an_erasure_a_withdrawal_makes_none_due(journal: Journal) -> None:
+    call, new = await sealed(journal)
+    await journal.withdraw(call.call_id, makers.event("withdrawn", call.party_id), "withdrawn", [], forget=None)
+    assert await journal.due_of(new.recording_id) is None
+
+
+async def test_an_objection_after_the_call_keeps_no_number_either(journal: Journal) -> None:
+    call, _ = await sealed(journal)
+    await journal.end_call(call.call_id, LATER)
+    await journal.withdraw(call.call_id, with_number("objected", call.party_id), "objected", [], forget=None)
+    dump = await journal._readers.read(lambda conn: "\n".join(conn.iterdump()))
+    assert makers.NUMBER not in dump
+
+
+async def test_a_call_that_ends_in_its_question_ends_like_any_other(journal: Journal) -> None:
+    call, new = await sealed(journal)
+    await journal.withdraw(
+        call.call_id, makers.event("withdrawn", call.party_id), "withdrawn",
+        [DueErasure(new.recording_id, LATER, "withdrawal")], forget=None,
+    )  # fmt: skip
+    await journal.open_pause(pause(call))
+    hung_up = replace(with_number("abandoned", call.party_id), at_wall=LATER)
+    await journal.add_event(call.call_id, hung_up, state="ended", outcome="abandoned")
+    assert [one.present for one in await journal.parties(call.call_id)] == [()]
+    assert [one.ended_by for one in await journal.pauses(call.call_id)] == [Actor("system", "call_ended")]
+    due = await journal.due_of(new.recording_id)
+    assert due is not None
+    assert due.due_at == "2026-01-31T12:10:00.000Z", "counted from the call's end"
+    assert makers.NUMBER not in repr(await evidence(journal))
+
+
+@pytest.mark.parametrize(
+    ("query", "small"),
+    [
+        ("SELECT permit_id FROM permit WHERE call_id='x' AND revoked_at IS NULL", ()),
+        (f"{_SEGMENT} WHERE {_UNFINISHED} ORDER BY s.recording_id, s.number", ("SCAN f USING COVERING INDEX",)),
+    ],
+)
+async def test_what_is_asked_all_the_time_reads_no_whole_table(
+    journal: Journal, query: str, small: tuple[str, ...]
+) -> None:
+    def job(conn: sqlite3.Connection) -> list[str]:
+        return [str(row[3]) for row in conn.execute(f"EXPLAIN QUERY PLAN {query}")]
+
+    plan = await journal._readers.read(job)
+    assert any(line.startswith("SEARCH") for line in plan)
+    assert not [line for line in plan if line.startswith("SCAN") and not line.startswith(small)], plan
 
 
 async def test_call_rows_carry_what_live_calls_need(journal: Journal) -> None:
