@@ -122,7 +122,8 @@ def _afterwards(row: Row) -> list[str]:
         told.append("a part that was permitted was not recorded")
     flags = {flag["flag"] for r in row["recordings"] for flag in r.get("flags") or ()}
     told += [f"{words.FLAGS[flag]}" for flag in ("agent_stopped", "incident", "one_sided", "gap") if flag in flags]
-    due = row.get("due") or ()
+    left = {r["recording_id"] for r in row["recordings"] if r["state"] != "erased"}
+    due = [one for one in row.get("due") or () if one["recording_id"] in left]
     if due and row["call"]["outcome"] in ("withdrawn", "objected"):
         told.append(f"what was recorded before will be erased at {due[-1]['due_at']}")
     return told

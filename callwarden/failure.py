@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from callwarden.output import plain
 from edge.errors import CallwardenError, Exit
 
 BUG_LINE = "this is a bug in callwarden; run again with CALLWARDEN_DEBUG=1 and open an issue with what it prints"
@@ -30,10 +31,16 @@ def report(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else int(Exit.BUG)
     known = translated(error)
     if known is None:
-        print(f"error: {type(error).__name__}: {error} [bug]\n  hint: {BUG_LINE}", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {plain(error)} [bug]\n  hint: {BUG_LINE}", file=sys.stderr)
         return int(Exit.BUG)
-    print(f"error: {known}", file=sys.stderr)
+    print(f"error: {shown(known)}", file=sys.stderr)
     return int(known.exit_code)
+
+
+def shown(error: CallwardenError) -> str:
+    """As `str(error)`, with control characters as escapes: central and the daemon may have said it, and quote callers."""
+    text = plain(f"{error.where}: {error.message}" if error.where else error.message)
+    return f"{text} [{plain(error.code)}]" + (f"\n  hint: {plain(error.hint)}" if error.hint else "")
 
 
 def translated(error: BaseException) -> CallwardenError | None:

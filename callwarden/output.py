@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
+
+#: What a terminal might not show as it is.
+_OTHER: Final = re.compile(r"[^\n -~]")
+
+
+def json_text(value: Any) -> str:
+    """A document, indented, keys in the order given. What no terminal prints is an escape of JSON: a caller's number or a
+    name from the network may hold control characters that JSON leaves as they are (DEL, C1, bidi marks)."""
+    return _OTHER.sub(_escape, json.dumps(value, ensure_ascii=False, indent=2)) + "\n"
+
+
+def _escape(found: re.Match[str]) -> str:
+    char = found[0]
+    if char.isprintable():
+        return char
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def print_json(value: Any) -> None:
-    """One document on stdout, UTF-8, keys in the order given."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """One document on stdout, UTF-8."""
+    sys.stdout.write(json_text(value))
 
 
 def plain(value: object) -> str:

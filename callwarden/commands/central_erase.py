@@ -108,6 +108,7 @@ def checked(claims: object, asked: dict[str, Any]) -> Any:
 
 def wait_for_receipt(client: CentralClient, answer: dict[str, Any], wait: float) -> dict[str, Any]:
     """Look until there is a receipt. The order is accepted by now: a central that is away for a moment ends nothing."""
+    from callwarden.failure import shown
     from callwarden.output import note
     from edge.errors import CallwardenError
 
@@ -120,7 +121,7 @@ def wait_for_receipt(client: CentralClient, answer: dict[str, Any], wait: float)
         except CallwardenError as error:
             if not error.code.startswith(("sync.", "central.")):
                 raise
-            note(f"still asking: {error}")
+            note(f"still asking: {shown(error)}")
     return answer
 
 

@@ -41,7 +41,11 @@ def order(central_config: Path | None, cmd: str, call_id: str, reason: str, case
         note(f"ordered, no answer yet; look again: callwarden central receipts --jti {claims.jti}")
         return int(Exit.PENDING)
     document = max(answer["receipts"], key=lambda r: r["n"])["document"]
-    told = document["claims"]
+    told = document["claims"]  # what was signed counts, not what central says beside it
+    if told["jti"] != claims.jti:
+        raise CallwardenError(
+            "receipt.order", "central shows the receipt of another order", hint="look into central", where=claims.jti
+        )
     print_json(document)
     why = f": {plain(told['reason'])}" if told.get("reason") else ""
     note(f"{plain(told['result'])} by edge {plain(told['edge_id'])}{why}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def evidence(
     if (identity or key) and not with_audio:
         raise click.UsageError("--identity and --key go with --with-audio")
     from callwarden.door import Reading, open_door
-    from callwarden.output import note
+    from callwarden.output import json_text, note
 
     reading = Reading(purpose, case)
     with open_door(config_path()) as door:
@@ -63,12 +62,8 @@ def evidence(
             document = _with_audio(door, document, reading, identity, None if unsigned else key)
     if form == "vcon" and "signatures" not in document:
         note("note: this vCon is not signed" + (" (--key FILE signs it)" if with_audio else ""))
-    text = document["text"] if form == "receipt" and not json_ else _text(document)
+    text = document["text"] if form == "receipt" and not json_ else json_text(document)
     _put(text, output)
-
-
-def _text(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
 def _put(text: str, output: Path | None) -> None:
@@ -89,7 +84,7 @@ def _put(text: str, output: Path | None) -> None:
 def _with_audio(door: Any, document: Any, reading: Any, identity: Path, key: Path | None) -> Any:
     from callwarden import keyfiles
     from callwarden.exporting import Export
-    from callwarden.output import note
+    from callwarden.output import note, plain
     from edge.config import load
     from formats import canonical, vcon
     from formats.jws import sign_general
@@ -102,7 +97,7 @@ def _with_audio(door: Any, document: Any, reading: Any, identity: Path, key: Pat
         export = Export(door, recording, trust, reading)
         bodies |= {f"{recording}.{number}.wav": audio for number, audio in export.spans(identities)}
         for warning in export.warnings:
-            note(f"note: {warning}")
+            note(f"note: {plain(warning)}")
     full = vcon.with_audio(document, bodies)
     if key is None:
         return full

@@ -339,6 +339,17 @@ def test_central_orders_about_a_call_without_a_persons_key(central: Running) -> 
     assert central.run("order", "pause", "--call", "1001", *asked[2:]).code == 2
 
 
+def test_the_receipt_of_another_order_about_a_call_is_no_answer(central: Running) -> None:
+    call_id = "ca" * 16
+    with sqlite3.connect(central.database) as conn:
+        conn.execute("INSERT INTO call(call_id, edge_id, first_seen) VALUES (?, 'edge-1', ?)", (call_id, make.AT))
+    join = answer(central, "done", jti="12" * 16, recording_id=None, key_ids=(), slots=(), evidence={})
+    done = central.run("order", "withdraw", "--call", call_id, "--reason", "the caller wrote")
+    join()
+    assert (done.code, done.out) == (7, "")
+    assert "[receipt.order]" in done.err
+
+
 def test_a_receipt_that_stands_on_a_ground_is_told_as_one(central: Running, tmp_path: Path) -> None:
     ground = Ground(cause="withdrawal", call_id="ca" * 16, recording_id=RECORDING, event_seq=3)
     claims = _claims(ground.jti, "{}", "done", None, order_sha256=ground.sha256,

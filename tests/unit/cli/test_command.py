@@ -16,6 +16,7 @@ import pytest
 from callwarden.__main__ import cli
 from callwarden.failure import BUG_LINE, report
 from callwarden.lazy import LazyGroup
+from callwarden.output import json_text
 from edge.config import check
 from edge.errors import EXIT_OF, CallwardenError
 from formats.errors import ReceiptError
@@ -51,6 +52,26 @@ def test_every_command_and_option_has_help() -> None:
         return seen
 
     assert walk(cli) >= 20
+
+
+#: Sequences that a terminal obeys: escape, C1's CSI, DEL, a right-to-left mark, half a surrogate pair, a tag character.
+HOSTILE = "\x1b[2J\x9b2J\x7f\u202e\ud800\U000e0041\n"
+
+
+def test_json_for_a_terminal_holds_no_control_character_and_means_the_same() -> None:
+    value = {"caller": HOSTILE, "text": "Hovor je nahráván."}
+    text = json_text(value)
+    assert json.loads(text) == value
+    assert all(char == "\n" or char.isprintable() for char in text)
+    assert "nahráván" in text
+
+
+def test_a_failure_is_shown_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    report(CallwardenError("sync.answer", f"central says {HOSTILE}", hint=HOSTILE, where=HOSTILE))
+    report(RuntimeError(HOSTILE))
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 4
+    assert all(char == "\n" or char.isprintable() for char in shown)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -133,6 +133,13 @@ def test_what_a_withdrawal_will_erase() -> None:
     assert "to be erased at 2026-01-31T13:01:00.000Z (withdrawal)" in dict(facts(row))["recording"]
 
 
+def test_what_is_erased_is_not_said_to_be_erased_one_day() -> None:
+    due = [{"recording_id": "d1" * 16, "due_at": "2026-01-31T13:01:00.000Z", "cause": "withdrawal"}]
+    said = sentence(call_row("withdrawn", "withdraw", due=due, recordings=[recording("erased")]))
+    assert said.startswith("Recorded, then erased: ")
+    assert "will be erased" not in said
+
+
 def test_who_withdrew_is_named_by_role() -> None:
     row = call_row("withdrawn", "withdraw")
     for kind, said in (
