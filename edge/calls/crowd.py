@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from edge.calls import parties
+from edge.calls.special import without_prefix
 from edge.calls.world import World
 from edge.consent.numbers import is_never, is_trunk
 from edge.consent.permit import PERMITTING
@@ -83,7 +84,8 @@ class Crowd:
         telephony = self._world.telephony()
         if not telephony.never_numbers:
             return False
-        return is_never((await self._number(uid, name),), telephony.never_numbers, telephony.country)
+        dialled = without_prefix(await self._number(uid, name), telephony.prefixes)  # of a leg that was called
+        return is_never(dialled, telephony.never_numbers, telephony.country)
 
     def forget(self, channel_uid: str) -> None:
         """The channel is gone."""

@@ -15,7 +15,7 @@ def special_number(telephony: Telephony, dialogue: Dialogue) -> str:
     an ordinary call."""
     if any(is_emergency(n, telephony.country, telephony.prefixes, telephony.emergency) for n in _dialled(dialogue)):
         return "emergency"
-    both = (dialogue.caller_number, *(bare for n in _dialled(dialogue) for bare in _bare(n, telephony.prefixes)))
+    both = (dialogue.caller_number, *(bare for n in _dialled(dialogue) for bare in without_prefix(n, telephony.prefixes)))
     return "never_number" if is_never(both, telephony.never_numbers, telephony.country) else ""
 
 
@@ -23,7 +23,7 @@ def called_number(telephony: Telephony, dialogue: Dialogue) -> str:
     """Of a called party's channel: the number that was dialled, without the digits that got a line out where what is left
     is a telephone number."""
     dialled = next((n for n in _dialled(dialogue) if n), "")
-    whole, *shorter = _bare(dialled, telephony.prefixes)
+    whole, *shorter = without_prefix(dialled, telephony.prefixes)
     return next((n for n in shorter if e164(n, telephony.country)), whole)
 
 
@@ -32,6 +32,6 @@ def _dialled(dialogue: Dialogue) -> Sequence[str]:
     return (dialogue.dialled, dialogue.caller_number) if dialogue.script == "callee" else (dialogue.dialled,)
 
 
-def _bare(number: str, prefixes: Sequence[str]) -> Sequence[str]:
+def without_prefix(number: str, prefixes: Sequence[str]) -> Sequence[str]:
     """The number as dialled, and without each prefix it may begin with."""
     return (number, *(number[len(p) :] for p in prefixes if p and len(number) > len(p) + 5 and number.startswith(p)))

@@ -72,9 +72,10 @@ async def test_a_party_that_takes_its_own_answer_back_takes_it_from_all(scene: S
     assert (await scene.now(first.call_id)).outcome == "given"
 
 
-async def test_a_number_that_is_never_recorded_pauses_for_as_long_as_it_is_there(scene: Scene) -> None:
+@pytest.mark.parametrize("number", ["00420800111222", "9800111222"])  # as a caller; dialled by an agent for a line out
+async def test_a_number_that_is_never_recorded_pauses_for_as_long_as_it_is_there(scene: Scene, number: str) -> None:
     call = await scene.call()
-    scene.board.variables[TRUNK[1], "CALLERID(num)"] = "00420800111222"
+    scene.board.variables[TRUNK[1], "CALLERID(num)"] = number
     await scene.with_agent(call)
     scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), TRUNK)
     await scene.quiet()
