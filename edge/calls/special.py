@@ -15,7 +15,10 @@ def special_number(telephony: Telephony, dialogue: Dialogue) -> str:
     an ordinary call."""
     if any(is_emergency(n, telephony.country, telephony.prefixes, telephony.emergency) for n in _dialled(dialogue)):
         return "emergency"
-    both = (dialogue.caller_number, *(bare for n in _dialled(dialogue) for bare in without_prefix(n, telephony.prefixes)))
+    both = (
+        dialogue.caller_number,
+        *(bare for n in _dialled(dialogue) for bare in without_prefix(n, telephony.prefixes)),
+    )
     return "never_number" if is_never(both, telephony.never_numbers, telephony.country) else ""
 
 
