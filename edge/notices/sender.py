@@ -61,7 +61,9 @@ class Notices:
         self._settings = settings
         self._digest = digest
         self._uniform = uniform
-        self._said = ""
+        #: What is alarmed already, until a text goes out again; and until when a full hour is.
+        self._said: set[str] = set()
+        self._full_until: datetime | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -106,7 +108,7 @@ class Notices:
             if why:
                 verdict = Verdict("drop", why, country=verdict.country)
                 if why == "hour_is_full":
-                    await self._trouble("notices.hour_is_full", "no more texts this hour: a policy's calls want more")
+                    await self._full(now)
         at, owed = self._clock.wall_text(), verdict.what == "owe"
         await self._journal.owe_notice(
             NoticeRow(
@@ -118,9 +120,20 @@ class Notices:
         )  # fmt: skip
         hit("notice.judged")
 
+    async def _full(self, now: datetime) -> None:
+        """Said once an hour: whoever floods must not fill the alarms instead."""
+        if self._full_until is None or now >= self._full_until:
+            self._full_until = now + rules.HOUR
+            what = "no more texts this hour: a policy's calls want more"
+            await self._journal.alarm("notices.hour_is_full", what)
+            log.warning("text notices are in trouble", code="notices.hour_is_full", why=what)
+
     # ------------------------------------------------------------ sending
 
     async def _send(self, session: aiohttp.ClientSession, notice: NoticeRow, settings: Settings) -> None:
+        rows = await self._journal.notices(notice.call_id)
+        if all(one.notice_id != notice.notice_id or one.state != "waiting" for one in rows):
+            return  # an erasure took its number back while an earlier text waited for the gateway
         call = await self._journal.call(notice.call_id)
         assert call is not None  # a notice's call is in the same journal, by foreign key
         body = message.body(
@@ -136,7 +149,7 @@ class Notices:
         at = self._clock.wall_text()
         if answer.what == "sent":
             await self._journal.notice_done(notice.notice_id, "sent", at)
-            self._said = ""
+            self._said.clear()
             return
         wait = webhook.next_try(notice.attempts + 1, answer.wait, self._uniform()) if answer.what == "retry" else None
         if wait is not None:
@@ -164,14 +177,10 @@ class Notices:
 
     async def _trouble(self, code: str, what: str) -> None:
         """An alarm, once until a text goes out again."""
-        if self._said != code:
+        if code not in self._said:
+            self._said.add(code)
             await self._journal.alarm(code, what)
-        self._say(code, what)
-
-    def _say(self, code: str, what: str) -> None:
-        if self._said != code:
             log.warning("text notices are in trouble", code=code, why=what)
-        self._said = code
 
 
 def _text(at: datetime) -> str:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -137,6 +138,42 @@ async def test_a_forged_caller_id_buys_one_text_a_day_and_a_flood_so_many_an_hou
     await desk.call("777 123 007")
     await desk.once()
     assert len(desk.gateway.taken) == RULES.per_hour + 1
+
+
+async def test_a_flood_at_a_broken_gateway_does_not_fill_the_alarms(desk: Desk) -> None:
+    desk.gateway.answers = [lambda: web.Response(status=500)] * 100
+    for n in range(RULES.per_hour):
+        await desk.call(f"777 123 00{n}")
+    for n in range(4):  # each pass: one call too many, and texts that fail again
+        await desk.call(f"777 123 10{n}")
+        await desk.once()
+        desk.clock.ahead += timedelta(minutes=7)
+    assert len(desk.gateway.raw) == 3 * RULES.per_hour
+    alarms = [row.body["code"] for row in await desk.journal.outbox(1000) if row.type == "alarm.raised"]
+    assert sorted(alarms) == ["notices.hour_is_full", "notices.not_sent"]
+
+
+async def test_a_number_that_was_erased_meanwhile_is_not_sent(desk: Desk) -> None:
+    calls = [await desk.call("777 123 456"), await desk.call("777 123 457")]
+    real, posted = desk.notices._post, []
+
+    async def erases_the_rest(*args: Any) -> Any:
+        posted.append(args)
+        for call in calls:
+            row = await desk.journal.call(call.call_id)
+            assert row is not None
+            (notice,) = await desk.journal.notices(call.call_id)
+            if notice.notice_id != args[2]["webhook-id"]:
+                await desk.journal.begin_erase(row.recordings[0], None, "command")
+                await desk.journal.finish_erase(
+                    row.recordings[0], erased_at=makers.AT, cause="command", key_ids=(), receipt=None
+                )
+        return await real(*args)
+
+    desk.notices._post = erases_the_rest  # type: ignore[method-assign]
+    await desk.once()
+    assert len(posted) == len(desk.gateway.raw) == 1
+    assert sorted([(await desk.states(call))[0][:2] for call in calls]) == [("dropped", "erased"), ("sent", "")]
 
 
 async def test_failures_are_tried_again_with_the_same_id_and_bytes(desk: Desk) -> None:
