@@ -115,7 +115,11 @@ class Crowd:
         outside = own is not None or is_trunk(name, self._world.telephony().trunks)
         heard, number_class, full = None, "withheld", None
         if outside:
-            who = parties.who("third", "", uid, "", await self._number(uid, name), self._world.telephony().country)
+            answered = await self._world.journal.call(own) if own is not None else None
+            if answered is not None:  # a called party's channel is named with the digits that get a line out
+                who = parties.of_call(answered)
+            else:
+                who = parties.who("third", "", uid, "", await self._number(uid, name), self._world.telephony().country)
             heard, number_class, full = who.number_heard, who.number_class, who.number_e164
         standing = await self._answer(own) if outside else self._standing_of(device(name))
         log.info("a party joined", call=call.call_id, role="third" if outside else "agent", standing=standing)

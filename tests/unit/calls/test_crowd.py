@@ -53,6 +53,8 @@ async def test_a_party_with_an_answer_of_its_own_is_satisfied_or_not(scene: Scen
     await scene.quiet()
     assert await scene.others(first) == [("third", "given", True)]
     assert await scene.others(second) == [("third", "given", True)]
+    (filed,) = [p for p in await scene.journal.parties(first.call_id) if p.role == "third"]
+    assert filed.number_heard == "+420777000002"  # as in its own call, whatever the channel is named now
     assert scene.tape.words() == []
     scene.board.join(*((call.channel_uid, names[call.channel_uid]) for call in (first, second, third)))
     await scene.quiet()
