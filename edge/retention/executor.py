@@ -12,18 +12,20 @@ from edge.errors import CallwardenError
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
 from edge.retention.due import DueErasures
 from edge.retention.erasure import Destroyed, Eraser
+from edge.retention.evidence import EvidenceExpiry
 from edge.retention.incidents import Incidents
 from edge.retention.live import COMMANDS, LiveOrders
 from edge.retention.means import Means, fleet_of
 from edge.retention.receipts import Receipts
 from formats.errors import FormatError
-from formats.orders import VerifiedOrder, order_sha256, read_order, verify_order
+from formats.orders import OrderClaims, VerifiedOrder, order_sha256, read_order, verify_order
 
 log = structlog.get_logger("retention")
 
 #: How often unfinished and deferred orders, and what is due, are looked at again, seconds.
 RETRY_S: Final = 3.0
-#: How often remembered answers that are past their time are deleted, seconds; they count for nothing meanwhile.
+#: How often remembered answers and evidence that are past their time are deleted, seconds; such answers count for nothing
+#: meanwhile.
 FORGET_EVERY_S: Final = 3600.0
 UNFINISHED: Final = ("received", "deferred", "executing")
 
@@ -38,6 +40,7 @@ class Executor:
         self._due = DueErasures(means, self._eraser, self._receipts)
         self._live = LiveOrders(means, self._receipts)
         self._incidents = Incidents(means)
+        self._evidence = EvidenceExpiry(means)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
         self._forget_at = 0
@@ -61,21 +64,25 @@ class Executor:
                 continue
 
     async def _forget(self) -> None:
-        """Remembered answers whose time has passed."""
+        """Remembered answers and evidence whose time has passed."""
         now = self._means.clock.mono_ns()
         if now >= self._forget_at:
             self._forget_at = now + round(FORGET_EVERY_S * 1e9)
             await self._means.journal.forget_expired(self._means.clock.wall_text())
+            await self._evidence.once()
 
     async def once(self) -> None:
-        """One pass over everything unfinished."""
+        """One pass over everything unfinished. Orders about live calls go first: somebody is speaking, and an erasure may
+        wait long for central's keeper."""
         ordered = set()
-        for order in await self._means.journal.orders(UNFINISHED):
+        read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
+        for order, claims in sorted(read, key=lambda one: one[1] is not None and one[1].cmd not in COMMANDS):
             try:
                 await self._carry_out(order)
             except CallwardenError as error:
                 self._say(order.jti, error)
-                ordered.add(read_order(order.jws).target.id)
+                if claims is not None:
+                    ordered.add(claims.target.id)
         for row in await self._means.journal.recordings(states=("erasing",)):
             if ordered.isdisjoint((row.recording_id, row.call_id)):  # else its order ends it and has the receipt
                 await self._try(row.recording_id, row)
@@ -181,6 +188,14 @@ class Executor:
     async def _store(self, receipt: ReceiptRow, state: str) -> None:
         await self._means.journal.answer(receipt, state=state)
         log.info("order answered", order=receipt.jti, result=receipt.result)
+
+
+def _claims(row: OrderRow) -> OrderClaims | None:
+    """What it says it orders, not verified; None for what is no order."""
+    try:
+        return read_order(row.jws)
+    except FormatError:
+        return None
 
 
 __all__ = ["Executor", "Means", "fleet_of"]

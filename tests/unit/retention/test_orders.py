@@ -96,6 +96,41 @@ async def test_withdraw_pause_and_resume_are_done_and_answered(place: Place) -> 
     assert await place.state(new.recording_id) == "erased", "stop_and_erase"
 
 
+async def test_a_live_call_does_not_wait_for_erasures(place: Place) -> None:
+    old, _ = await place.record()
+    new, _ = await place.record(ended=False)
+    erase = await place.order("erase", "call", old.call_id)
+    withdraw = await place.order("withdraw", "call", new.call_id)
+    executor = place.executor()
+    real, heard = executor._eraser.erase, []
+
+    async def slow(*args: object, **more: object) -> None:
+        heard.append(await place.results(withdraw))
+        await real(*args, **more)  # type: ignore[arg-type]
+
+    executor._eraser.erase = slow  # type: ignore[method-assign]
+    await executor.once()
+    assert heard == [["done"]]
+    assert await place.results(erase) == ["done"]
+
+
+async def test_what_is_no_order_ends_nothing_when_the_journal_fails_over_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jti = makers.new_id()
+    await place.journal.take_delivery(1, jti, "{}", void=False, at=makers.AT)
+    executor = place.executor()
+
+    async def full(*_: object, **__: object) -> None:
+        raise CallwardenError("journal.full", "no room", retryable=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.journal, "answer", full)
+        await executor.once()
+    await executor.once()
+    assert [result.partition(":")[0] for result in await place.results(jti)] == ["refused"]
+
+
 @pytest.mark.parametrize(("cmd", "age_s"), [("pause", 61), ("resume", 61), ("withdraw", 3601)])
 async def test_an_order_past_its_life_does_nothing(place: Place, cmd: str, age_s: float) -> None:
     new, _ = await place.record(ended=False)
