@@ -123,6 +123,8 @@ def _afterwards(row: Row) -> list[str]:
     flags = {flag["flag"] for r in row["recordings"] for flag in r.get("flags") or ()}
     told += [f"{words.FLAGS[flag]}" for flag in ("agent_stopped", "incident", "one_sided", "gap") if flag in flags]
     left = {r["recording_id"] for r in row["recordings"] if r["state"] != "erased"}
+    if row["call"].get("evidence") == "expired":
+        told.append("the evidence of it has expired and was removed")
     due = [one for one in row.get("due") or () if one["recording_id"] in left]
     if due and row["call"]["outcome"] in ("withdrawn", "objected"):
         told.append(f"what was recorded before will be erased at {due[-1]['due_at']}")
@@ -159,7 +161,10 @@ def _call(row: Row) -> Facts:
     yield "call", call["call_id"]
     yield "linked id", call["linked_id"]
     yield "direction", call.get("direction") or ""
-    yield "caller", call["caller"] or words.NUMBERS.get(call["number_class"], "(none)")
+    yield (
+        "caller",
+        call["caller"] or callrows.hmac(callrows.parties(row)[0]) or words.NUMBERS.get(call["number_class"], "(none)"),
+    )
     yield "entered", call["started_at"]
     yield "policy", f"{call['policy']} ({call['mode']}), version {call['policy_version']}"
     yield "basis", " ".join(str(evidence.get(k) or "") for k in ("basis", "basis_reference")).strip()
@@ -196,7 +201,7 @@ def _decision(row: Row) -> Facts:
 
 def _parties(row: Row) -> Facts:
     for index, party in enumerate(row.get("parties") or ()):
-        number = party["number"] or words.NUMBERS.get(party["number_class"], "(none)")
+        number = party["number"] or callrows.hmac(party) or words.NUMBERS.get(party["number_class"], "(none)")
         legs = party.get("legs") or ()
         span = f", from {legs[0]['joined_at']}" if legs and legs[0]["joined_at"] else ""
         if legs and all(leg["left_at"] for leg in legs):
@@ -241,6 +246,7 @@ def _end(row: Row) -> Facts:
         sent = f" at {notice['sent_at']}" if notice["sent_at"] else ""
         why = f" ({notice['why']})" if notice["why"] else ""
         yield "text notice", f"{notice['when']} of the call, {notice['state']}{sent}{why}"
+    yield "evidence", words.EVIDENCE.get(str(row["call"].get("evidence") or ""), "")
     yield "outcome", row["call"]["outcome"] or ""
     yield "ended", row["call"]["ended_at"] or "(the call still runs)"
 
@@ -253,6 +259,8 @@ def _told(event: Row) -> str:
     heard = f"prompt {prompt['prompt_id']} {prompt['version']} in {prompt['language']}"
     if event["kind"] == "requested":
         return f", {heard} begins"
+    if "played_ms" not in prompt:  # the minimal record, after an erasure
+        return f", {heard}"
     if not prompt["played_ms"]:  # a caller who hung up took the position along
         return f", during {heard}"
     return f", {heard}, {prompt['played_ms'] / 1000:.1f} of {prompt['prompt_ms'] / 1000:.1f} s heard"

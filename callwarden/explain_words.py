@@ -140,3 +140,10 @@ NUMBERS: Final[Mapping[str, str]] = {"plain": "(removed)", "withheld": "(withhel
 def cause(code: str) -> tuple[str, str]:
     """What was in the way and what to do, by the code, else by its family; ("", "") for one that is not known."""
     return CAUSES.get(code) or CAUSES.get(code.partition(".")[0]) or ("", "")
+
+
+#: How much of the evidence is left, where it is not all of it.
+EVIDENCE: Final[Mapping[str, str]] = {
+    "minimal": "the minimal record: prompt, key, policy, times to the minute; the number only as HMAC",
+    "expired": "expired and removed: only the call's row is left",
+}

@@ -169,6 +169,7 @@ class Daemon:
                 head=self._head,
                 worker=self.worker,
                 live=self.conductor,
+                digest=self.number_key.digest,
             )
         )
         settings_of(config)  # a secret that cannot be used stops the start, not a text one day

@@ -98,6 +98,17 @@ def telephone(number: object) -> str | None:
     return text if _DIGITS.fullmatch(text) else None
 
 
+def hmac(party: Row) -> str | None:
+    """What is left of a number after an erasure, as text; None where it is not an HMAC."""
+    found = party.get("number_hmac")
+    return f"HMAC-SHA256 {found}" if found and not party.get("number") else None
+
+
+def minimal(row: Row) -> bool:
+    """Whether the evidence was reduced to the minimal record."""
+    return bool(row["call"].get("evidence") == "minimal")
+
+
 def standing(row: Row, party: Row, first: bool) -> str:
     """What lets this party be heard: its own last answer, else what is on file for it."""
     answers = [e["kind"] for e in events_of(row, party, first) if e["kind"] in PERMITTING | ENDING | {"refused"}]

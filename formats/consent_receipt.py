@@ -39,7 +39,8 @@ def _facts(row: Row, words: Words, edge_id: str, at: str) -> Iterator[tuple[str,
     yield words["began"], call["started_at"]
     yield words["ended"], call["ended_at"] or ""
     yield words["line"], call["policy"]
-    yield words["number"], str(callrows.parties(row)[0].get("number") or "")
+    first = callrows.parties(row)[0]
+    yield words["number"], str(first.get("number") or callrows.hmac(first) or "")
     yield from (
         (words["told"], _prompt(p)) for p in body.get("heard") or ([body["prompt"]] if body.get("prompt") else [])
     )

@@ -77,6 +77,7 @@ def consent_record(row: Row, *, edge_id: str, at: str) -> dict[str, Any]:
         ],
         "consent_events": [_event(row, event, parties, controller) for event in row["events"]],
         "outcome": call["outcome"],
+        "minimal": callrows.minimal(row),
     }
 
 
@@ -147,6 +148,7 @@ def _party(row: Row, party: Row, first: bool) -> dict[str, Any]:
         "party_role": "pii_principal",
         "role_in_call": party["role"],
         "party_phone": callrows.telephone(party.get("number")),
+        "party_phone_hmac": party.get("number_hmac"),
         "number_class": party.get("number_class"),
         "standing": callrows.standing(row, party, first),
     }

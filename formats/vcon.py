@@ -206,6 +206,8 @@ def _lawful_basis(row: Row, party: Row, index: int, edge_id: str) -> dict[str, A
             "policy_version": row["call"]["policy_version"],
             "basis_reference": reference or None,
             "standing": callrows.standing(row, party, index == 0),
+            "number_hmac": party.get("number_hmac"),
+            "minimal": callrows.minimal(row),
         },
     }
     if _URL.fullmatch(reference):

@@ -25,7 +25,7 @@ class EvidenceDesk:
         """`form`: `json` (the stored rows), `record` (docs/spec/consent-record.md), `vcon` (docs/spec/vcon.md; a General
         JWS by the edge's key unless `signed` is false), `receipt` (`{"language", "text"}`, docs/spec/receipt.md).
 
-        Raises usage.form, not_found.call, usage.ambiguous.
+        Raises usage.form, not_found.call, not_found.evidence (it has expired), usage.ambiguous.
         """
         if form not in FORMS:
             raise CallwardenError("usage.form", f"form is one of: {', '.join(FORMS)}", where="form")
@@ -38,6 +38,13 @@ class EvidenceDesk:
                 where=text,
             )
         call_id = row["call"]["call_id"]
+        if row["call"]["evidence"] == "expired":
+            raise CallwardenError(
+                "not_found.evidence",
+                "the evidence of this call has expired and was removed, as its policy says",
+                hint="`callwarden why` says what is left",
+                where=call_id,
+            )
         body = {"form": form, "uid": by.uid} | ({"case": by.case} if by.case else {})
         await self._deps.journal.note_audit("evidence.exported", subject=call_id, body=body)
         at = format_time(datetime.now(UTC))

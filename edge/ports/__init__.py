@@ -8,6 +8,7 @@ from edge.ports.asterisk import (
     DialogueLost,
     Handler,
 )
+from edge.ports.evidence import EvidenceBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, RecorderPort
@@ -15,6 +16,6 @@ from edge.ports.vault import Slots, Vault
 
 __all__ = [
     "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
-    "Handler", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook",
-    "PromptPort", "RecorderPort", "RecordingBook", "Slots", "Vault",
+    "EvidenceBook", "Handler", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook",
+    "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "Slots", "Vault",
 ]  # fmt: skip

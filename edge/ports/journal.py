@@ -24,6 +24,7 @@ from edge.model.entities import (
     RecordingRow,
     SegmentRow,
 )
+from edge.ports.evidence import EvidenceBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 
 
@@ -145,8 +146,9 @@ class IncidentBook(Protocol):
     """Segments that go while their recording stays."""
 
     async def shred_segments(self, recording_id: str, since: str) -> Sequence[SegmentRow]:
-        """Intent, one commit: closed segments that were open at or after the wall time `since` become `shredded`, the
-        recording is flagged `incident`; audit `segment.shredding` of each. Returns them."""
+        """Intent, one commit: closed segments that were open at or after the wall time `since` become `shredded` (and the
+        open one of a quarantined recording), the recording is flagged `incident`; audit `segment.shredding` of each.
+        Returns them."""
         ...
 
     async def shredding(self) -> Sequence[SegmentRow]:
@@ -194,10 +196,12 @@ class OrderBook(Protocol):
         key_ids: Sequence[str],
         receipt: ReceiptRow | None,
         answers: bool = True,
+        numbers: Mapping[str, str] | None = None,
     ) -> None:
         """Recording `erased`, segments `shredded`, rows anonymised, tombstone, audit `recording.erased`, receipt (order `answered`),
         outbox `recording.erased`. One commit; repeats do nothing. `answers` False: the order goes on, more is to be erased.
-        A receipt whose jti is no order's stands on a ground (`formats.orders.ground`)."""
+        A receipt whose jti is no order's stands on a ground (`formats.orders.ground`). With the call's last recording its
+        evidence becomes the minimal record (audit `evidence.minimised`); `numbers`: party_id to the HMAC that stays."""
         ...
 
     async def answer(self, receipt: ReceiptRow, *, state: str) -> None:
@@ -262,8 +266,9 @@ class AuditBook(Protocol):
 
 
 class Journal(
-    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, OutboxBook, AuditBook, Protocol
-):
+    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, EvidenceBook, OutboxBook,
+    AuditBook, Protocol,
+):  # fmt: skip
     """All books over one SQLite file with one writer."""
 
     @property

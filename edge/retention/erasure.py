@@ -100,11 +100,28 @@ class Eraser:
         at = means.clock.wall_text()
         receipt = await sign(Destroyed(recording_id, at, cause, tuple(key_ids), tuple(slots), unlinked, statement))
         await means.journal.finish_erase(
-            recording_id, erased_at=at, cause=cause, key_ids=key_ids, receipt=receipt, answers=answers
+            recording_id,
+            erased_at=at,
+            cause=cause,
+            key_ids=key_ids,
+            receipt=receipt,
+            answers=answers,
+            numbers=await self._numbers(recording.call_id),
         )
         hit("erase.finished")
         await self._scrub(slots)
         log.info("recording is erased", recording=recording_id, cause=cause, order=jti)
+
+    async def _numbers(self, call_id: str) -> dict[str, str]:
+        """party_id to the HMAC of its number. A key that cannot be read costs the HMAC, never the erasure."""
+        means = self._means
+        if means.digest is None:
+            return {}
+        try:
+            return {party: await means.digest(number) for party, number in await means.journal.numbers_of(call_id)}
+        except CallwardenError as error:
+            log.warning("a number leaves no HMAC behind", call=call_id, code=error.code, why=error.message)
+            return {}
 
     async def _scrub(self, slots: list[int]) -> None:
         """After the promise is kept: the number out of the WAL, the slots free again. The next start does what fails."""

@@ -20,7 +20,8 @@ T = TypeVar("T")
 class Means:
     """The executor's neighbours. `keeper`: None where no central is configured. `minimum_of`: policy id to its minimum
     retention. `head`: a signed note over the audit log as it stands, or None. `live`: who carries out orders about calls
-    that are going on; None refuses them."""
+    that are going on; None refuses them. `digest`: a number in E.164 to its HMAC under this edge's key, the form in which
+    it outlives an erasure; None: no number does."""
 
     journal: Journal
     slots: Slots
@@ -35,6 +36,7 @@ class Means:
     head: Callable[[], Awaitable[str | None]]
     worker: ThreadPoolExecutor
     live: LiveCalls | None = None
+    digest: Callable[[str], Awaitable[str]] | None = None
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """Run what blocks in the worker thread."""

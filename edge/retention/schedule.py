@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from edge.consent.units import Period
 
@@ -20,3 +20,14 @@ def obstacle(*, holds: Sequence[str], minimum: Period, started_at: datetime, now
     if not minimum.is_zero and now < until:
         return f"minimum retention until {until:%Y-%m-%d}"
     return None
+
+
+def expired(period: Period, ended_at: datetime, now: datetime) -> bool:
+    """Whether evidence that is kept for `period` from the call's end has had its time. The times are aware."""
+    return period.after(ended_at) <= now
+
+
+def certainly_not_after(period: Period, now: datetime) -> datetime:
+    """No call that ended later than this can have expired: every month as short as the shortest."""
+    months, days = period.months_days
+    return now - timedelta(days=months * 28 + days)

@@ -117,7 +117,7 @@ class Calls(Base):
                 forget_number(conn, forget, event.at_wall)
             seq = file_event(conn, self._audit, self._clock.wall_text(), call_id, event, state or before, outcome)
             if state == "ended" and before != "ended":
-                _over(conn, call_id, event.at_wall, outcome)
+                self._over(conn, call_id, event.at_wall, outcome)
             return seq
 
         return await self._writer.do(job)
@@ -207,7 +207,7 @@ class Calls(Base):
             conn.execute(
                 "UPDATE call SET state=?, outcome=?, ended_at=? WHERE call_id=?", (ended, outcome, ended_at, call_id)
             )
-            _over(conn, call_id, ended_at, outcome)
+            self._over(conn, call_id, ended_at, outcome)
             facts = {"outcome": outcome}
             self._audit.append(
                 conn, self._clock.wall_text(), "call.closed", subject=call_id, call_id=call_id, body=facts
@@ -215,6 +215,13 @@ class Calls(Base):
             emit(conn, "call.closed", call_id, {"call_id": call_id, "ended_at": ended_at, **facts})
 
         await self._writer.do(job, patient=True)
+
+    def _over(self, conn: sqlite3.Connection, call_id: str, at: str, outcome: str | None) -> None:
+        """What the end of a call brings, however it ends. Behind its last event, whose number may have to go, too."""
+        _close_company(conn, call_id, at)
+        _put_off(conn, call_id, at)
+        forget_by_outcome(conn, call_id, outcome)
+        forget_people(conn, self._audit, self._clock.wall_text(), call_id)
 
     async def open_calls(self) -> Sequence[CallRow]:
         """See `edge.ports.CallBook`."""
@@ -242,14 +249,6 @@ def _state(conn: sqlite3.Connection, call_id: str) -> str:
         raise missing("call", call_id)
     state: str = row[0]
     return state
-
-
-def _over(conn: sqlite3.Connection, call_id: str, at: str, outcome: str | None) -> None:
-    """What the end of a call brings, however it ends. Behind its last event, whose number may have to go, too."""
-    _close_company(conn, call_id, at)
-    _put_off(conn, call_id, at)
-    forget_by_outcome(conn, call_id, outcome)
-    forget_people(conn, call_id)
 
 
 def _close_company(conn: sqlite3.Connection, call_id: str, at: str) -> None:

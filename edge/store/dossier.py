@@ -67,10 +67,12 @@ def outages(conn: sqlite3.Connection) -> list[Json]:
 
 def _parties(conn: sqlite3.Connection, call_id: str) -> list[Json]:
     found = _rows(
-        conn, ("party_id", "role", "number", "number_class", "standing"),
-        "SELECT p.party_id, p.role, coalesce(p.number_e164, p.number_heard), p.number_class, p.standing FROM party p"
+        conn, ("party_id", "role", "number", "number_class", "standing", "number_hmac"),
+        "SELECT p.party_id, p.role, coalesce(p.number_e164, p.number_heard), p.number_class, p.standing, p.number_hmac"
+        " FROM party p JOIN call c USING(call_id)"
         " LEFT JOIN leg l ON l.party_id=p.party_id WHERE p.call_id=? GROUP BY p.party_id"
-        " ORDER BY min(l.joined_at), p.party_id", call_id,
+        # The first is first, also when times are cut to the minute.
+        " ORDER BY p.party_id<>c.party_id, min(l.joined_at), p.party_id", call_id,
     )  # fmt: skip
     for party in found:
         party["legs"] = _rows(

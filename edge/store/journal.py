@@ -16,6 +16,7 @@ from edge.store import dossier, queries, schema
 from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
+from edge.store.evidence import Evidence
 from edge.store.incidents import Incidents
 from edge.store.live import Live
 from edge.store.memory import SLOT_META, Memory
@@ -30,7 +31,7 @@ T = TypeVar("T")
 TRUNCATE_WAIT_MS = 2000
 
 
-class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Outbox, Audits):
+class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Evidence, Outbox, Audits):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
     _lock: int

@@ -211,7 +211,7 @@ class Live(Base):
                 forget_number(conn, forget, event.at_wall)
             if row[0] == "ended":
                 forget_by_outcome(conn, call_id, outcome)
-                forget_people(conn, call_id)
+                forget_people(conn, self._audit, self._clock.wall_text(), call_id)
             return seq
 
         return await self._writer.do(job)

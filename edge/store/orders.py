@@ -59,7 +59,7 @@ def _watermark(conn: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _anonymise(conn: sqlite3.Connection, recording_id: str, call_id: str) -> None:
+def _anonymise(conn: sqlite3.Connection, recording_id: str) -> None:
     """Take what points at a person out of the rows; the call's number stays while another recording of it is kept."""
     conn.execute(
         "UPDATE recording SET channel_name='', channel_uid='', manifest=NULL WHERE recording_id=?", (recording_id,)
@@ -72,7 +72,6 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str, call_id: str) -> Non
     )
     # Not sent yet: the slot will hold another key one day, and nobody may file that one under this recording.
     conn.execute("UPDATE outbox SET body=json_remove(body, '$.header', '$.manifest') WHERE subject=?", (recording_id,))
-    forget_people(conn, call_id)
 
 
 class Orders(Base):
@@ -162,7 +161,7 @@ class Orders(Base):
 
     async def finish_erase(
         self, recording_id: str, *, erased_at: str, cause: str, key_ids: Sequence[str], receipt: ReceiptRow | None,
-        answers: bool = True,
+        answers: bool = True, numbers: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         """See `edge.ports.OrderBook`. The headers' slots are named by no row afterwards: `Slots.release` may follow."""
 
@@ -179,7 +178,8 @@ class Orders(Base):
             ).fetchall():
                 step(SEGMENT, state, "shred")
             conn.execute("UPDATE segment SET state='shredded' WHERE recording_id=?", (recording_id,))
-            _anonymise(conn, recording_id, call_id)
+            _anonymise(conn, recording_id)
+            forget_people(conn, self._audit, self._clock.wall_text(), call_id, numbers)
             receipt_id = receipt.receipt_id if receipt else None
             conn.execute(
                 "INSERT INTO tombstone(recording_id, erased_at, cause, receipt_id, key_ids) VALUES(?, ?, ?, ?, ?)",

@@ -85,7 +85,7 @@ def why(conn: sqlite3.Connection, call_id: str) -> Json | None:
     flags, and `dossier`'s permits, parties, pauses, notices, due; None when unknown."""
     row = conn.execute(
         "SELECT c.call_id, c.linked_id, c.direction, c.policy_id, c.policy_version, c.mode, c.purposes, c.state,"
-        " c.outcome, c.language, c.started_at, c.ended_at, p.number_heard, p.number_class, d.document"
+        " c.outcome, c.language, c.started_at, c.ended_at, p.number_heard, p.number_class, d.document, c.evidence"
         " FROM call c JOIN party p ON p.party_id=c.party_id"
         " JOIN policy d ON d.policy_id=c.policy_id AND d.version=c.policy_version WHERE c.call_id=?",
         (call_id,),
@@ -96,7 +96,7 @@ def why(conn: sqlite3.Connection, call_id: str) -> Json | None:
     call = dict(zip(names, row[:6], strict=True))
     call.update(
         purposes=decode_json(row[6]), state=row[7], outcome=row[8], language=row[9], started_at=row[10],
-        ended_at=row[11], caller=row[12], number_class=row[13],
+        ended_at=row[11], caller=row[12], number_class=row[13], evidence=row[15],
     )  # fmt: skip
     events = [
         {"seq": seq, "kind": kind, "at": at, "party_id": party_id, "evidence": decode_json(evidence)}

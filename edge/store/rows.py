@@ -9,6 +9,7 @@ from typing import Final
 from edge.model.entities import ConsentEvent
 from edge.ports import AuditSink
 from edge.store.base import emit, text_json
+from edge.store.minimal import anonymising, minimise
 from edge.store.notices import drop_notices
 
 #: Where evidence has numbers (docs/spec/evidence.md). They stay on this edge: no event to central carries them.
@@ -28,18 +29,20 @@ def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> N
     ).fetchall()
     if not found:
         return
-    conn.execute("INSERT INTO meta(key, value) VALUES('anonymising', '1')")
-    conn.executemany(
-        "UPDATE consent_event SET evidence=json_remove(evidence, '$.party.number_heard', '$.party.number_e164')"
-        " WHERE seq=?",
-        found,
-    )
-    conn.execute("DELETE FROM meta WHERE key='anonymising'")
+    with anonymising(conn):
+        conn.executemany(
+            "UPDATE consent_event SET evidence=json_remove(evidence, '$.party.number_heard', '$.party.number_e164')"
+            " WHERE seq=?",
+            found,
+        )
 
 
-def forget_people(conn: sqlite3.Connection, call_id: str) -> None:
+def forget_people(
+    conn: sqlite3.Connection, audit: AuditSink, at: str, call_id: str, hmacs: Mapping[str, str] | None = None
+) -> None:
     """Take everybody out of the rows of a call whose recordings are all erased, or had no audio; else nothing. Part of
-    an erasure, and of the end of a call that went on behind one."""
+    an erasure, and of the end of a call that went on behind one. What proves the answer stays as the minimal record;
+    `hmacs`: party_id to what stays of a number."""
     erased, kept = conn.execute(
         "SELECT ifnull(sum(state='erased'), 0), ifnull(sum(state NOT IN ('erased','no_audio')), 0) FROM recording"
         " WHERE call_id=?",
@@ -47,6 +50,10 @@ def forget_people(conn: sqlite3.Connection, call_id: str) -> None:
     ).fetchone()
     if kept or not erased:
         return
+    conn.executemany(
+        "UPDATE party SET number_hmac=? WHERE party_id=? AND call_id=?",
+        [(digest, party_id, call_id) for party_id, digest in (hmacs or {}).items()],
+    )
     forget_numbers(conn, call_id, agents=True)
     conn.execute("UPDATE call SET channel_name='' WHERE call_id=?", (call_id,))
     conn.execute("UPDATE recording SET channel_name='' WHERE call_id=?", (call_id,))
@@ -57,6 +64,7 @@ def forget_people(conn: sqlite3.Connection, call_id: str) -> None:
     conn.execute(
         "UPDATE leg SET channel_name='' WHERE party_id IN (SELECT party_id FROM party WHERE call_id=?)", (call_id,)
     )
+    minimise(conn, audit, at, call_id)
 
 
 def insert_leg(conn: sqlite3.Connection, party_id: str, channel_uid: str, channel_name: str, at: str) -> None:

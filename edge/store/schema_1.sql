@@ -17,17 +17,21 @@ CREATE TABLE call(
   outcome TEXT CHECK(outcome IN ('given','notified','not_required','refused','objected','withdrawn','abandoned',
     'not_recorded','unavailable','adopted')),
   language TEXT, started_at TEXT NOT NULL, ended_at TEXT,
+  evidence TEXT NOT NULL DEFAULT 'full' CHECK(evidence IN ('full','minimal','expired')),
   FOREIGN KEY(policy_id, policy_version) REFERENCES policy(policy_id, version),
   CHECK(state <> 'ended' OR (outcome IS NOT NULL AND ended_at IS NOT NULL))) STRICT;
 -- The same call entering twice under one policy is one row.
 CREATE UNIQUE INDEX call_entry ON call(linked_id, policy_id);
 CREATE INDEX call_open ON call(seq) WHERE state <> 'ended';
 CREATE INDEX call_ended ON call(ended_at) WHERE ended_at IS NOT NULL;
+-- Asked once an hour for evidence that is to go.
+CREATE INDEX call_evidence ON call(policy_id, policy_version, ended_at, outcome)
+  WHERE state = 'ended' AND evidence <> 'expired';
 
 CREATE TABLE party(
   party_id TEXT PRIMARY KEY, call_id TEXT NOT NULL REFERENCES call(call_id),
   role TEXT NOT NULL CHECK(role IN ('caller','callee','agent','third')),
-  number_heard TEXT, number_e164 TEXT,
+  number_heard TEXT, number_e164 TEXT, number_hmac TEXT,
   number_class TEXT NOT NULL CHECK(number_class IN ('plain','withheld','invalid')),
   standing TEXT NOT NULL DEFAULT 'none'
     CHECK(standing IN ('given','notified','not_required','standing','none','refused'))) STRICT, WITHOUT ROWID;
@@ -45,11 +49,13 @@ CREATE TABLE consent_event(
     'not_recorded','unavailable','adopted','requested','objection_noted','recording_failed')),
   at_wall TEXT NOT NULL, at_mono INTEGER NOT NULL, evidence TEXT NOT NULL) STRICT;
 CREATE INDEX consent_event_call ON consent_event(call_id);
--- Anonymisation sets meta.anonymising inside its own transaction and removes it again; it takes numbers out of evidence.
+-- Anonymisation sets meta.anonymising inside its own transaction and removes it again; it makes evidence less, and cuts
+-- times to the minute.
 CREATE TRIGGER consent_event_final BEFORE UPDATE ON consent_event
   WHEN NOT EXISTS(SELECT 1 FROM meta WHERE key = 'anonymising')
-    OR (NEW.seq, NEW.call_id, NEW.party_id, NEW.kind, NEW.at_wall, NEW.at_mono)
-      IS NOT (OLD.seq, OLD.call_id, OLD.party_id, OLD.kind, OLD.at_wall, OLD.at_mono)
+    OR (NEW.seq, NEW.call_id, NEW.party_id, NEW.kind) IS NOT (OLD.seq, OLD.call_id, OLD.party_id, OLD.kind)
+    OR NEW.at_wall NOT IN (OLD.at_wall, substr(OLD.at_wall, 1, 16) || ':00.000Z')
+    OR NEW.at_mono NOT IN (OLD.at_mono, 0)
   BEGIN SELECT RAISE(ABORT, 'consent events are only ever added'); END;
 CREATE TRIGGER consent_event_kept BEFORE DELETE ON consent_event
   WHEN NOT EXISTS(SELECT 1 FROM meta WHERE key = 'anonymising')

@@ -400,6 +400,17 @@ async def test_what_is_asked_all_the_time_reads_no_whole_table(
     assert not [line for line in plan if line.startswith("SCAN") and not line.startswith(small)], plan
 
 
+@pytest.mark.parametrize(("state", "shredded"), [("recording", 0), ("quarantined", 1)])
+async def test_an_incident_reaches_what_a_quarantine_left_open(journal: Journal, state: str, shredded: int) -> None:
+    _, new = await started(journal)
+    for after in ("recording", state):
+        await journal.set_recording_state(new.recording_id, after)
+    assert len(await journal.shred_segments(new.recording_id, makers.AT)) == shredded
+    assert len(await journal.shredding()) == shredded
+    await journal.finish_shred(new.segment.segment_id)
+    assert await journal.slots_in_use() == ([] if shredded else [1])
+
+
 async def test_call_rows_carry_what_live_calls_need(journal: Journal) -> None:
     call = makers.call(direction="outbound", purposes=("quality", "training"), number_e164="+420777")
     opened = await journal.open_call(call)
@@ -434,8 +445,7 @@ async def test_evidence_has_the_number_only_here_and_only_while_it_may(journal: 
     assert makers.NUMBER not in repr([row.body for row in await journal.outbox(1000)])
     assert (await journal.outbox(1000))[1].body["evidence"]["party"]["channel_uid"] == "17.1"
     await erase(journal, new)
-    kept = {name: value for name, value in PARTY.items() if not name.startswith("number_") or name == "number_class"}
-    assert await evidence(journal) == [{"policy_id": "support", "party": kept, "key": "1"}]
+    assert await evidence(journal) == [{"policy_id": "support", "key": "1"}]
 
 
 async def test_a_yes_that_came_to_nothing_keeps_no_number(journal: Journal) -> None:
