@@ -26,11 +26,13 @@ class Incidents(Base):
         """See `edge.ports.IncidentBook`."""
 
         def job(conn: sqlite3.Connection) -> list[SegmentRow]:
-            _, call_id = state_of(conn, recording_id)
+            state, call_id = state_of(conn, recording_id)
+            # Nobody ends the open segment of what is quarantined: it lies in the vault as it is.
             rows = read_segments(
                 conn,
-                "s.recording_id=? AND s.state IN ('closed','truncated') AND ifnull(s.closed_at, ?) >= ?",
-                recording_id, since, since,
+                "s.recording_id=? AND (s.state IN ('closed','truncated') OR s.state='open' AND ?)"
+                " AND ifnull(s.closed_at, ?) >= ?",
+                recording_id, state == "quarantined", since, since,
             )  # fmt: skip
             at = self._clock.wall_text()
             for row in rows:
@@ -65,7 +67,7 @@ class Incidents(Base):
 
         def job(conn: sqlite3.Connection) -> None:
             rows = read_segments(conn, "s.segment_id=?", segment_id)
-            if not rows or rows[0].header.slot == 0:
+            if not rows or rows[0].state != "shredded" or rows[0].header.slot == 0:
                 return
             row = rows[0]
             _, call_id = state_of(conn, row.recording_id)
