@@ -18,6 +18,8 @@ log = structlog.get_logger("recorder")
 
 #: A command that Asterisk had read when the dialogue ended is carried out within this time, seconds.
 EXECUTED_S: Final = 0.5
+#: How often a stopped file is looked at until it is closed, seconds.
+FLUSH_POLL_S: Final = 0.02
 
 
 async def finish(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
@@ -84,6 +86,7 @@ async def never_grew(tools: Tools, live: LiveCaptures, capture: Capture) -> None
             await no_audio(tools, live, capture)
             return
     capture.channel_gone = True  # the stop brought bytes after all: they are sealed like any others
+    await _let_go(tools, capture)
     await finish(tools, live, capture)
 
 
@@ -98,10 +101,20 @@ async def abort(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
             await stop_monitor(tools, capture)
     capture.channel_gone = True
     if capture.growing:  # permitted, and partly sealed perhaps: kept like any recording
+        await _let_go(tools, capture)
         await finish(tools, live, capture)
         return
     async with capture.lock:
         await no_audio(tools, live, capture)
+
+
+async def _let_go(tools: Tools, capture: Capture) -> None:
+    """After a stop Asterisk flushes its buffer and closes the file, usually at once; it is not waited for any longer than
+    that takes: what is written later goes with the file."""
+    for _ in range(round(EXECUTED_S / FLUSH_POLL_S)):
+        if tools.spool.status(capture.spool_name) is None or tools.spool.writer_gone(capture.spool_name):
+            return
+        await asyncio.sleep(FLUSH_POLL_S)
 
 
 async def spool_lost(tools: Tools, live: LiveCaptures, capture: Capture) -> None:

@@ -39,14 +39,16 @@ async def _cut_off(tools: Tools, capture: Capture) -> None:
     capture.size = size = status[1] if status else capture.size
     old, mute = capture.segment, capture.mute
     goes_on = not capture.finishing and not capture.channel_gone
-    # Rounded up: a sample that is half there is dropped whole.
-    behind = capture.aligned(size + capture.frame_bytes - 1) + (capture.buffer + frames(capture) if goes_on else 0)
+    # Rounded up: a sample that is half there is dropped whole. After a hang-up, too, a buffer may still be flushed.
+    behind = capture.aligned(size + capture.frame_bytes - 1) + capture.buffer + frames(capture)
     await end_segment(tools, capture, None, "erase")
     hit("shred.segment_ended")
     if mute is None or mute.cut is None:
         capture.next_offset = max(capture.start, behind)
         capture.discard_to = capture.next_offset
         discard(tools, capture)
+    if mute is None:
+        capture.awaits_sound = False  # the zeros of a pause before it are among what is dropped
     if mute is None and goes_on:
         keys = await make_keys(tools.slots, capture.recording_id, capture.recipients)
         await open_next(tools, capture, keys, number=old.number + 1, spool_offset=capture.next_offset)

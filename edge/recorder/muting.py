@@ -41,7 +41,7 @@ async def pause(tools: Tools, capture: Capture) -> None:
     whoever compares the wish with `capture.muted`; behind `set_muted` recovery takes it up as paused.
     """
     async with capture.mute_lock:
-        if capture.finishing or capture.channel_gone:
+        if _over(capture):
             return
         if capture.mute is not None:
             if capture.mute.failed:
@@ -49,16 +49,19 @@ async def pause(tools: Tools, capture: Capture) -> None:
             await file(tools, capture)
             return
         async with capture.lock:
+            if _over(capture):
+                return
             await tools.in_worker(lambda: skip_silence(tools, capture))
             begin = capture.aligned(_size(tools, capture))
             capture.mute = mute = Mute(max(begin, capture.start))
         hit("pause.noted")
-        if why := await _told(tools, capture, True):
+        why = await _told(tools, capture, True)
+        if _over(capture):
+            return  # `finish` cuts
+        if why:
             async with capture.lock:
                 await give_up(tools, capture, why)
             raise _failed(capture)
-        if _gone(capture):
-            return
         hit("pause.muted")
         mute.limit = _size(tools, capture) + capture.buffer + frames(capture)
         await _zeros(tools, capture, mute)
@@ -74,10 +77,12 @@ async def resume(tools: Tools, capture: Capture) -> None:
     """
     async with capture.mute_lock:
         mute = capture.mute
-        if capture.finishing or capture.channel_gone or (mute is None and not capture.filed_muted):
+        if _over(capture) or (mute is None and not capture.filed_muted):
             return
         if mute is not None:
             async with capture.lock:
+                if _over(capture):
+                    return
                 await advance(tools, capture)
                 if mute.failed:
                     raise _failed(capture)
@@ -113,6 +118,8 @@ async def advance(tools: Tools, capture: Capture, *, closing: bool = False) -> N
         mute.sealed = True
     if await tools.in_worker(lambda: _drop(tools, capture, mute)):
         await give_up(tools, capture, "there is sound in the file while the monitor is muted")
+    elif mute.failed and not mute.told:
+        await give_up(tools, capture, "it could not be said before")
     elif mute.failed and not capture.channel_gone:
         await _stop(tools, capture)
 
@@ -122,20 +129,23 @@ async def give_up(tools: Tools, capture: Capture, why: str) -> None:
     stopped. Lock held. A kill behind `set_muted` finds a paused capture with sound in it and comes here again."""
     mute = capture.mute
     assert mute is not None
-    first, mute.failed = not mute.failed, True
+    mute.failed = True
     if mute.cut is None:
         mute.cut = mute.dropped = mute.begin
-    if not mute.sealed:
-        await _end_segment(tools, capture)
-        mute.sealed = True
-    if first:
-        log.error("a pause failed; the recording is stopped", recording=capture.recording_id, why=why)
-        await tools.journal.alarm("recorder.mute_failed", f"a pause failed: {why}", where=capture.recording_id)
-        await file(tools, capture)
-        await tools.journal.flag(capture.recording_id, "mute_failed", "")
-        hit("pause.given_up")
-    await tools.in_worker(lambda: _drop(tools, capture, mute))
-    await _stop(tools, capture)
+    try:
+        if not mute.sealed:
+            await _end_segment(tools, capture)
+            mute.sealed = True
+        if not mute.told:
+            log.error("a pause failed; the recording is stopped", recording=capture.recording_id, why=why)
+            await tools.journal.alarm("recorder.mute_failed", f"a pause failed: {why}", where=capture.recording_id)
+            await file(tools, capture)
+            await tools.journal.flag(capture.recording_id, "mute_failed", "")
+            mute.told = True
+            hit("pause.given_up")
+        await tools.in_worker(lambda: _drop(tools, capture, mute))
+    finally:  # a disk that takes nothing now is no reason to listen on; the rest is done at the next look
+        await _stop(tools, capture)
 
 
 async def _stop(tools: Tools, capture: Capture) -> None:
@@ -147,15 +157,15 @@ async def _stop(tools: Tools, capture: Capture) -> None:
         capture.channel_gone = True  # for this capture: it ends as soon as Asterisk has closed the file
 
 
-def _gone(capture: Capture) -> bool:
-    return capture.channel_gone
+def _over(capture: Capture) -> bool:
+    return capture.finishing or capture.channel_gone
 
 
 async def _told(tools: Tools, capture: Capture, on: bool) -> str:
     """Tell Asterisk; why it did not do it, or ""."""
     try:
         monitor = await monitor_of(tools, capture)
-        if _gone(capture):
+        if _over(capture):
             return ""
         if not monitor:
             return "no monitor of ours is known on the channel"
@@ -217,6 +227,8 @@ def _cut(tools: Tools, capture: Capture, mute: Mute, closing: bool) -> int | Non
         if not closing:
             return None
         limit = mute.begin + room
+        if tools.spool.first_sound(capture.spool_name, limit, size) is not None:
+            return max(mute.begin, capture.start)  # never acknowledged, and never in force
     sure = closing or size >= limit
     if not sure and size < limit - frames(capture):
         return None  # Asterisk's buffer of before is not out yet

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -175,7 +175,7 @@ class Recorder(Rounds):
         """See `edge.ports.RecorderPort`; how: `edge.recorder.muting`."""
         if (capture := self._live.recording(recording_id)) is not None:
             try:
-                await muting.pause(self._tools, capture)
+                await self._to_the_end(muting.pause(self._tools, capture))
             finally:
                 self._call(capture)
 
@@ -183,9 +183,15 @@ class Recorder(Rounds):
         """See `edge.ports.RecorderPort`."""
         if (capture := self._live.recording(recording_id)) is not None:
             try:
-                await muting.resume(self._tools, capture)
+                await self._to_the_end(muting.resume(self._tools, capture))
             finally:
                 self._call(capture)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whoever waits may give up waiting; half a pause is none, and is taken for one."""
+        task = asyncio.create_task(work)
+        self._keep(task)
+        await asyncio.shield(task)
 
     async def shred_segment(self, recording_id: str, *, since: str) -> int:
         """See `edge.ports.RecorderPort`."""

@@ -138,7 +138,6 @@ class Rounds:
                 over.append((capture, endings.spool_lost))
                 continue
             capture.size = status[1]
-            incident.discard(tools, capture)
             if not gone and not await self._muted(capture):
                 continue
             sealer.stamp(tools, capture)
@@ -159,14 +158,16 @@ class Rounds:
             self._spawn(capture, ending(tools, self._live, capture))
 
     async def _muted(self, capture: Capture) -> bool:
-        """Look after a pause; false when that failed for now."""
+        """Look after what is to be dropped, and after a pause; false when that failed for now."""
         try:
+            incident.discard(self._tools, capture)
             if capture.awaits_sound:
                 async with capture.lock:
                     await self._tools.in_worker(lambda: sealer.skip_silence(self._tools, capture))
             if capture.mute is not None and not capture.lock.locked():
                 async with capture.lock:
-                    await muting.advance(self._tools, capture)
+                    if capture.mute is not None:  # who had the lock before may have resumed
+                        await muting.advance(self._tools, capture)
         except (CallwardenError, OSError) as error:
             await sealer.stuck(self._tools, capture, error)
             return False
@@ -206,7 +207,7 @@ class Rounds:
         async def guarded() -> None:
             try:
                 await work
-            except (CallwardenError, OSError) as error:
+            except Exception as error:  # whatever it is: left alone, its speech would stay in the spool for good
                 await sealer.stuck(self._tools, capture, error)
                 await asyncio.sleep(RESCAN_S)
                 capture.finishing = False  # looked at again on the next round

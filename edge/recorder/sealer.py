@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from edge.recorder.capture import Capture, OpenSegment, Piece, SegmentBroken
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.tools import Tools, stop_monitor
 from formats.age import ChunkSealer
+from formats.errors import FormatError
 
 log = structlog.get_logger("recorder")
 
@@ -78,19 +80,19 @@ async def tick(tools: Tools, captures: Sequence[Capture]) -> None:
     busy = [c for c in captures if not c.finishing and c.mute is None and not c.lock.locked()]
     if not busy:
         return
-    for capture in busy:
-        await capture.lock.acquire()
-    try:
-        # What a broken segment could not take is sealed into the next one at once, not a whole tick later; once only,
-        # so that a capture which breaks every segment costs two a tick and no more.
-        if broken := await _seal_all(tools, busy):
-            await _seal_all(tools, broken)
-    except (CallwardenError, OSError) as error:
+    async with AsyncExitStack() as held:
         for capture in busy:
-            await stuck(tools, capture, error)
-    finally:
-        for capture in busy:
-            capture.lock.release()
+            await held.enter_async_context(capture.lock)
+        # Somebody may have stood in line for a lock: what is paused or over now is not the tick's any more.
+        busy = [c for c in busy if not c.finishing and c.mute is None]
+        try:
+            # What a broken segment could not take is sealed into the next one at once, not a whole tick later; once
+            # only, so that a capture which breaks every segment costs two a tick and no more.
+            if broken := await _seal_all(tools, busy):
+                await _seal_all(tools, broken)
+        except (CallwardenError, OSError) as error:
+            for capture in busy:
+                await stuck(tools, capture, error)
 
 
 async def _seal_all(tools: Tools, busy: Sequence[Capture]) -> list[Capture]:
@@ -133,7 +135,7 @@ def stamp(tools: Tools, capture: Capture) -> None:
 
 async def stuck(tools: Tools, capture: Capture, error: Exception) -> None:
     """Nothing durable can be had now: keep the plaintext in memory for a while, then end the capture."""
-    code = error.code if isinstance(error, CallwardenError) else "vault.io"
+    code = error.code if isinstance(error, CallwardenError | FormatError) else "vault.io"
     if capture.alarmed != code:  # it is tried every few seconds, perhaps for hours: said once
         capture.alarmed = code
         log.error(
@@ -196,6 +198,8 @@ async def settle(tools: Tools, capture: Capture) -> None:
     The segment ends with what there is; bytes that come later begin the next one.
     """
     async with capture.lock:
+        if capture.finishing or capture.mute is not None:
+            return
         result = await tools.in_worker(lambda: try_seal(tools, capture, closing=True))
         if not isinstance(result, Piece):
             return  # the next tick meets the same and deals with it
