@@ -5,6 +5,8 @@ PYTHON := $(firstword $(wildcard /usr/bin/python3.11) $(shell command -v python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
+# Test files that run side by side: most of them wait for telephones. Tests marked `alone` follow one by one.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test unit lint types imports bench soak prompts failpoints locks clean
@@ -29,7 +31,8 @@ down: ## stop what `make up` started, by pid
 
 test: $(STAMP) ## the whole test suite, real Asterisk included
 	@$(BIN)/python -m rig.programs
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone" $(ARGS)
+	@$(BIN)/python -m pytest -m alone $(ARGS)
 
 unit: $(STAMP) ## only the tests that need no Asterisk
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,9 +34,20 @@ def line(rig_folder: Path) -> Iterator[Line]:
     pbx.stop()
 
 
+@pytest.fixture(autouse=True)
+def _reported(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """What a test has to show travels with its report, also from a worker process."""
+    yield
+    for line in LINES:
+        record_property("line", line)
+    LINES.clear()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests on the real server have to show."""
-    if LINES:
+    reports = [r for reports in terminalreporter.stats.values() for r in reports if isinstance(r, pytest.TestReport)]
+    lines = [v for r in reports if r.when == "teardown" for k, v in r.user_properties if k == "line"]
+    if lines:
         terminalreporter.section("calls on the real server")
-        for line in LINES:
-            terminalreporter.write_line(line)
+        for line in lines:
+            terminalreporter.write_line(str(line))

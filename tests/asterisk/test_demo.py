@@ -24,7 +24,7 @@ from rig.story import ClaimFailed, Story
 from rig.story_search import search, speech_needles
 from rig.tones import AGENT, CALLER, encode, tone
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asterisk, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 #: What other people's scripts read.
 NAMES = (
