@@ -26,6 +26,14 @@ REFUSE = "CALLWARDEN_REFUSE"
 ANNOUNCED = "CALLWARDEN_ANNOUNCED"
 #: The outcome for the agent's phone, empty unless the policy says so; inherited by the legs that are dialled.
 HEADER = "CALLWARDEN_HEADER"
+#: What the dialplan does itself on a withdrawal that the daemon does not take: `stop` the recording, or only `note` it;
+#: and the prompt it plays then (path without extension, empty: silence).
+STAR = "CALLWARDEN_STAR"
+STAR_SOUND = "CALLWARDEN_STAR_SOUND"
+#: Set by the daemon once a withdrawal by code is on file, cleared by the dialplan before it asks.
+FEATURE_DONE = "CALLWARDEN_FEATURE_DONE"
+#: The dialplan's: epoch seconds of a withdrawal that the daemon did not take.
+WITHDRAWN = "CALLWARDEN_WITHDRAWN"
 #: The admin's, optional: the number that was dialled, where the extension does not tell.
 NUMBER = "CALLWARDEN_NUMBER"
 #: The admin's, optional: the queue that the call goes to, for a call whose policy is matched.

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from edge.calls import parties
+from edge.calls import parties, tags
 from edge.calls.crowd import device
 from edge.calls.followed import Exchange, Followed
 from edge.calls.parties import Who
@@ -60,7 +60,10 @@ class Codes:
         followed, who = found
         actor = Actor(who.role, "" if who.role in OUTSIDE else device(dialogue.channel_name))
         try:
-            if prompt := await self._do(dialogue.feature, followed.call_id, who, actor):
+            prompt = await self._do(dialogue.feature, followed.call_id, who, actor)
+            if dialogue.feature == "withdraw":  # until here the dialplan takes it for lost
+                await dialogue.set_variable(tags.FEATURE_DONE, "yes")
+            if prompt:
                 await say(self._world, dialogue, prompt, await language_of(self._world, dialogue, followed.policy))
         except CallwardenError as error:
             log.warning("a feature code came to nothing", word=dialogue.feature, code=error.code, why=error.message)

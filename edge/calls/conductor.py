@@ -18,11 +18,12 @@ from edge.calls.asking import Asking
 from edge.calls.codes import Codes
 from edge.calls.crowd import Crowd, Somebody, StandingOf
 from edge.calls.errands import Errands
-from edge.calls.followed import Exchange, Followed, Policies, not_found, not_live, refused, text_of
+from edge.calls.followed import Exchange, Followed, Policies, answer, not_found, not_live, refused, text_of
 from edge.calls.keeping import Keeper
 from edge.calls.mending import Mending
 from edge.calls.parties import Who
 from edge.calls.pausing import Pausing
+from edge.calls.unattended import Unattended
 from edge.calls.withdrawing import Withdrawing
 from edge.calls.world import World
 from edge.consent.policy import Policy
@@ -53,7 +54,7 @@ class Conductor:
         self._calls: dict[str, Followed] = {}
         self._by_uid: dict[str, str] = {}
         self._policies = Policies(world)
-        self._errands = Errands(asterisk)
+        self._errands = Errands(asterisk, world.journal.alarm)
         self._crowd = Crowd(world, asterisk, standing_of, self._by_uid.get)
         self._keeper = Keeper(world, asterisk, self._crowd)
         self._withdrawing = Withdrawing(world, asterisk, self._policies)
@@ -61,6 +62,7 @@ class Conductor:
         self._pausing = Pausing(world, self.touch, self._spawn)
         self._codes = Codes(world, asterisk, self, self._calls, self._by_uid, self._spawn)
         self.mending = Mending(world, asterisk, self._errands, self._calls.get, self._by_uid.get)
+        self.unattended = Unattended(world, asterisk, self._by_uid, self._withdraw)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ which calls
@@ -125,7 +127,9 @@ class Conductor:
         self.company_changed((channel_uid, *self._asterisk.with_channel(channel_uid)))
 
     def monitor_seen(self, channel_uid: str, on: bool) -> None:
-        """The recorder knows which are its own."""
+        """The recorder knows which are its own. One that the dialplan stopped for a frozen daemon has left a mark."""
+        if not on:
+            self._spawn(self.unattended.look(channel_uid))
 
     def link_up(self, alive: Mapping[str, str]) -> None:
         """Look at every call; holds of channels that went unseen are over."""
@@ -193,7 +197,7 @@ class Conductor:
         followed = self._calls.get(call_id)
         if followed is not None and effect.did != "nothing_recorded":
             self._spawn(self._asking.tell(followed, effect))
-        return _answer(call, effect.did, effect.says)
+        return answer(call, effect.did, effect.says)
 
     async def pause(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
         """See `edge.ports.LiveCalls`; ends by `resume` or the policy's `pause_limit`. Raises
@@ -205,7 +209,7 @@ class Conductor:
         await self._settled(followed)
         await self._pausing.proved(followed)
         limit = f" It goes on by itself at {pause.until_at}." if pause.until_at else ""
-        return _answer(call, "paused", f"The recording is paused.{limit}")
+        return answer(call, "paused", f"The recording is paused.{limit}")
 
     async def resume(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
         """See `edge.ports.LiveCalls`; other reasons for a pause stay."""
@@ -215,19 +219,19 @@ class Conductor:
         left = sorted(p.reason for p in await self._world.journal.pauses(call_id) if p.ended_at is None)
         if left:
             says = f"The pause that was asked for is over; the recording is still paused: {', '.join(left)}."
-            return _answer(call, "still_paused", says)
-        return _answer(call, "resumed" if closed else "already", "The recording goes on.")
+            return answer(call, "still_paused", says)
+        return answer(call, "resumed" if closed else "already", "The recording goes on.")
 
     async def start(self, call_id: str, actor: Actor) -> Mapping[str, Any]:
         """See `edge.ports.LiveCalls`. Answers as soon as the caller is being asked; under a permit on file (an agent had
         stopped) the recording begins again without a question."""
         call, followed = await self._live(call_id)
         if self._world.recorder.live_of(call_id):
-            return _answer(call, "already", "The call is being recorded.")
+            return answer(call, "already", "The call is being recorded.")
         if (why := self._world.not_ready()) is not None:
             raise why
         await self._asking.start(call, followed)
-        return _answer(call, "asking", "The caller is being asked.")
+        return answer(call, "asking", "The caller is being asked.")
 
     async def incident(self, call_id: str, actor: Actor, seconds: float) -> Mapping[str, Any]:
         """See `edge.ports.LiveCalls`."""
@@ -239,7 +243,7 @@ class Conductor:
         for recording_id in call.recordings:
             count += await self._world.recorder.shred_segment(recording_id, since=since)
         says = f"{count} segments that were open since {since} are shredded."
-        return {**_answer(call, "shredded", says), "segments": count}
+        return {**answer(call, "shredded", says), "segments": count}
 
     # ------------------------------------------------------------ feature codes
 
@@ -257,8 +261,10 @@ class Conductor:
 
     # ------------------------------------------------------------ helpers
 
-    async def _withdraw(self, call_id: str, actor: Actor, reason: str, who: Who | None) -> tuple[CallRow, Effect]:
-        call, effect = await self._withdrawing.withdraw(call_id, actor, reason, who)
+    async def _withdraw(
+        self, call_id: str, actor: Actor, reason: str, who: Who | None, pressed_at: str = ""
+    ) -> tuple[CallRow, Effect]:
+        call, effect = await self._withdrawing.withdraw(call_id, actor, reason, who, pressed_at)
         # The calls of others on the line too: to them this party is one that says no now.
         self.company_changed((call.channel_uid, *self._asterisk.with_channel(call.channel_uid)))
         if effect.outcome and (policy := await self._policies.of(call)) is not None:
@@ -291,8 +297,3 @@ class Conductor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _answer(call: CallRow, did: str, says: str) -> dict[str, Any]:
-    newest = {"recording": call.recordings[-1]} if call.recordings else {}
-    return {"call": call.call_id, "did": did, "says": says, **newest}

@@ -25,6 +25,8 @@ TRIES: Final = 3
 #: How long to wait for somebody to be with the channel: alone, a feature code does nothing.
 COMPANY_S: Final = 10.0
 POLL_S: Final = 0.1
+#: How long after an alarm about unanswered summonses there is no other, seconds.
+ALARM_S: Final = 3600.0
 
 
 @dataclass(slots=True)
@@ -35,10 +37,13 @@ class _Expected:
 
 
 class Errands:
-    """At most one errand per channel at a time; the next waits for it."""
+    """At most one errand per channel at a time; the next waits for it. `alarm(code, message)`: of a server that shows no
+    sign of our feature codes, which cannot be read over AMI."""
 
-    def __init__(self, asterisk: Asterisk) -> None:
+    def __init__(self, asterisk: Asterisk, alarm: Callable[[str, str], Awaitable[None]]) -> None:
         self._asterisk = asterisk
+        self._alarm = alarm
+        self._alarm_from = float("-inf")
         self._expected: dict[str, _Expected] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -76,7 +81,20 @@ class Errands:
         finally:
             if self._expected.get(uid) is expected and not expected.opened.is_set():
                 del self._expected[uid]
+        await self._unanswered(uid)
         raise unreachable(uid, "it did not answer the summons")
+
+    async def _unanswered(self, uid: str) -> None:
+        """It is with somebody and did not come: most likely Asterisk has no code for the summons."""
+        now = asyncio.get_running_loop().time()
+        if now < self._alarm_from or not self._asterisk.with_channel(uid):
+            return
+        self._alarm_from = now + ALARM_S
+        await self._alarm(
+            "features.missing",
+            "a caller in a conversation could not be spoken to: include features.callwarden.conf.sample in features.conf "
+            "and reload Asterisk's features (in a conference or on hold nobody can be)",
+        )
 
     async def _in_company(self, uid: str, company_s: float) -> None:
         end = asyncio.get_running_loop().time() + company_s

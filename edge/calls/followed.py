@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -81,6 +81,12 @@ class Policies:
 def text_of(at: datetime) -> str:
     """RFC 3339, UTC, milliseconds and Z."""
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+
+
+def answer(call: CallRow, did: str, says: str) -> dict[str, Any]:
+    """What API and CLI say of a wish: `did` is one word, `says` a sentence."""
+    newest = {"recording": call.recordings[-1]} if call.recordings else {}
+    return {"call": call.call_id, "did": did, "says": says, **newest}
 
 
 def not_found(call_id: str) -> CallwardenError:

@@ -13,9 +13,10 @@ import structlog
 
 from edge.calls import evidence, tags
 from edge.calls.parties import Who, of_call
-from edge.calls.talk import event_now
+from edge.calls.talk import event_now, language_of
 from edge.calls.world import World
 from edge.consent import permit as permits
+from edge.consent import withdrawal
 from edge.consent.permit import Permit
 from edge.consent.policy import Policy
 from edge.consent.script import Decide
@@ -113,6 +114,7 @@ async def _begin(
     try:
         if outcome:  # who is recorded can withdraw from the first second on
             await tags.offer_features(dialogue)
+            await _leave_star(world, dialogue, policy)
         order = world.recorder.begin(permit, prepared, new, policy)
         monitor_id = await dialogue.start_monitor(order.path, order.options)
     except (CallerGone, DialogueLost, CallwardenError) as error:
@@ -123,6 +125,19 @@ async def _begin(
     await world.lamps.lit(policy.lamp, call.call_id)
     log.info("recording", call=call.call_id, recording=new.recording_id, policy=policy.name, kind=permit.kind)
     return new.recording_id
+
+
+async def _leave_star(world: World, dialogue: Dialogue, policy: Policy) -> None:
+    """What the dialplan does on the star code with the daemon away; a sound that is not there is left out."""
+    effect = withdrawal.unattended(
+        basis=policy.basis, contract_withdraw=policy.contract_withdraw, on_withdraw=policy.on_withdraw
+    )
+    try:
+        sound = world.prompts.resolve(effect.prompt, await language_of(world, dialogue, policy)).path
+    except CallwardenError as error:
+        log.warning("a withdrawal without the daemon would be silent", code=error.code, why=error.message)
+        sound = ""
+    await tags.leave_star(dialogue, "stop" if effect.stop else "note", sound)
 
 
 async def _not_started(

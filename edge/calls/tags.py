@@ -22,6 +22,12 @@ REFUSE: Final = "CALLWARDEN_REFUSE"
 ANNOUNCED: Final = "CALLWARDEN_ANNOUNCED"
 #: The language that was chosen by key, for what is said later in the call.
 LANGUAGE: Final = "CALLWARDEN_LANGUAGE"
+#: For a withdrawal that the daemon does not take (dead, frozen): what the dialplan does, what it plays, and its mark.
+STAR: Final = "CALLWARDEN_STAR"
+STAR_SOUND: Final = "CALLWARDEN_STAR_SOUND"
+WITHDRAWN: Final = "CALLWARDEN_WITHDRAWN"
+#: Tells the dialplan that a withdrawal is on file.
+FEATURE_DONE: Final = "CALLWARDEN_FEATURE_DONE"
 #: Feature codes of the shipped features.conf: our own errand, then withdraw, pause, resume, start.
 FEATURES: Final = ("cwapi", "cwwithdraw", "cwpause", "cwresume", "cwstart")
 
@@ -67,6 +73,13 @@ async def by_link(asterisk: Asterisk, channel_name: str, values: Mapping[str, st
     for name, value in values.items():
         await asterisk.set_variable(channel_name, name, value)
     await asterisk.user_event(*event(values[OUTCOME], values["CALLWARDEN_CALL"], values["CALLWARDEN_POLICY"]))
+
+
+async def leave_star(dialogue: Dialogue, does: str, sound: str) -> None:
+    """Tell the dialplan what to do with a withdrawal on this channel that the daemon does not take: `stop` or `note`; sound:
+    path of what it plays, without extension, "" for nothing. Raises CallerGone, DialogueLost."""
+    await dialogue.set_variable(STAR, does)
+    await dialogue.set_variable(STAR_SOUND, sound)
 
 
 async def offer_features(dialogue: Dialogue) -> None:

@@ -143,6 +143,7 @@ class Tracker:
                 await self._adopt_channel(uid, name)
             except CallwardenError as error:
                 log.info("a channel could not be looked at", channel=uid, why=error.message)
+        await self._conductor.unattended.look_at_all()  # behind the tags, which a withdrawal changes
 
     async def _adopt_channel(self, uid: str, name: str) -> None:
         """A channel tagged `unavailable` came in while the daemon was away: it gets its row and its outcome."""

@@ -44,10 +44,13 @@ class Withdrawing:
         self._policies = policies
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def withdraw(self, call_id: str, actor: Actor, reason: str, who: Who | None = None) -> tuple[CallRow, Effect]:
+    async def withdraw(
+        self, call_id: str, actor: Actor, reason: str, who: Who | None = None, pressed_at: str = ""
+    ) -> tuple[CallRow, Effect]:
         """Returns once it is on file and Asterisk has stopped writing, or has had STOP_S for it (a stop that is late or
         fails is alarmed, and the next look at the call makes it good). who: the party that takes back, where it is not
-        the call's own. Raises calls.not_found, calls.not_live, calls.refused, journal.*."""
+        the call's own; pressed_at: when, RFC 3339, where that was before now. Raises calls.not_found, calls.not_live,
+        calls.refused, journal.*."""
         world = self._world
         call = await world.journal.call(call_id)
         if call is None:
@@ -63,7 +66,7 @@ class Withdrawing:
             on_withdraw=policy.on_withdraw,
             outcome=call.outcome,
         )
-        await self._file(call, policy, actor, reason, who or parties.of_call(call), effect)
+        await self._file(call, policy, actor, reason, who or parties.of_call(call), effect, pressed_at)
         if effect.stop:
             stopping = asyncio.create_task(self._stop(call))
             self._tasks.add(stopping)
@@ -81,12 +84,15 @@ class Withdrawing:
             if self._world.clock.wall() - ended > LATEST:
                 raise not_live(call.call_id, "the call ended more than an hour ago: an erasure has to be ordered")
 
-    async def _file(self, call: CallRow, policy: Policy, actor: Actor, reason: str, who: Who, effect: Effect) -> None:
+    async def _file(
+        self, call: CallRow, policy: Policy, actor: Actor, reason: str, who: Who, effect: Effect, pressed_at: str
+    ) -> None:
         if not effect.event:
             return
         world = self._world
         body: dict[str, Any] = evidence.base(policy, world.edge_id, who)
         body |= {"reason": reason, "by": actor.kind, "actor": actor.name}
+        body |= {"pressed_at": pressed_at} if pressed_at else {}
         event = event_now(world, effect.event, body, who.party_id or None)
         if not effect.outcome:
             await world.journal.add_event(call.call_id, event)

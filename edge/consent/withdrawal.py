@@ -69,5 +69,13 @@ def judge(*, actor: str, basis: str, contract_withdraw: str, on_withdraw: str, o
     )  # fmt: skip
 
 
+def unattended(*, basis: str, contract_withdraw: str, on_withdraw: str) -> Effect:
+    """What the dialplan does with a recorded party's withdrawal while nobody else can judge it: of the effect of one made
+    now it can carry out the stop and the prompt."""
+    return judge(
+        actor="caller", basis=basis, contract_withdraw=contract_withdraw, on_withdraw=on_withdraw, outcome="given"
+    )
+
+
 def _goes_on(basis: str, contract_withdraw: str) -> bool:
     return basis in MANDATED or (basis == "contract" and contract_withdraw == "note")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rig.places import PROJECT
-from tests.asterisk import test_live_pause, test_live_withdraw
+from tests.asterisk import test_dialplan_star, test_live_pause, test_live_withdraw
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
 from tests.crash import (
     test_capture,
@@ -74,7 +74,7 @@ LATE = [
 RECORDED = [
     Scenario(point, outcome="given", seconds=seconds)
     for point, seconds in (
-        ("agi.monitor_started", 4), ("start.monitor_started", 4), ("agi.variable_set:4", 4), ("call.tagged", 4),
+        ("agi.monitor_started", 4), ("start.monitor_started", 4), ("agi.variable_set:6", 4), ("call.tagged", 4),
         ("agi.done", 4), ("vault.created", 5.5), ("vault.create_synced", 5.5), ("vault.appended", 5.5),
         ("vault.synced", 5.5), ("seal.payload_synced", 5.5), ("seal.committed", 5.5), ("seal.punched", 5.5),
         ("close.last_chunk_synced", 3), ("close.segment_committed", 3), ("close.sealed", 3),
@@ -146,7 +146,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     here = {s.name for s in ALL}
     alone = {p.partition(":")[0] for p in (*test_capture.STEPS, *test_capture.BEFORE_ASTERISK)}
     alone |= set(test_pause.STEPS) | set(test_number_key.POINTS)
-    alone |= {*test_live_pause.KILLED_AT, *test_live_withdraw.KILLED_AT}
+    alone |= {*test_live_pause.KILLED_AT, *test_live_withdraw.KILLED_AT, *test_dialplan_star.KILLED_AT}
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS)}
