@@ -275,7 +275,12 @@ def plaintext(stack: Stack, since: float, *, whole_disk: bool = False) -> list[s
     holding = search.in_files(written_since(since, [stack.state]))
     owners = (ASTERISK_UID, EDGE_UID, CENTRAL_UID) if os.geteuid() == 0 else None
     roots = disk_roots() if whole_disk else [Path("/tmp"), Path("/var/tmp")]
-    elsewhere = (p for p in written_since(since, roots, owners) if not p.is_relative_to(stack.state.parent))
+    elsewhere = (
+        path
+        for path in written_since(since, roots, owners)
+        # Exports of tests that run beside this one lie in pytest's own folder.
+        if not path.is_relative_to(stack.state.parent) and not any(p.startswith("pytest-of-") for p in path.parts)
+    )
     return [f"(d) {path} holds a caller's voice" for path in [*holding, *search.in_files(elsewhere)]]
 
 
