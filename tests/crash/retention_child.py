@@ -1,7 +1,8 @@
 """The process that is killed: retention over an edge's disk. usage: retention_child.py FOLDER prepare|pass
 
 `prepare` makes one call that goes on, one whose withdrawal is due, one whose withdrawal waits for a hold, and the orders
-to pause the first and to withdraw from it; it prints their ids as JSON. `pass` is one pass of the executor.
+to pause the first and to withdraw from it, and a refused call whose evidence is over; it prints their ids as JSON. `pass`
+is one pass of the executor, and its look at what is past its time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+from edge.consent.policy import Policy
 from edge.model.live import DueErasure
 from tests.unit.retention.retention_kit import Place, now_plus
 from tests.unit.store import store_makers as makers
@@ -25,8 +27,14 @@ async def prepare(place: Place) -> dict[str, str]:
         what = [DueErasure(one.recording_id, now_plus(-1), "withdrawal")]
         await place.journal.withdraw(one.call_id, makers.event("withdrawn"), "withdrawn", what, forget=None)
     await place.hold(held.call_id, "case 7")
+    old = makers.call(
+        policy_document=Policy(name="support", mode="opt_in", basis="consent").document, policy_version="v2"
+    )
+    await place.journal.open_call(old)
+    await place.journal.add_event(old.call_id, makers.event("refused"), state="declined", outcome="refused")
+    await place.journal.end_call(old.call_id, makers.AT)
     return {
-        "live": live.call_id, "other": other.call_id, "due": due.recording_id, "held": held.recording_id,
+        "old": old.call_id, "live": live.call_id, "other": other.call_id, "due": due.recording_id, "held": held.recording_id,
         "withdraw": await place.order("withdraw", "call", live.call_id),
         "pause": await place.order("pause", "call", other.call_id),
     }  # fmt: skip
@@ -38,7 +46,9 @@ async def main() -> None:
         if sys.argv[2] == "prepare":
             print(json.dumps(await prepare(place)))
         else:
-            await place.executor().once()
+            executor = place.executor()
+            await executor.once()
+            await executor._forget()
     finally:
         await place.close()
 

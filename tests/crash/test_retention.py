@@ -1,4 +1,4 @@
-"""Kill -9 at every step of due erasures and of orders about live calls; then a second start, and everything is answered."""
+"""Kill -9 at every step of due erasures, orders about live calls and expiring evidence; then a second start, and all is done."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from edge.store.base import decode_json
 from formats.orders import open_receipt_document, receipt_document
 from tests.unit.retention.retention_kit import TRUST, Place
 
 ROOT = Path(__file__).parents[2]
-#: Points of the write orders `erase` (without an order) and `live order`, and how often the pass of the child meets them.
+#: Points of the write orders `erase` (without an order), `live order` and `expiry`, and how often the child meets them.
 POINTS = [
     "order.begun:1", "order.begun:2", "order.carried_out:1", "order.carried_out:2", "due.deferred", "erase.intended",
-    "erase.slots_shredded", "erase.keeper_answered", "erase.payload_unlinked", "erase.finished",
+    "erase.slots_shredded", "erase.keeper_answered", "erase.payload_unlinked", "erase.finished", "evidence.expired",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.crash
@@ -44,6 +45,11 @@ async def check(folder: Path, ids: Mapping[str, str], point: str) -> None:
         assert paused == ([] if point == "order.begun:2" else [ids["other"]])
         withdrawn = [one for one in await place.journal.views.calls() if one["call_id"] == ids["live"]]
         assert withdrawn[0]["outcome"] == "withdrawn"
+        old = await place.journal.views.why(ids["old"])
+        assert old is not None
+        assert (old["call"]["evidence"], old["events"]) == ("expired", [])
+        entries = [decode_json(one.entry)["kind"] for one in await place.journal.audit_entries(0, 1000)]
+        assert entries.count("evidence.expired") == 1
         assert await place.state(ids["due"]) == "erased"
         assert await place.state(ids["held"]) == "sealed"
         assert await place.journal.recordings(states=("erasing",)) == []
