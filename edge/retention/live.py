@@ -71,7 +71,8 @@ class LiveOrders:
         by = Actor("central", order.signers[0].owner if order.signers else "")
         match order.claims.cmd:
             case "withdraw":
-                return await live.withdraw(call_id, by, order.claims.reason)
+                # The order's own reason is free text, and evidence keeps what it is told: the order can be looked up.
+                return await live.withdraw(call_id, by, f"order/{order.claims.jti}")
             case "pause":
                 return await live.pause(call_id, by)
             case _:

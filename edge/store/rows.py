@@ -14,6 +14,8 @@ from edge.store.notices import drop_notices
 
 #: Where evidence has numbers (docs/spec/evidence.md). They stay on this edge: no event to central carries them.
 _NUMBERS: Final = ("number_heard", "number_e164")
+#: Where it has who took an answer back: a device, a user, a key's owner. No event to central carries that either.
+_ACTOR: Final = "actor"
 
 
 def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> None:
@@ -89,8 +91,8 @@ def insert_event(conn: sqlite3.Connection, call_id: str, event: ConsentEvent) ->
 def report_event(
     conn: sqlite3.Connection, call_id: str, seq: int, event: ConsentEvent, state: str, outcome: str | None
 ) -> None:
-    """Outbox `consent.recorded`, without the numbers in the evidence."""
-    evidence = dict(event.evidence)
+    """Outbox `consent.recorded`, without the numbers and names in the evidence."""
+    evidence = {name: value for name, value in event.evidence.items() if name != _ACTOR}
     if isinstance(party := evidence.get("party"), Mapping):
         evidence["party"] = {name: value for name, value in party.items() if name not in _NUMBERS}
     body = {

@@ -56,9 +56,11 @@ class Calls:
         self.journal = journal
         self.fails: list[CallwardenError] = []
         self.asked: list[tuple[str, str, Actor]] = []
+        self.reasons: list[str] = []
 
     async def withdraw(self, call_id: str, actor: Actor, reason: str) -> Mapping[str, Any]:
         self._enter("withdraw", call_id, actor)
+        self.reasons.append(reason)
         call = await self.journal.call(call_id)
         assert call is not None
         if call.outcome != "withdrawn":

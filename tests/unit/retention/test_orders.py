@@ -90,6 +90,7 @@ async def test_withdraw_pause_and_resume_are_done_and_answered(place: Place) -> 
     assert row.outcome == "withdrawn"
     assert await proofs(place, pause) == await proofs(place, resume) == [("done", None)]
     assert await proofs(place, withdraw) == [("done", new.recording_id)]
+    assert place.calls.reasons == [f"order/{withdraw}"], "its free text stays out of the evidence"
     assert [what for what, _, _ in place.calls.asked] == ["pause", "resume", "withdraw"]
     await place.journal.end_call(new.call_id, makers.AT)
     await place.executor().once()

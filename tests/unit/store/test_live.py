@@ -448,6 +448,17 @@ async def test_evidence_has_the_number_only_here_and_only_while_it_may(journal: 
     assert await evidence(journal) == [{"policy_id": "support", "key": "1"}]
 
 
+async def test_who_took_an_answer_back_stays_here_and_goes_with_the_recording(journal: Journal) -> None:
+    call, new = await sealed(journal)
+    event = ConsentEvent("withdrawn", makers.AT, 1, {"by": "agent", "actor": "PJSIP/agent1"}, call.party_id)
+    await journal.withdraw(call.call_id, event, "withdrawn", [], forget=None)
+    assert (await evidence(journal))[-1]["actor"] == "PJSIP/agent1"
+    assert "agent1" not in repr([row.body for row in await journal.outbox(1000)])
+    await journal.end_call(call.call_id, LATER)
+    await erase(journal, new)
+    assert "agent1" not in repr(await evidence(journal))
+
+
 async def test_a_yes_that_came_to_nothing_keeps_no_number(journal: Journal) -> None:
     call = makers.call()
     await journal.open_call(call)
