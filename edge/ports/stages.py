@@ -64,7 +64,8 @@ class RecorderPort(Protocol):
 
     async def shred_segment(self, recording_id: str, *, since: str) -> int:
         """Incident: the segments that were open at or after the wall time `since` end now and their keys are destroyed;
-        returns how many. The recording goes on in a new one."""
+        returns how many. The recording goes on in a new one. Raises command.held where a hold covers the recording and
+        the answer was not taken back before `since`."""
         ...
 
     def live_of(self, call_id: str) -> Sequence[str]:

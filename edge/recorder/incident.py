@@ -7,8 +7,11 @@ payloads) is the retention stage's, which repeats it until it is done.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 
+from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.recorder.capture import Capture
 from edge.recorder.keys import make_keys
@@ -20,7 +23,9 @@ log = structlog.get_logger("recorder")
 
 
 async def shred(tools: Tools, capture: Capture | None, recording_id: str, since: str) -> int:
-    """See `RecorderPort.shred_segment`. `capture`: where it is live. Raises CallwardenError journal.*, vault.*."""
+    """See `RecorderPort.shred_segment`. `capture`: where it is live. Raises CallwardenError command.held, journal.*,
+    vault.*."""
+    await _refuse_held(tools, recording_id, since)
     if capture is not None:
         async with capture.lock:
             if not capture.done.is_set():
@@ -31,6 +36,24 @@ async def shred(tools: Tools, capture: Capture | None, recording_id: str, since:
     hit("shred.slots_shredded")
     log.warning("segments are destroyed after an incident", recording=recording_id, count=len(rows))
     return len(rows)
+
+
+async def _refuse_held(tools: Tools, recording_id: str, since: str) -> None:
+    """A hold keeps what was recorded under a permit, as it does before every erasure. What came after the answer was
+    taken back has none, and goes all the same."""
+    row = await tools.journal.recording(recording_id)
+    holds = await tools.journal.holds_on(recording_id, row.call_id) if row else ()
+    if row is None or not holds:
+        return
+    revoked = await tools.journal.revoked_at(row.call_id)
+    if revoked is not None and datetime.fromisoformat(since) >= datetime.fromisoformat(revoked):
+        return
+    raise CallwardenError(
+        "command.held",
+        f"nothing of this recording may be destroyed now: under hold: {'; '.join(holds)}",
+        where=recording_id,
+        hint="who placed the hold must release it first; then report the incident again",
+    )
 
 
 async def _cut_off(tools: Tools, capture: Capture) -> None:

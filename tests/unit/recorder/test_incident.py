@@ -166,3 +166,25 @@ async def test_what_was_in_asterisks_buffer_goes_too(patient: Paused) -> None:
     assert row.segments[1].plain_bytes == len(patient.line.said) - row.segments[1].spool_offset
     again.running.cancel()
     await again.close_parts()
+
+
+async def test_a_hold_is_no_less_than_before_an_erasure(patient: Paused, monkeypatch: pytest.MonkeyPatch) -> None:
+    rid, revoked = patient.capture.recording_id, ago(1)
+
+    async def held(*_: str) -> Sequence[str]:
+        return ["case 7"]
+
+    async def taken_back(_: str) -> str | None:
+        return revoked
+
+    monkeypatch.setattr(patient.journal, "holds_on", held)
+    patient.line.talk(160)
+    await asyncio.sleep(0.3)
+    with pytest.raises(CallwardenError) as refused:
+        await patient.recorder.shred_segment(rid, since=ago(5))
+    assert (refused.value.code, patient.flags()) == ("command.held", [])
+    assert [row[0] for row in segments(patient.state)] == ["open"]
+    monkeypatch.setattr(patient.journal, "revoked_at", taken_back)
+    with pytest.raises(CallwardenError):
+        await patient.recorder.shred_segment(rid, since=ago(5))
+    assert await patient.recorder.shred_segment(rid, since=revoked) == 1, "for this there was no permit"
