@@ -164,3 +164,13 @@ def test_every_variable_of_the_dialplan_is_named_in_the_code() -> None:
     texts = [path.read_text() for path in FOLDER.rglob("*.conf")]
     used = set(re.findall(r"CALLWARDEN_[A-Z_]+", "\n".join(line for text in texts for line in live_lines(text))))
     assert used <= named
+
+
+def test_only_our_own_monitor_is_ever_stopped() -> None:
+    text = (FOLDER / "callwarden.conf").read_text()
+    stops = [line.partition(",")[2] for line in live_lines(text) if "StopMixMonitor" in line]
+    assert stops == ["StopMixMonitor(${CALLWARDEN_MONITOR})"]  # without an id it would stop the admin's own
+    feature = live_lines(context(text, "callwarden-feature"))
+    guard = next(line for line in feature if "n(away)" in line)
+    assert f'"${{{variables.MONITOR}}}" = ""' in guard
+    assert faults("exten => s,1,StopMixMonitor(${CALLWARDEN_MONITOR})") == []

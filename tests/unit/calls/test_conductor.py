@@ -379,6 +379,22 @@ async def test_a_caller_who_is_alone_cannot_be_asked(scene: Scene) -> None:
     assert alone.value.code == "calls.unreachable"
 
 
+async def test_a_caller_who_does_not_answer_in_company_is_alarmed_once(scene: Scene) -> None:
+    scene.house.policy = msgspec.structs.replace(scene.house.policy, mode="manual")
+    call = await scene.call()
+    with pytest.raises(CallwardenError):
+        await scene.conductor.start(call.call_id, AGENT)
+    assert '"features.missing"' not in scene.alarms()  # with nobody there is no bridge, and no code
+    scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), ("a1", "PJSIP/agent1-00000001"))
+    await scene.quiet()
+    scene.board.deaf.add(call.channel_uid)
+    for _ in range(2):
+        with pytest.raises(CallwardenError) as deaf:
+            await scene.conductor.start(call.call_id, AGENT)
+        assert deaf.value.code == "calls.unreachable"
+    assert scene.alarms().count('"features.missing"') == 1
+
+
 async def test_an_errand_nobody_sent_for_ends_at_once(scene: Scene) -> None:
     call = await scene.call()
     await scene.with_agent(call)

@@ -96,3 +96,26 @@ async def test_a_feature_code_is_no_new_call(scene: Scene) -> None:
     await scene.quiet()
     assert len(scene.house.rows("SELECT * FROM call")) == 1
     assert (await scene.now(call.call_id)).outcome == "withdrawn"
+
+
+async def test_a_withdrawal_that_the_dialplan_took(scene: Scene) -> None:
+    call = await scene.call()
+    name = scene.board.names[call.channel_uid]
+    scene.board.variables[name, "CALLWARDEN_WITHDRAWN"] = "1700000000"
+    await restarted(scene, call, "given")
+    assert (await scene.now(call.call_id)).outcome == "withdrawn"
+    body = scene.house.rows("SELECT evidence FROM consent_event WHERE kind='withdrawn'")[0][0]
+    assert '"pressed_at":"2023-11-14T22:13:20.000Z"' in str(body).replace('": "', '":"')
+    assert scene.board.set[name]["CALLWARDEN_WITHDRAWN"] == ""
+    assert scene.board.set[name]["CALLWARDEN_OUTCOME"] == "withdrawn"
+
+
+async def test_a_capture_that_ended_without_a_mark_is_no_withdrawal(scene: Scene) -> None:
+    call = await scene.call()
+    scene.conductor.monitor_seen(call.channel_uid, False)
+    await scene.quiet()
+    assert (await scene.now(call.call_id)).outcome == "given"
+    scene.board.variables[scene.board.names[call.channel_uid], "CALLWARDEN_WITHDRAWN"] = "1700000000"
+    scene.conductor.monitor_seen(call.channel_uid, False)
+    await scene.quiet()
+    assert (await scene.now(call.call_id)).outcome == "withdrawn"

@@ -9,7 +9,7 @@ import pytest
 
 from edge.consent.permit import PERMITTING
 from edge.consent.policy import Basis
-from edge.consent.withdrawal import Effect, judge
+from edge.consent.withdrawal import Effect, judge, unattended
 from edge.model.lifecycle import EVENT_KINDS, OUTCOMES
 from edge.model.live import ACTOR_KINDS, FLAGS, OUTSIDE
 
@@ -90,3 +90,19 @@ def test_twice_is_once() -> None:
 def test_an_unknown_actor_is_a_bug() -> None:
     with pytest.raises(ValueError, match="no kind of actor"):
         judge(actor="mob", basis="consent", contract_withdraw="note", on_withdraw="stop", outcome="given")
+
+
+@pytest.mark.parametrize(
+    ("basis", "contract", "stops"),
+    [
+        ("consent", "note", True),
+        ("legitimate_interests", "note", True),
+        ("contract", "note", False),
+        ("contract", "stop", True),
+        ("legal_obligation", "stop", False),
+        ("vital_interests", "stop", False),
+    ],
+)
+def test_without_the_daemon_the_basis_decides_as_with_it(basis: str, contract: str, stops: bool) -> None:
+    effect = unattended(basis=basis, contract_withdraw=contract, on_withdraw="stop")
+    assert (effect.stop, effect.prompt) == (stops, "withdrawn" if stops else "objection_noted")
