@@ -156,7 +156,8 @@ class Recorder(Rounds):
         if capture is None:
             return
         capture.stop_reason = reason
-        if not capture.channel_gone:
+        # Also where it was told before: it may have looked for a channel by the name it had a moment ago.
+        if not capture.channel_gone or self._tools.asterisk.channel_alive(capture.channel_uid):
             await stop_monitor(self._tools, capture)
         capture.channel_gone = True  # for this capture: nobody will write any more
         self._call(capture)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge.errors import CallwardenError
-from edge.recorder import incident, sealer
+from edge.recorder import incident, recorder, sealer
 from formats.errors import ManifestError
 from tests.unit.recorder.line import FRAME
 from tests.unit.recorder.test_incident import ago
@@ -171,6 +171,26 @@ async def test_a_tick_that_waited_for_a_lock_leaves_a_finished_capture_alone(pat
     await sealer.tick(patient.tools, [capture])
     await waiting
     assert patient.count("alarm") == 0
+
+
+async def test_a_stop_that_missed_its_channel_is_told_again(patient: Paused, monkeypatch: pytest.MonkeyPatch) -> None:
+    rid, stop = patient.capture.recording_id, patient.line.stop_monitor
+
+    async def missed(channel: str, monitor: str) -> bool:
+        return False
+
+    monkeypatch.setattr(recorder, "STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(patient.line, "channel_alive", lambda uid: True)
+    monkeypatch.setattr(patient.line, "stop_monitor", missed)
+    patient.line.talk(160)
+    await until(patient, lambda: patient.capture.growing)
+    with pytest.raises(CallwardenError) as late:
+        await patient.recorder.stop(rid, "withdraw")
+    assert late.value.code == "spool.still_written"
+    monkeypatch.setattr(patient.line, "stop_monitor", stop)
+    monkeypatch.setattr(recorder, "STOP_TIMEOUT_S", 20)
+    await patient.recorder.stop(rid, "withdraw")
+    assert patient.line.stopped == ["0x7f"]
 
 
 async def test_what_a_failed_start_flushes_is_kept_once_it_was_recording(
