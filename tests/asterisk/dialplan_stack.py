@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rig.checker import cdr_rows
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import Pcm
 
 #: Seconds into the English question when keys count, and more than its length.
 ANSWER_S, OVER_S = 7.0, 30.0
-
-
-@contextmanager
-def whole_stack(name: str, *, old: bool = False, extra: str = "") -> Iterator[Stack]:
-    """A stack of its own, removed afterwards. old: with Asterisk 16; extra: further extensions of from-callers."""
-    home = state_folder() / f"{name}-{os.getpid()}"
-    stack = open_stack(f"{name}-{os.getpid()}", home=home)
-    stack.old = old
-    stack.extra_dialplan = extra
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def tags_of(stack: Stack, number: str) -> list[str]:

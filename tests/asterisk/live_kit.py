@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,9 +15,9 @@ from edge.ami.connection import connect
 from rig.calltable_run import marks
 from rig.desk_phone import DeskPhone, Leg
 from rig.phone import Phone
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import AGENT, CALLER, tone
+from tests.asterisk.stacks import whole_stack
 
 #: The machine is shared: what takes a tenth of a second alone may take much longer.
 PATIENCE_S = 30.0
@@ -28,16 +26,8 @@ PATIENCE_S = 30.0
 @contextmanager
 def live_stack(name: str, extra: str = "") -> Iterator[Stack]:
     """A stack of its own, gone afterwards."""
-    home = state_folder() / f"{name}-{os.getpid()}"
-    stack = open_stack(f"{name}-{os.getpid()}", home=home)
-    stack.extra_dialplan = extra
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with whole_stack(name, extra=extra) as running:
+        yield running
 
 
 def rows(stack: Stack, query: str, *values: Any) -> list[tuple[Any, ...]]:

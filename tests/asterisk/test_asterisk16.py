@@ -26,7 +26,8 @@ from tests.asterisk.dialplan_kit import (
     open_guard,
     press_in_prompt,
 )
-from tests.asterisk.dialplan_stack import ANSWER_S, OVER_S, call_of, sides, whole_stack
+from tests.asterisk.dialplan_stack import ANSWER_S, OVER_S, call_of, sides
+from tests.asterisk.stacks import whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +17,10 @@ from rig.agent import AGENT_VOICE
 from rig.ami_watch import AmiWatch
 from rig.calltable import ROWS, Row, name_of
 from rig.calltable_run import Played, play
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import AGENT, CALLER, check, listen
 from tests.asterisk.report import add_line
+from tests.asterisk.stacks import own_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(900)]
 
@@ -39,14 +37,8 @@ class Table:
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[Table]:
-    home = state_folder() / f"table-{os.getpid()}"
-    stack = open_stack(f"table-{os.getpid()}", home=home)
-    try:
+    with own_stack("table") as stack:
         yield _played(stack)
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _played(stack: Stack) -> Table:

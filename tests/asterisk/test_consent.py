@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,10 @@ import pytest
 
 from rig import checker
 from rig.callers import CallResult, place_call
-from rig.places import state_folder
 from rig.scenarios import Press, Speak, Wait
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import voice_file
+from tests.asterisk.stacks import whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(240)]
 
@@ -67,14 +66,8 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    home = state_folder() / f"consent-{os.getpid()}"
-    stack = open_stack(f"consent-{os.getpid()}", home=home)
-    stack.extra_dialplan = EXTRA
-    stack.up()
-    yield stack
-    stack.down()
-    shutil.rmtree(stack.state, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    with whole_stack("consent", extra=EXTRA) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

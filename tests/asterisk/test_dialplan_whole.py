@@ -14,7 +14,8 @@ from rig.desk_phone import DeskPhone
 from rig.phone import Phone
 from rig.stack import Stack
 from rig.tones import AGENT, CALLER, check, listen, tone
-from tests.asterisk.dialplan_stack import ANSWER_S, OVER_S, call_of, sides, tags_of, whole_stack
+from tests.asterisk.dialplan_stack import ANSWER_S, OVER_S, call_of, sides, tags_of
+from tests.asterisk.stacks import whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 

@@ -4,8 +4,6 @@ can be recorded, and parties that are called."""
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +13,9 @@ from rig import checker
 from rig.calltable_run import marks
 from rig.desk_phone import DeskPhone
 from rig.phone import Phone
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import AGENT, tone
+from tests.asterisk.stacks import own_policies, whole_stack
 from tests.asterisk.sweep_kit import wait_for
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
@@ -63,25 +61,9 @@ retries = 0
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    home = state_folder() / f"flow-{os.getpid()}"
-    stack = open_stack(f"flow-{os.getpid()}", home=home)
-    stack.extra_dialplan = EXTRA
-    stack.up()
-    folder = stack.etc / "conf.d"
-    support = (folder / "support.toml").read_text()
-    recipients = support[support.index("recipients") : support.index("]", support.index("recipients")) + 1]
-    for name, text in (("shown", SHOWN), ("tells", TELLS), ("more", MORE)):
-        (folder / f"{name}.toml").write_text(f"{text}{recipients}\n")
-        (folder / f"{name}.toml").chmod(0o644)
-    edge = stack.process("edge")
-    assert edge is not None
-    edge.stop()
-    stack.start_edge()
-    yield stack
-    stack.down()
-    shutil.rmtree(stack.state, ignore_errors=True)
-    shutil.rmtree(stack.memory.parent, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    with whole_stack("flow", extra=EXTRA) as running:
+        own_policies(running, {"shown": SHOWN, "tells": TELLS, "more": MORE})
+        yield running
 
 
 def desk(stack: Stack) -> DeskPhone:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from rig.ami_watch import AmiWatch
 from rig.calltable_run import marks
 from rig.hostile import CANARY, texts
 from rig.phone import Phone
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import tone
 from tests.asterisk.report import add_line
+from tests.asterisk.stacks import own_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(900)]
 
@@ -71,14 +70,8 @@ async def _call(stack: Stack, ext: str, name: str, number: str, *, key_after: fl
 @pytest.fixture(scope="module")
 def siege() -> Iterator[Siege]:
     Path(CANARY).unlink(missing_ok=True)
-    home = state_folder() / f"hostile-{os.getpid()}"
-    stack = open_stack(f"hostile-{os.getpid()}", home=home)
-    try:
+    with own_stack("hostile") as stack:
         yield _besieged(stack)
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _besieged(stack: Stack) -> Siege:

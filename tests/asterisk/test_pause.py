@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Iterator
 
@@ -12,27 +11,19 @@ import pytest
 
 from rig.agent import AGENT_VOICE
 from rig.invariants import check as check_invariants
-from rig.places import state_folder
 from rig.spool_watch import SpoolWatch
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from rig.tones import AGENT, CALLER
 from tests.asterisk.pause_kit import Talk, skipped
+from tests.asterisk.stacks import whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["Asterisk 22", "Asterisk 16"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    home = state_folder() / f"pause-{os.getpid()}"
-    stack = open_stack(f"pause-{os.getpid()}", home=home)
-    stack.old = request.param
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with whole_stack("pause", old=request.param) as running:
+        yield running
 
 
 async def test_nothing_of_a_pause_is_kept(stack: Stack) -> None:

@@ -7,17 +7,15 @@ Blind ones ten times each: on Asterisk 22.10.1 the far side is often exact zeros
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from rig.ami_watch import AmiWatch
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from tests.asterisk.report import add_line
+from tests.asterisk.stacks import whole_stack
 from tests.asterisk.transfer_kit import AFTER_S, BEFORE_S, REPAIR_S, Desk, Move, Talk, agreed, channel_of, moved, read
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(600)]
@@ -28,15 +26,8 @@ AT_ONCE = 5
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    home = state_folder() / f"transfers-{os.getpid()}"
-    stack = open_stack(f"transfers-{os.getpid()}", home=home)
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with whole_stack("transfers") as running:
+        yield running
 
 
 # ---------------------------------------------------------------- the moves

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from rig.places import state_folder
-from rig.stack import Stack, open_stack
+from rig.stack import Stack
 from tests.asterisk.pause_kit import Talk
 from tests.asterisk.report import add_line
+from tests.asterisk.stacks import whole_stack
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    home = state_folder() / f"watch-{os.getpid()}"
-    stack = open_stack(f"watch-{os.getpid()}", home=home)
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.down()
-        shutil.rmtree(stack.state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with whole_stack("watch") as running:
+        yield running
 
 
 async def test_a_silent_side_is_noticed(stack: Stack) -> None:
