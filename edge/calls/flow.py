@@ -211,6 +211,8 @@ class _Flow:
         """The journal, or Asterisk's link, failed on the way: the caller goes on, and the record says what the tag says."""
         world = self._world
         log.error("the call goes on unrecorded", call=call.call_id, code=error.code, why=str(error))
+        if error.code == "calls.taken_back":  # on file, and tagged by whoever filed it
+            return
         await world.journal.alarm(error.code, error.message, where=error.where)
         try:
             await file_answer(world, call, self._policy, undecided("unavailable", error.code), who=self._who)

@@ -37,6 +37,10 @@ def read_calls(conn: sqlite3.Connection, where: str, *args: Any) -> list[CallRow
     ]
 
 
+#: Outcomes that no answer given before them turns into a permit again.
+TAKEN_BACK: Final = ("withdrawn", "objected")
+
+
 class Calls(Base):
     """The `CallBook` of the journal."""
 
@@ -125,7 +129,8 @@ class Calls(Base):
     async def grant(
         self, call_id: str, event: ConsentEvent, permit_id: str, purposes: Sequence[str], recording: NewRecording
     ) -> int:
-        """See `edge.ports.CallBook`. Raises CallwardenError journal.conflict when the slot already has a row."""
+        """See `edge.ports.CallBook`. Raises CallwardenError journal.conflict when the slot already has a row,
+        calls.taken_back when somebody withdrew or objected between the answer and this commit."""
         if recording.call_id != call_id or recording.permit_id != permit_id:
             raise ValueError("the recording is not of this call and permit")
 
@@ -133,6 +138,9 @@ class Calls(Base):
             before = _state(conn, call_id)
             if before != "permitted":
                 check_move(CALL, before, "permitted", "a call")
+            (said,) = conn.execute("SELECT outcome FROM call WHERE call_id=?", (call_id,)).fetchone()
+            if said in TAKEN_BACK:
+                raise CallwardenError("calls.taken_back", f"the call is {said} meanwhile", where=call_id)
             seq = insert_event(conn, call_id, event)
             conn.execute("UPDATE call SET state='permitted', outcome=? WHERE call_id=?", (event.kind, call_id))
             conn.execute("UPDATE party SET standing=? WHERE party_id=?", (event.kind, event.party_id))

@@ -165,6 +165,22 @@ async def test_withdrawal_is_one_commit(journal: Journal) -> None:
     assert (ended.outcome, ended.caller) == ("withdrawn", makers.NUMBER)
 
 
+async def test_no_answer_outruns_a_withdrawal(journal: Journal) -> None:
+    """Somebody withdraws between the key and the commit of its permit."""
+    call = makers.call()
+    await journal.open_call(call)
+    await journal.add_event(call.call_id, makers.event("requested", call.party_id), state="asking")
+    await journal.withdraw(call.call_id, makers.event("withdrawn", call.party_id), "withdrawn", [], forget=None)
+    new = makers.recording(call.call_id, 1)
+    with pytest.raises(CallwardenError) as refused:
+        await journal.grant(call.call_id, makers.event("given", call.party_id), new.permit_id, ("quality",), new)
+    assert refused.value.code == "calls.taken_back"
+    assert await journal.permit(call.call_id) is None
+    row = await journal.call(call.call_id)
+    assert row is not None
+    assert (row.outcome, row.recordings) == ("withdrawn", ())
+
+
 async def test_the_earlier_erasure_counts_and_an_erased_recording_has_none(journal: Journal) -> None:
     call, new = await sealed(journal)
     await journal.add_due(DueErasure(new.recording_id, LATER, "incident"))
