@@ -1,4 +1,4 @@
-"""What an event announced is asked about before it counts: hang-ups, and who is in a bridge (ADR 0033, ADR 0047)."""
+"""What an event announced is asked about before it counts: hang-ups, names, and who is in a bridge (ADR 0033, ADR 0047)."""
 
 from __future__ import annotations
 
@@ -96,6 +96,23 @@ class Doubts:
             self._sink.channel_gone(uid)
             if left:
                 self._sink.company_changed(frozenset(left))
+
+    # ------------------------------------------------------------ names
+
+    def renamed(self, uid: str, name: str) -> None:
+        """This channel is said to be called otherwise now."""
+        self._spawn(self._name(uid, name))
+
+    async def _name(self, uid: str, announced: str) -> None:
+        connection = self._connection
+        if connection is None:
+            return  # the snapshot tells
+        try:
+            answer = await connection.action("Getvar", {"Channel": uid, "Variable": "CHANNEL"}, limit_s=self._limit_s)
+        except CallwardenError:
+            return  # the link is going down: the next snapshot tells
+        if connection is self._connection and answer.get("Response") == "Success" and uid in self._picture.channels:
+            self._picture.appeared(uid, answer.get("Value") or announced)
 
     # ------------------------------------------------------------ bridges
 

@@ -34,21 +34,25 @@ class Doubtful(Protocol):
 
     def hung_up(self, uid: str) -> None: ...
     def moved(self, bridge: str) -> None: ...
+    def renamed(self, uid: str, name: str) -> None: ...
 
 
 def apply(message: Message, picture: Picture, sink: ChannelSink | None, doubts: Doubtful) -> None:
     """Move the picture by one event and tell the sink (None while a snapshot is being taken: the picture tells it then).
 
     A caller can write line feeds into the number he shows, Asterisk 22.10.1 passes them on, and so forge an event about
-    somebody else's channel. So a hang-up, and who is in a bridge, are asked about. Who is said to have come is believed
+    somebody else's channel. So a hang-up, another name of a channel (it is whom orders are about), and who is in a bridge
+    are asked about. Who is said to have come is believed
     until the answer is there, which at worst pauses a recording; who is said to have left is there until Asterisk says so.
     """
     uid, bridge = message.get("Uniqueid"), message.get("BridgeUniqueid")
     match message.event:
-        case "Newchannel" if uid:
-            picture.appeared(uid, message.get("Channel"))
-        case "Rename" if uid:
-            picture.appeared(uid, message.get("Newname"))
+        case "Newchannel" | "Rename" if uid:
+            name = message.get("Channel" if message.event == "Newchannel" else "Newname")
+            if sink is not None and picture.channels.get(uid, name) != name:
+                doubts.renamed(uid, name)
+            else:
+                picture.appeared(uid, name)
         case "Hangup" if uid:
             doubts.hung_up(uid)
         case "BridgeEnter" if uid and bridge:

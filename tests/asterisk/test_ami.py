@@ -213,6 +213,18 @@ async def test_row39_a_dialplan_that_forges_an_event_is_not_believed(pbx: Asteri
         assert b"UserEvent" not in relay.said[0]
 
 
+async def test_row39_a_name_that_was_announced_is_asked_for(pbx: Asterisk) -> None:
+    async with linked(pbx, Heard()) as (link, _):
+        phone = await Phone.dial(pbx, "wait", number="+420601000052")
+        await until(lambda: bool(link._picture.channels))
+        (uid,) = link._picture.channels
+        name = link.channel_name(uid)
+        link._picture.channels[uid] = "PJSIP/old-1"
+        link._doubts.renamed(uid, "PJSIP/boss-9")
+        await until(lambda: link.channel_name(uid) == name)
+        await phone.hang_up()
+
+
 async def test_row34_row39_a_caller_who_forges_anothers_hang_up_is_not_believed(pbx: Asterisk, agent: Agent) -> None:
     """Asterisk 22.10.1 passes line feeds of a SIP number on to AMI. Unique ids can be guessed."""
     heard = Heard()

@@ -121,6 +121,9 @@ class FakeManager:
                 error = {"Response": "Error", **action_id, "Message": "No such channel"}
                 self._send(writer, block({**good, "Value": fields["Channel"]} if there else error))
                 return
+            if fields["Variable"] == "CHANNEL":
+                self._send(writer, block({**good, "Value": self.channels.get(fields["Channel"], "")}))
+                return
             value = self.variables.get((fields.get("Channel", ""), fields["Variable"]), "")
             value = value or (self.globals.get(fields["Variable"], "") if "Channel" not in fields else "")
             self._send(writer, block({**good, "Variable": fields["Variable"], "Value": value}))

@@ -341,6 +341,21 @@ async def test_a_forged_join_lasts_until_asterisk_is_asked(bench: Bench) -> None
         assert bench.heard.calls[-1] == ("unbridged", "6.6")
 
 
+async def test_a_forged_name_is_not_who_orders_are_about(bench: Bench) -> None:
+    async with running(bench.link):
+        await up(bench.link)
+        for event, field in (("Rename", "Newname"), ("Newchannel", "Channel")):
+            bench.manager.forge(event, Uniqueid="1.1", **{field: "PJSIP/boss-9"})
+            await until(lambda: bench.manager.actions[-1].get("Variable") == "CHANNEL")
+            await asyncio.sleep(0.05)
+            assert bench.link.channel_name("1.1") == "PJSIP/a-1"
+            del bench.manager.actions[:]
+            await until(lambda: bool(bench.manager.actions))
+        bench.manager.channels["1.1"] = "PJSIP/a-2"
+        bench.manager.forge("Rename", Uniqueid="1.1", Newname="PJSIP/a-2")
+        await until(lambda: bench.link.channel_name("1.1") == "PJSIP/a-2")
+
+
 async def test_company_changes_when_somebody_joins_and_when_he_hangs_up(bench: Bench) -> None:
     async with running(bench.link):
         await up(bench.link)
