@@ -88,6 +88,10 @@ class Capture:
     grew_ns: int = 0
     bridged_ns: int | None = None
     channel_gone: bool = False
+    #: We told Asterisk to stop its monitor, whatever came of it.
+    told_to_stop: bool = False
+    #: Since when nobody has its file open, while its channel was still there.
+    left_ns: int | None = None
     unwanted: bool = False
     stop_reason: str = "hangup"
     finishing: bool = False

@@ -144,8 +144,9 @@ class Rounds:
             self._watchdog.growth(capture)
             if capture.size and not capture.growing:
                 grown.append(capture)
-            if gone:
-                over.append((capture, endings.finish))
+            left = self._watchdog.left(capture) if gone else False
+            if gone and left is not None:
+                over.append((capture, self._left if left else endings.finish))
             elif not capture.size and not capture.growing and capture.mute is None and self._overdue(capture):
                 over.append((capture, endings.never_grew))
                 self._hears.on_gap(capture.recording_id)
@@ -156,6 +157,10 @@ class Rounds:
             await sealer.settle(tools, capture)
         for capture, ending in over:
             self._spawn(capture, ending(tools, self._live, capture))
+
+    async def _left(self, tools: Tools, live: LiveCaptures, capture: Capture) -> None:
+        await self._watchdog.tell_left(capture)
+        await endings.finish(tools, live, capture)
 
     async def _muted(self, capture: Capture) -> bool:
         """Look after what is to be dropped, and after a pause; false when that failed for now."""

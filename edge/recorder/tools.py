@@ -50,7 +50,8 @@ class Watch:
 
     `on_one_sided(recording_id, side)`: `caller` or `agent` has been silent to the bit for a second while two were
     bridged, said again every few seconds; `on_two_sided(recording_id)`: it sounds again; `on_gap(recording_id)`: a
-    permitted recording does not grow; `on_rogue(channel_uid)`: a MixMonitor began that the recorder did not order.
+    permitted recording does not grow, or somebody else stopped it; `on_rogue(channel_uid)`: a MixMonitor began that the
+    recorder did not order.
     """
 
     on_one_sided: Callable[[str, str], None] = _nothing
@@ -68,6 +69,7 @@ async def stop_monitor(tools: Tools, capture: Capture) -> None:
 
     Raises CallwardenError ami.* when Asterisk cannot be told.
     """
+    capture.told_to_stop = True
     if monitor := await monitor_of(tools, capture):
         await tools.asterisk.stop_monitor(channel_name(tools, capture), monitor)
 

@@ -14,7 +14,7 @@ import structlog
 from edge.errors import CallwardenError
 from edge.recorder.capture import Capture
 from edge.recorder.sides import Sides
-from edge.recorder.tools import Tools, Watch
+from edge.recorder.tools import Tools, Watch, channel_name
 
 log = structlog.get_logger("recorder")
 
@@ -27,6 +27,9 @@ STALL_NS: Final = 3_000_000_000
 #: 32 captures, and what 32 captures fill in one second while the sealer is away.
 ROOM: Final = 1 << 20
 ROOM_SHARE: Final = 20
+#: A bridged capture whose writer is gone is taken for stopped by somebody else when neither a hang-up nor a stop of ours
+#: explains it for so long, nanoseconds: events of hang-ups come within milliseconds.
+LEFT_NS: Final = 1_000_000_000
 #: How long an ordered monitor is awaited before one that is seen counts as somebody else's, nanoseconds.
 ORDERED_NS: Final = 10_000_000_000
 
@@ -89,6 +92,31 @@ class Watchdog:
             log.warning("a bridged recording does not grow", recording=capture.recording_id)
             self._hears.on_gap(capture.recording_id)
         capture.told_gap = stalled
+
+    def left(self, capture: Capture) -> bool | None:
+        """Nobody writes this file any more. Whether it was left by a monitor that neither we nor a hang-up ended; None
+        while that cannot be told yet."""
+        if capture.channel_gone or capture.told_to_stop or capture.bridged_ns is None or not self._tools.asterisk.up:
+            return False
+        now = self._tools.clock.mono_ns()
+        if capture.left_ns is None:
+            capture.left_ns = now
+        return True if now - capture.left_ns >= LEFT_NS else None
+
+    async def tell_left(self, capture: Capture) -> None:
+        """Tell of it, once, unless Asterisk says that the channel is gone: then only its event is late."""
+        if capture.told_gap:
+            return
+        try:
+            await self._tools.asterisk.get_variable(channel_name(self._tools, capture), "CALLWARDEN_MONITOR")
+        except CallwardenError as error:
+            log.info("a channel cannot be asked about its monitor", recording=capture.recording_id, why=error.message)
+            return
+        if capture.told_to_stop or capture.channel_gone or capture.bridged_ns is None:
+            return
+        log.error("somebody else stopped a permitted recording in mid-call", recording=capture.recording_id)
+        capture.told_gap = True
+        self._hears.on_gap(capture.recording_id)
 
     async def room(self) -> None:
         """Look at the spool's room; alarm once, and again after it was there in between."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from rig.invariants import snapshot
 from rig.stack import Stack
 from tests.asterisk.pause_kit import Talk
 from tests.asterisk.report import add_line
@@ -62,3 +64,30 @@ async def test_a_planted_file_goes_at_once(stack: Stack) -> None:
     add_line(f"a file that no recording owns is gone after {time.time() - began:.1f} s")
     await talk.until("SELECT 1 FROM alarm WHERE code='spool.orphan' AND place=?", planted.name)
     await talk.phone.hang_up()
+
+
+async def test_a_recording_that_somebody_else_stops_is_noticed(stack: Stack) -> None:
+    talk = await Talk.begin(stack, 24)
+    pbx = stack.pbx()
+    channel = next(line.split()[0] for line in pbx.cli("core show channels concise").replace("!", " ").splitlines()
+                   if talk.phone.number in line)  # fmt: skip
+    await asyncio.sleep(2)
+    began = time.time()
+    pbx.cli(f"mixmonitor stop {channel}")
+    await talk.until("SELECT 1 FROM alarm WHERE code='recording.failed' AND place=?", talk.call_id)
+    add_line(f"a recording that somebody else stops in mid-call is alarmed after {time.time() - began:.1f} s")
+    await talk.until("SELECT 1 FROM consent_event WHERE kind='recording_failed' AND call_id=?", talk.call_id)
+    flagged = "SELECT 1 FROM recording_flag JOIN recording USING(recording_id) WHERE call_id=? AND flag='gap'"
+    await talk.until(flagged, talk.call_id)
+    await talk.phone.hang_up()
+
+
+async def test_a_hang_up_is_no_gap(stack: Stack) -> None:
+    talk = await Talk.begin(stack, 25)
+    call = talk.call_id
+    await asyncio.sleep(2)
+    await talk.phone.hang_up()
+    await talk.until("SELECT 1 FROM recording WHERE call_id=? AND state='sealed'", call)
+    with closing(snapshot(stack.journal)) as conn:
+        kinds = [row[0] for row in conn.execute("SELECT kind FROM consent_event WHERE call_id=? ORDER BY seq", (call,))]
+    assert kinds[-1] == "given"

@@ -35,6 +35,7 @@ class Line(child.NoAsterisk):
         self.deaf = False  # a mute that is acknowledged and has no effect
         self.refuses = False
         self.lost = False
+        self.gone = False  # there is no such channel
         self.stopped: list[str] = []
         self.orders: list[bool] = []
         self._random = random.Random(seed)
@@ -90,6 +91,8 @@ class Line(child.NoAsterisk):
     # ------------------------------------------------------------ edge.ports.Asterisk
 
     async def get_variable(self, channel_name: str, name: str) -> str:
+        if self.gone:
+            raise CallwardenError("ami.refused", "no such channel")
         return self.monitor
 
     async def mute_monitor(self, channel_name: str, monitor_id: str, on: bool) -> bool:

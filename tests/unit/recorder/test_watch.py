@@ -218,3 +218,40 @@ async def test_who_left_the_bridge_while_the_link_was_down_is_not_missed(patient
     patient.recorder.link_down()
     patient.recorder.link_up({"1.1": "SIP/x-1"})
     assert patient.capture.bridged_ns is None
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_monitor_that_somebody_else_stops_is_told(
+    patient: Paused, ears: Ears, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    monkeypatch.setattr(watch, "LEFT_NS", 300_000_000)
+    patient.recorder.channel_bridged("1.1")
+    async with patient.talking():
+        await asyncio.sleep(0.5)
+        if paused:
+            await patient.recorder.pause(patient.capture.recording_id)
+    patient.line.hang_up()  # the file is closed, and the channel stays
+    await asyncio.wait_for(patient.capture.done.wait(), 20)
+    assert ears.told == [("gap", patient.capture.recording_id)]
+
+
+@pytest.mark.parametrize("why", ["hang-up", "late hang-up", "unbridged", "stop", "link"])
+async def test_an_end_that_is_explained_is_no_gap(patient: Paused, ears: Ears, why: str) -> None:
+    patient.recorder.channel_bridged("1.1")
+    patient.line.put(talk(8192))
+    await until(lambda: patient.capture.growing)
+    if why == "stop":
+        await patient.recorder.stop(patient.capture.recording_id, "withdraw")
+    elif why == "link":
+        patient.line.up = False
+    elif why == "unbridged":
+        patient.recorder.channel_unbridged("1.1")
+    if why != "stop":
+        patient.line.hang_up()
+    if why == "hang-up":
+        await asyncio.sleep(0.3)
+        patient.recorder.channel_gone("1.1")
+    elif why == "late hang-up":  # Asterisk knows no such channel any more
+        patient.line.gone = True
+    await asyncio.wait_for(patient.capture.done.wait(), 20)
+    assert ears.told == []
