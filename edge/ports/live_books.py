@@ -17,7 +17,7 @@ class LiveBook(Protocol):
         ...
 
     async def set_standing(self, party_id: str, standing: str) -> None:
-        """After this party answered; audit."""
+        """After this party answered; audit. A further party that is `refused` keeps no number: it goes in the same commit."""
         ...
 
     async def leg_left(self, channel_uid: str, at: str) -> None:

@@ -78,12 +78,13 @@ class Live(Base):
                     "UPDATE leg SET left_at=NULL WHERE party_id=? AND channel_uid=?", (known[0], party.channel_uid)
                 )
                 return
+            refuses = party.role == "third" and party.standing == "refused"
+            number = (None, None) if refuses else (party.number_heard, party.number_e164)
             new = conn.execute(
                 "INSERT INTO party(party_id, call_id, role, number_heard, number_e164, number_class, standing)"
                 " VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(party_id) DO NOTHING",
-                (party.party_id, party.call_id, party.role, party.number_heard, party.number_e164, party.number_class,
-                 party.standing),
-            ).rowcount  # fmt: skip
+                (party.party_id, party.call_id, party.role, *number, party.number_class, party.standing),
+            ).rowcount
             insert_leg(conn, party.party_id, party.channel_uid, party.channel_name, party.joined_at)
             self._note(
                 conn, "party.joined", party.call_id,
@@ -103,6 +104,8 @@ class Live(Base):
             if before == standing:
                 return
             conn.execute("UPDATE party SET standing=? WHERE party_id=?", (standing, party_id))
+            if role == "third" and standing == "refused":
+                conn.execute("UPDATE party SET number_heard=NULL, number_e164=NULL WHERE party_id=?", (party_id,))
             self._note(conn, "party.standing", call_id, {"role": role, "standing": standing, "before": before})
 
         await self._writer.do(job)

@@ -92,6 +92,22 @@ async def test_a_party_joins_once_and_its_legs_come_and_go(journal: Journal) -> 
     assert unknown.value.code == "journal.unknown"
 
 
+async def test_a_further_party_that_refuses_keeps_no_number(journal: Journal) -> None:
+    call = makers.call()
+    await journal.open_call(call)
+    asked = replace(party(call), role="third", number_heard=makers.NUMBER, number_e164=makers.NUMBER, standing="none")
+    known = replace(asked, party_id=makers.new_id(), channel_uid="9.8", standing="refused")  # by its own call's answer
+    agrees = replace(asked, party_id=makers.new_id(), channel_uid="9.7")
+    for one_party in (asked, known, agrees):
+        await journal.add_party(one_party)
+    await journal.set_standing(asked.party_id, "refused")
+    await journal.set_standing(agrees.party_id, "given")
+    for one_party in (asked, known):
+        query = "SELECT number_heard, number_e164 FROM party WHERE party_id=?"
+        assert await one(journal, query, one_party.party_id) == (None, None)
+    assert await one(journal, "SELECT number_heard FROM party WHERE party_id=?", agrees.party_id) == (makers.NUMBER,)
+
+
 async def test_pauses_of_one_reason_are_one_and_end_with_the_call(journal: Journal) -> None:
     call = makers.call()
     await journal.open_call(call)
