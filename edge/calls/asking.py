@@ -70,9 +70,9 @@ class Asking:
             await self._world.journal.set_standing(party.party_id, "refused")
         self._touch(followed.call_id)
 
-    async def start(self, call: CallRow, followed: Followed) -> None:
-        """Start a recording in mid-call; returns as soon as the caller's channel answers the summons. Raises
-        calls.refused, calls.not_live, calls.unreachable, ami.*."""
+    async def start(self, call: CallRow, followed: Followed) -> bool:
+        """Start a recording in mid-call; returns as soon as the caller's channel answers the summons, and whether the
+        caller is asked: not under a permit on file. Raises calls.refused, calls.not_live, calls.unreachable, ami.*."""
         outcome, mode = call.outcome or "", followed.policy.mode
         if outcome not in STARTABLE:
             raise refused(call.call_id, f"this call is {outcome or 'undecided'}: it is not asked again")
@@ -87,6 +87,7 @@ class Asking:
         waiting.cancel()
         if not opened.is_set():
             await task
+        return outcome not in PERMITTING
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._starting.discard(task)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -18,7 +17,8 @@ from edge.calls.asking import Asking
 from edge.calls.codes import Codes
 from edge.calls.crowd import Crowd, Somebody, StandingOf
 from edge.calls.errands import Errands
-from edge.calls.followed import Exchange, Followed, Policies, answer, not_found, not_live, refused, text_of
+from edge.calls.followed import Exchange, Followed, Policies, answer, not_found, not_live, refused
+from edge.calls.incidents import shred_open
 from edge.calls.keeping import Keeper
 from edge.calls.mending import Mending
 from edge.calls.parties import Who
@@ -39,6 +39,7 @@ log = structlog.get_logger("calls")
 AGAIN_S: Final = 1.0
 #: How long a wish over API or CLI waits to see its effect before it answers, seconds.
 ANSWER_S: Final = 6.0
+ANEW: Final = "The recording begins again, under the permit that is on file."
 
 
 class Conductor:
@@ -55,30 +56,35 @@ class Conductor:
         self._by_uid: dict[str, str] = {}
         self._policies = Policies(world)
         self._errands = Errands(asterisk, world.journal.alarm)
-        self._crowd = Crowd(world, asterisk, standing_of, self._by_uid.get)
+        self._crowd = Crowd(world, asterisk, standing_of)
         self._keeper = Keeper(world, asterisk, self._crowd)
         self._withdrawing = Withdrawing(world, asterisk, self._policies)
         self._asking = Asking(world, asterisk, self._errands, self.touch)
         self._pausing = Pausing(world, self.touch, self._spawn)
         self._codes = Codes(world, asterisk, self, self._calls, self._by_uid, self._spawn)
-        self.mending = Mending(world, asterisk, self._errands, self._calls.get, self._by_uid.get)
+        self.mending = Mending(world, asterisk, self._errands, self._calls.get, self._by_uid.get, self._policies.of)
         self.unattended = Unattended(world, asterisk, self._by_uid, self._withdraw)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ which calls
 
     async def follow(self, call: CallRow) -> None:
-        """From its entry, or after a restart, to its end. Calls that can never be recorded are not followed."""
+        """From its entry, or after a restart, to its end. A call that can never be recorded is only known,
+        for when its party comes into another."""
         policy = await self._policies.of(call)
-        if policy is None or policy.mode == "never" or call.state == "ended" or call.call_id in self._calls:
+        if policy is None or call.state == "ended" or call.call_id in self._calls:
             return
-        self._calls[call.call_id] = Followed(call.call_id, call.channel_uid, policy)
+        self._crowd.began(call)
+        if policy.mode == "never":
+            return
+        followed = self._calls[call.call_id] = Followed(call.call_id, call.channel_uid, policy)
         self._by_uid[call.channel_uid] = call.call_id
         if self._world.recorder.live_of(call.call_id):
             await self._world.lamps.lit(policy.lamp, call.call_id)
         for pause in await self._world.journal.pauses(call.call_id):
             if pause.ended_at is None:
                 self._taken_up(pause)
+                followed.again = await self._pausing.failed(call)
         self.touch(call.call_id)
 
     async def policy_of(self, call: CallRow) -> Policy | None:
@@ -93,6 +99,7 @@ class Conductor:
 
     def forget(self, call_id: str) -> None:
         """It is over."""
+        self._crowd.ended(call_id)
         followed = self._calls.pop(call_id, None)
         if followed is not None:
             self._by_uid.pop(followed.channel_uid, None)
@@ -227,23 +234,15 @@ class Conductor:
         stopped) the recording begins again without a question."""
         call, followed = await self._live(call_id)
         if self._world.recorder.live_of(call_id):
-            return answer(call, "already", "The call is being recorded.")
+            return answer(call, "already", await self._pausing.how_it_is(call_id))
         if (why := self._world.not_ready()) is not None:
             raise why
-        await self._asking.start(call, followed)
-        return answer(call, "asking", "The caller is being asked.")
+        asked = await self._asking.start(call, followed)
+        return answer(call, *(("asking", "The caller is being asked.") if asked else ("starting", ANEW)))
 
     async def incident(self, call_id: str, actor: Actor, seconds: float) -> Mapping[str, Any]:
         """See `edge.ports.LiveCalls`."""
-        call = await self._world.journal.call(call_id)
-        if call is None:
-            raise not_found(call_id)
-        since = text_of(self._world.clock.wall() - timedelta(seconds=seconds))
-        count = 0
-        for recording_id in call.recordings:
-            count += await self._world.recorder.shred_segment(recording_id, since=since)
-        says = f"{count} segments that were open since {since} are shredded."
-        return {**answer(call, "shredded", says), "segments": count}
+        return await shred_open(self._world, call_id, seconds)
 
     # ------------------------------------------------------------ feature codes
 

@@ -50,19 +50,18 @@ class Somebody:
 
 
 class Crowd:
-    """Files who comes and who goes. `call_of`: the call whose own party a channel is, if it is one we know."""
+    """Files who comes and who goes."""
 
     def __init__(
         self,
         world: World,
         asterisk: Asterisk,
         standing_of: StandingOf,
-        call_of: Callable[[str], str | None],
     ) -> None:
         self._world = world
         self._asterisk = asterisk
         self._standing_of = standing_of
-        self._call_of = call_of
+        self._calls: dict[str, str] = {}  # by their own party's channel
         self._numbers: dict[str, str] = {}  # by channel, of those that are on a call now
 
     async def look(self, call: CallRow, channel_uid: str) -> Sequence[Somebody]:
@@ -80,12 +79,25 @@ class Crowd:
         return found
 
     async def _never(self, uid: str, name: str) -> bool:
-        """Whether this is a number that is never recorded; also an inside one, whose number is not stored."""
+        """Whether this is a number that is never recorded (also an inside one, whose number is not stored), or the party of
+        a call that by its own policy or number never is."""
+        own = self._calls.get(uid)
+        call = await self._world.journal.call(own) if own is not None else None
+        if call is not None and call.outcome == "not_recorded" and call.mode != "manual":
+            return True
         telephony = self._world.telephony()
         if not telephony.never_numbers:
             return False
         dialled = without_prefix(await self._number(uid, name), telephony.prefixes)  # of a leg that was called
         return is_never(dialled, telephony.never_numbers, telephony.country)
+
+    def began(self, call: CallRow) -> None:
+        """Its party may come into other calls; also of a call that is never recorded."""
+        self._calls[call.channel_uid] = call.call_id
+
+    def ended(self, call_id: str) -> None:
+        """This call is over."""
+        self._calls = {uid: known for uid, known in self._calls.items() if known != call_id}
 
     def forget(self, channel_uid: str) -> None:
         """The channel is gone."""
@@ -111,7 +123,7 @@ class Crowd:
         return changed
 
     async def _new(self, call: CallRow, uid: str, name: str, at: str) -> NewParty:
-        own = self._call_of(uid)
+        own = self._calls.get(uid)
         outside = own is not None or is_trunk(name, self._world.telephony().trunks)
         heard, number_class, full = None, "withheld", None
         if outside:
@@ -121,6 +133,8 @@ class Crowd:
             else:
                 who = parties.who("third", "", uid, "", await self._number(uid, name), self._world.telephony().country)
             heard, number_class, full = who.number_heard, who.number_class, who.number_e164
+            if answered is None and full is None:  # an extension, or what was dialled to reach it, is nobody's number
+                heard, number_class = None, "withheld" if number_class == "withheld" else "invalid"
         standing = await self._answer(own) if outside else self._standing_of(device(name))
         log.info("a party joined", call=call.call_id, role="third" if outside else "agent", standing=standing)
         return NewParty(
@@ -135,7 +149,7 @@ class Crowd:
             return False
         if party.role == "agent":
             standing = self._standing_of(device(company[uid]))
-        elif party.role == "third" and (own := self._call_of(uid)) is not None:
+        elif party.role == "third" and (own := self._calls.get(uid)) is not None:
             standing = await self._answer(own)
         else:
             return False

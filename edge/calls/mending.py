@@ -8,7 +8,7 @@ is to stop, play something to the caller, and start again (tried; asterisk issue
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import structlog
@@ -20,8 +20,9 @@ from edge.calls.starting import permit_of, start_again
 from edge.calls.talk import event_now, language_of, say
 from edge.calls.world import World
 from edge.consent.permit import PERMITTING
+from edge.consent.policy import Policy
 from edge.errors import CallwardenError
-from edge.model.entities import RecordingRow
+from edge.model.entities import CallRow, RecordingRow
 from edge.ports import CallerGone, Dialogue, DialogueLost
 
 log = structlog.get_logger("calls")
@@ -32,7 +33,8 @@ NOT_NOW: Final = "not now"
 
 
 class Mending:
-    """Implements what the recorder's watch calls. `call_of(call_id)`, `owner_of(channel_uid)`: calls that go on."""
+    """Implements what the recorder's watch calls. `call_of(call_id)`, `owner_of(channel_uid)`: calls that go on and may
+    be recorded; `policy_of`: what any call began under."""
 
     def __init__(
         self,
@@ -41,12 +43,14 @@ class Mending:
         errands: Errands,
         call_of: Callable[[str], Followed | None],
         owner_of: Callable[[str], str | None],
+        policy_of: Callable[[CallRow], Awaitable[Policy | None]],
     ) -> None:
         self._world = world
         self._asterisk = asterisk
         self._errands = errands
         self._call_of = call_of
         self._owner_of = owner_of
+        self._policy_of = policy_of
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -186,13 +190,11 @@ class Mending:
                 return  # ours
         message = "a MixMonitor runs that no permit stands behind"
         await self._world.journal.alarm("watchdog.rogue_monitor", message, where=name)
-        if followed is None:
-            return
         for recording_id in live:
             await self._world.journal.flag(recording_id, "rogue_monitor", "")
-        if followed.policy.rogue != "stop":
+        if not await self._unwelcome(channel_uid):
             return
-        if not live or followed.channel_uid != channel_uid:
+        if followed is None or not live or followed.channel_uid != channel_uid:
             await self._asterisk.stop_monitor(name, "")
             return
 
@@ -213,6 +215,13 @@ class Mending:
         await self._errands.run(channel_uid, work, company_s=COMPANY_S)
 
     # ------------------------------------------------------------ helpers
+
+    async def _unwelcome(self, channel_uid: str) -> bool:
+        """Whether the policy of any call on this line wants such a monitor stopped; calls that are never recorded, too."""
+        uids = {channel_uid, *self._asterisk.with_channel(channel_uid)}
+        calls = [call for call in await self._world.journal.open_calls() if call.channel_uid in uids]
+        policies = [await self._policy_of(call) for call in calls]
+        return any(policy is not None and policy.rogue == "stop" for policy in policies)
 
     def _followed(self, channel_uid: str) -> Followed | None:
         """The call that this channel is on."""

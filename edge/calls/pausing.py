@@ -10,7 +10,9 @@ from typing import Any
 
 from edge.calls.followed import Followed, text_of
 from edge.calls.world import World
+from edge.consent.permit import PERMITTING
 from edge.errors import CallwardenError
+from edge.model.entities import CallRow
 from edge.model.live import Actor, PauseRow
 
 
@@ -47,6 +49,20 @@ class Pausing:
                     where=followed.call_id,
                     hint="is Asterisk's manager reachable (`callwarden status`)? It is paused as soon as it is",
                 )
+
+    async def how_it_is(self, call_id: str) -> str:
+        """A sentence about a call whose recording runs. Raises CallwardenError journal.*."""
+        pauses = await self._world.journal.pauses(call_id)
+        reasons = ", ".join(sorted(pause.reason for pause in pauses if pause.ended_at is None))
+        return f"The recording is paused: {reasons}." if reasons else "The call is being recorded."
+
+    async def failed(self, call: CallRow) -> bool:
+        """Whether the call's last recording was stopped only because it could not be muted: it may begin again after the
+        pause, also under another daemon. Raises CallwardenError journal.*."""
+        journal = self._world.journal
+        if call.outcome not in PERMITTING or not call.recordings or await journal.permit(call.call_id) is None:
+            return False
+        return "mute_failed" in {flag for flag, _ in await journal.flags(call.recordings[-1])}
 
     async def close(self, followed: Followed, by: Actor) -> bool:
         """Whether there was one. Raises CallwardenError journal.*."""

@@ -98,7 +98,7 @@ def test_an_agents_code_stops_and_erases_nothing(stack: Stack) -> None:
             assert talk.outcome() == "given"
             assert due(talk) == []
             started = await act(stack, talk.call_id, "start", role="agent")
-            assert started["did"] == "asking"
+            assert started["did"] == "starting"
             await until("a further recording", lambda: talk.states() == ["sealed", "recording"])
 
     asyncio.run(call())

@@ -276,6 +276,47 @@ async def test_a_pause_that_fails_stops_and_starts_again_afterwards(scene: Scene
     assert successor != recording_id
 
 
+async def test_a_pause_that_failed_is_known_to_the_next_daemon(scene: Scene) -> None:
+    call = await scene.call()
+    recording_id = await scene.with_agent(call)
+    scene.tape.failing = CallwardenError("recorder.mute_failed", "no")
+    await scene.journal.flag(recording_id, "mute_failed", "")  # as the recorder does
+    await scene.conductor.pause(call.call_id, AGENT)
+    await scene.quiet()
+    scene.tape.failing = None
+    again = copy(scene)
+    again.conductor = type(scene.conductor)(scene.conductor._world, scene.board, lambda _: "none")
+    scene.board.conductor = again.conductor
+    await again.conductor.follow(await scene.now(call.call_id))
+    again.conductor.link_up(dict(scene.board.names))
+    await again.quiet()
+    assert scene.tape.live_of(call.call_id) == []
+    await again.conductor.resume(call.call_id, AGENT)
+    await again.quiet()
+    (successor,) = scene.tape.live_of(call.call_id)
+    assert successor != recording_id
+
+
+async def test_a_start_says_how_it_is(scene: Scene) -> None:
+    call = await scene.call()
+    await scene.with_agent(call)
+    scene.board.variables[TRUNK[1], "CALLERID(num)"] = "+420777000009"
+    scene.board.deaf.add("t1")
+    assert (await scene.conductor.start(call.call_id, AGENT))["says"] == "The call is being recorded."
+    scene.board.join((call.channel_uid, scene.board.names[call.channel_uid]), TRUNK)
+    await scene.quiet()
+    done = await scene.conductor.start(call.call_id, AGENT)
+    assert (done["did"], done["says"]) == ("already", "The recording is paused: party.")
+    await scene.with_agent(call)
+    await scene.board.press("a1", "withdraw")  # the agent's own stop leaves the permit
+    await scene.quiet()
+    done = await scene.conductor.start(call.call_id, AGENT)
+    assert done["did"] == "starting"
+    assert "asked" not in done["says"]
+    await scene.quiet()
+    assert len(scene.tape.live_of(call.call_id)) == 1
+
+
 async def test_an_agents_codes_are_not_the_callers(scene: Scene) -> None:
     call = await scene.call()
     await scene.with_agent(call)
@@ -482,6 +523,22 @@ async def test_somebody_elses_monitor(scene: Scene, rogue: str) -> None:
     assert ((name, "") in scene.board.stopped) is (rogue == "stop")
     assert (scene.tape.live_of(call.call_id) == [first]) is (rogue == "alarm")
     assert len(scene.tape.live_of(call.call_id)) == 1
+
+
+@pytest.mark.parametrize(("mode", "key"), [("never", ""), ("opt_in", "5"), ("opt_out", "2")])
+@pytest.mark.parametrize("rogue", ["alarm", "stop"])
+async def test_somebody_elses_monitor_on_a_call_that_is_not_recorded(
+    scene: Scene, mode: str, key: str, rogue: str
+) -> None:
+    scene.house.policy = msgspec.structs.replace(scene.house.policy, mode=mode, rogue=rogue)
+    call = await scene.call(key)
+    assert call.outcome in ("not_recorded", "refused", "objected")
+    name = scene.board.names[call.channel_uid]
+    scene.board.variables[name, "MIXMONITOR_FILENAME"] = "/tmp/x.wav"
+    scene.conductor.mending.rogue(call.channel_uid)
+    await scene.quiet()
+    assert '"watchdog.rogue_monitor"' in scene.alarms()
+    assert scene.board.stopped == ([(name, "")] if rogue == "stop" else [])
 
 
 async def test_somebody_elses_monitor_in_a_pause_starts_nothing_before_its_end(scene: Scene) -> None:

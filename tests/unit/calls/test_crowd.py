@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from edge.config.schema import TelephonySection
@@ -114,3 +115,40 @@ async def test_a_hostile_number_is_stored_as_what_it_is(scene: Scene) -> None:
     (party,) = [p for p in await scene.journal.parties(call.call_id) if p.role == "third"]
     assert party.number_class == "invalid"
     assert (party.number_heard or "").isprintable()
+
+
+async def test_an_extension_is_nobodys_number(scene: Scene) -> None:
+    call = await scene.call()
+    name = scene.board.names[call.channel_uid]
+    for n, (heard, stored, kind) in enumerate(
+        [("1001", None, "invalid"), ("+420777000005", "+420777000005", "plain"), ("", None, "withheld")]
+    ):
+        trunk = (f"t{n}", f"PJSIP/trunk-0000001{n}")
+        scene.board.variables[trunk[1], "CALLERID(num)"] = heard
+        scene.board.join((call.channel_uid, name), trunk)
+        await scene.quiet()
+        (party,) = [p for p in await scene.journal.parties(call.call_id) if p.role == "third" and p.present]
+        assert (party.number_heard, party.number_class) == (stored, kind)
+
+
+@pytest.mark.parametrize("by", ["policy", "number"])
+async def test_the_party_of_a_call_that_is_never_recorded(scene: Scene, by: str) -> None:
+    first, recorded = await scene.call(), scene.house.policy
+    if by == "policy":
+        scene.house.policy = msgspec.structs.replace(recorded, mode="never")
+    never = await scene.call("", number="+420777000002" if by == "policy" else "+420800111222")
+    scene.house.telephony = TelephonySection(trunks=("PJSIP/trunk",))  # the number is on no list any more
+    assert never.outcome == "not_recorded"
+    scene.house.policy = recorded
+    names = scene.board.names
+    scene.board.join(*((call.channel_uid, names[call.channel_uid]) for call in (first, never)))
+    await scene.quiet()
+    assert await scene.pauses(first) == [("party", True)]
+    assert scene.events(first) == ["requested", "given"]  # it is not asked
+    assert scene.board.talks == {}
+    assert scene.tape.words() == ["pause"]
+    scene.board.leave(never.channel_uid)
+    await scene.quiet()
+    assert await scene.pauses(first) == [("party", False)]
+    scene.conductor.forget(never.call_id)
+    assert never.channel_uid not in scene.conductor._crowd._calls
