@@ -142,9 +142,11 @@ class Mending:
 
     async def _gap(self, recording_id: str) -> None:
         found = await self._of(recording_id)
-        if found is not None:
-            await self._world.journal.flag(recording_id, "gap", "")
-            await self._failed(found[0], "watchdog.gap")
+        call = await self._world.journal.call(found[0].call_id) if found is not None else None
+        if found is None or call is None or call.outcome not in PERMITTING:  # taken back meanwhile: it had to end
+            return
+        await self._world.journal.flag(recording_id, "gap", "")
+        await self._failed(found[0], "watchdog.gap")
 
     async def _failed(self, followed: Followed, reason: str) -> None:
         """`recording_failed`, and what the policy wants of a recording that breaks in mid-call."""

@@ -501,6 +501,16 @@ async def test_a_recording_that_fails_in_mid_call(scene: Scene, wanted: str, end
     assert bool(scene.board.ended) is ends
 
 
+async def test_a_recording_that_a_withdrawal_ended_did_not_fail(scene: Scene) -> None:
+    call = await scene.call()
+    recording_id = await scene.with_agent(call)
+    await scene.conductor.withdraw(call.call_id, SUPERVISOR, "")
+    scene.conductor.mending.gap(recording_id)  # the file was left before anybody knew why
+    await scene.quiet()
+    assert scene.events(call)[-1] == "withdrawn"
+    assert await scene.journal.flags(recording_id) == []
+
+
 @pytest.mark.parametrize("rogue", ["alarm", "stop"])
 async def test_somebody_elses_monitor(scene: Scene, rogue: str) -> None:
     scene.house.policy = msgspec.structs.replace(scene.house.policy, rogue=rogue)
