@@ -16,7 +16,7 @@ import structlog
 from edge.calls import parties
 from edge.calls.special import without_prefix
 from edge.calls.world import World
-from edge.consent.numbers import is_never, is_trunk
+from edge.consent.numbers import e164, is_never, is_trunk
 from edge.consent.permit import PERMITTING
 from edge.consent.standing import Present
 from edge.errors import CallwardenError
@@ -131,7 +131,10 @@ class Crowd:
             if answered is not None:  # a called party's channel is named with the digits that get a line out
                 who = parties.of_call(answered)
             else:
-                who = parties.who("third", "", uid, "", await self._number(uid, name), self._world.telephony().country)
+                telephony = self._world.telephony()
+                named = without_prefix(await self._number(uid, name), telephony.prefixes)
+                number = next((n for n in named if e164(n, telephony.country)), named[0])
+                who = parties.who("third", "", uid, "", number, telephony.country)
             heard, number_class, full = who.number_heard, who.number_class, who.number_e164
             if answered is None and full is None:  # an extension, or what was dialled to reach it, is nobody's number
                 heard, number_class = None, "withheld" if number_class == "withheld" else "invalid"

@@ -121,7 +121,12 @@ async def test_an_extension_is_nobodys_number(scene: Scene) -> None:
     call = await scene.call()
     name = scene.board.names[call.channel_uid]
     for n, (heard, stored, kind) in enumerate(
-        [("1001", None, "invalid"), ("+420777000005", "+420777000005", "plain"), ("", None, "withheld")]
+        [
+            ("1001", None, "invalid"),
+            ("+420777000005", "+420777000005", "plain"),
+            ("", None, "withheld"),
+            ("9777000006", "777000006", "plain"),
+        ]
     ):
         trunk = (f"t{n}", f"PJSIP/trunk-0000001{n}")
         scene.board.variables[trunk[1], "CALLERID(num)"] = heard
