@@ -236,13 +236,15 @@ async def test_a_mute_that_does_not_come_ends_the_recording(patient: Paused, how
         with pytest.raises(CallwardenError) as failed:
             await patient.recorder.pause(patient.capture.recording_id)
         assert failed.value.code == "recorder.mute_failed"
+        assert patient.capture.mute is not None
+        begin = max(patient.capture.mute.begin, len(known))  # on a busy machine the order was noted a while after `known`
         patient.line.lost = False
         await asyncio.wait_for(patient.capture.done.wait(), 20)
     assert patient.line.stopped == ["0x7f"]
     assert "mute_failed" in patient.flags()
     audio, _, state = await patient.over()
     assert known.startswith(audio) or audio.startswith(known)
-    assert len(audio) <= len(known) + 10 * FRAME, "nothing is kept from the wish on"
+    assert len(audio) <= begin + 10 * FRAME, "nothing is kept from the order on"
     assert state == "sealed"
 
 
