@@ -7,6 +7,7 @@ import time
 import wave
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from rig.calltable_run import marks
 from rig.desk_phone import DeskPhone, Leg
 from rig.phone import Phone
 from rig.stack import Stack
-from rig.tones import AGENT, CALLER, Heard, Pcm, Verdict, check, listen, tone
+from rig.tones import AGENT, CALLER, CYCLE_S, LEVEL, RATE, Heard, Pcm, Verdict, check, listen, order, tone
+from tests.asterisk.live_kit import rows
 
 #: Seconds of talk before and after a move.
 BEFORE_S, AFTER_S = 4.0, 8.0
 #: A side that fell silent is repaired within 3 s (and is watched for one before that is known).
 REPAIR_S = 4.0
+#: A pitch this long in the wrong channel is somebody's voice, seconds; less is noise of a change of bridge.
+STRAY_S = 0.3
 
 
 @dataclass
@@ -44,6 +48,12 @@ class Talk:
     caller_s: int = 0
     first_s: int = 0
     second_s: int = 0
+    #: seconds in the wrong channel: the caller's tones right, an agent's left
+    strayed_s: float = 0.0
+    #: Unix seconds at which its recordings began, oldest first
+    began: tuple[float, ...] = ()
+    #: by agent, the seconds of him in the right channel of one recording, also where others speak as well
+    present: dict[str, float] = field(default_factory=dict)
 
 
 class Desk:
@@ -141,10 +151,20 @@ def read(stack: Stack, talk: Talk) -> Talk:
         time.sleep(0.3)
     why = stack.read("why", talk.call["call_id"])
     talk.flags = tuple(f["flag"] for r in why["recordings"] for f in r.get("flags", ()))
+    talk.began = tuple(
+        datetime.fromisoformat(at).timestamp()
+        for (at,) in rows(
+            stack, "SELECT started_at FROM recording WHERE call_id=? ORDER BY started_at", talk.call["call_id"]
+        )
+    )
     for recording_id in mine:
         if states[recording_id] != "sealed":
             continue
         left, right = audio(stack, recording_id)
+        strays = (listen(left, AGENT), listen(right, CALLER))
+        talk.strayed_s += sum(h.seconds for heard in strays for h in heard if h.seconds > STRAY_S)
+        for name in ("agent1", "agent2"):
+            talk.present[name] = max(talk.present.get(name, 0.0), seconds_of(right, name, AGENT))
         talk.caller_s += check(listen(left, CALLER), talk.voice, CALLER).seconds
         one, two = _agents(listen(right, AGENT))
         talk.first_s += one
@@ -162,6 +182,23 @@ def audio(stack: Stack, recording_id: str) -> tuple[Pcm, Pcm]:
         pcm = np.frombuffer(wav.readframes(wav.getnframes()), dtype="<i2").reshape(-1, 2)
     Path(target).unlink()
     return np.ascontiguousarray(pcm[:, 0]), np.ascontiguousarray(pcm[:, 1])
+
+
+def seconds_of(pcm: Pcm, seed: int | str, band: tuple[int, ...]) -> float:
+    """How many seconds of a speaker are heard, whoever speaks at the same time: at the best place of his order, the
+    seconds in which his pitch of that second sounds. By chance another's pitch is his in one second of sixteen."""
+    expected, step = order(seed, band), RATE // 10
+    frames = len(pcm) // step
+    if not frames:
+        return 0.0
+    probes = np.exp(-2j * np.pi * np.outer(np.array(band), np.arange(step) / RATE)) * np.hanning(step)
+    cut = pcm[: frames * step].astype(np.float64).reshape(frames, step)
+    sounds = np.abs(cut @ probes.T) / (step / 4) > LEVEL / 4  # tenths of a second by pitch
+    tenths = np.arange(frames)
+    fits = [
+        sounds[tenths, [expected[s % CYCLE_S] for s in (tenths + shift) // 10]].sum() for shift in range(10 * CYCLE_S)
+    ]
+    return float(max(fits)) / 10
 
 
 def _agents(heard: list[Heard]) -> tuple[int, int]:
