@@ -100,7 +100,10 @@ def shred_keys(central: Central, conn: sqlite3.Connection, edge_id: str, recordi
             (row["segment_id"], row["version"]),
         )
     central.log.append(
-        conn, at, "keeper.shredded", {"edge_id": edge_id, "recording_id": recording_id, "slots": len(slots), "jti": None}
+        conn,
+        at,
+        "keeper.shredded",
+        {"edge_id": edge_id, "recording_id": recording_id, "slots": len(slots), "jti": None},
     )
     return statement
 

@@ -237,7 +237,8 @@ async def test_a_mute_that_does_not_come_ends_the_recording(patient: Paused, how
             await patient.recorder.pause(patient.capture.recording_id)
         assert failed.value.code == "recorder.mute_failed"
         assert patient.capture.mute is not None
-        begin = max(patient.capture.mute.begin, len(known))  # on a busy machine the order was noted a while after `known`
+        # On a busy machine the order was noted a while after `known`.
+        begin = max(patient.capture.mute.begin, len(known))
         patient.line.lost = False
         await asyncio.wait_for(patient.capture.done.wait(), 20)
     assert patient.line.stopped == ["0x7f"]
