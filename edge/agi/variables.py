@@ -32,8 +32,8 @@ STAR = "CALLWARDEN_STAR"
 STAR_SOUND = "CALLWARDEN_STAR_SOUND"
 #: Set by the daemon once a withdrawal by code is on file, cleared by the dialplan before it asks.
 FEATURE_DONE = "CALLWARDEN_FEATURE_DONE"
-#: The dialplan's: epoch seconds of a withdrawal that the daemon did not take.
-WITHDRAWN = "CALLWARDEN_WITHDRAWN"
+#: Global, the dialplan's, with our id of the call behind it: epoch seconds of a withdrawal that the daemon did not take.
+WITHDRAWN = "CALLWARDEN_WITHDRAWN_"
 #: The admin's, optional: the number that was dialled, where the extension does not tell.
 NUMBER = "CALLWARDEN_NUMBER"
 #: The admin's, optional: the queue that the call goes to, for a call whose policy is matched.

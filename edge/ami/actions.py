@@ -22,6 +22,7 @@ _VERSION: Final = re.compile(r"(?:certified[/-])?(\d{1,3})\.(\d{1,3})")
 #: it without a word and write one channel. Tried: 22.10.1 has it, 16.28 has not.
 _INTERLEAVES: Final = {20: 15, 21: 10, 22: 5}
 _DEVICE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_GLOBAL: Final = re.compile(r"[A-Z_]+(?:[0-9a-f]{32})?")
 _EVENT_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _DEVICE_STATES: Final = frozenset({"INUSE", "NOT_INUSE"})
 
@@ -96,10 +97,24 @@ class Actions:
         fields = {"Channel": channel_name, "Variable": name, "Value": value}
         accepted(await self._act("Setvar", fields), channel_name)
 
+    async def get_global(self, name: str) -> str:
+        """A global variable; "" when unset. Raises ami.unsafe_value, ami.refused, ami.*."""
+        return accepted(await self._act("Getvar", {"Variable": _plain(name)}), name).get("Value")
+
+    async def set_global(self, name: str, value: str) -> None:
+        """As `get_global`. Raises the same."""
+        accepted(await self._act("Setvar", {"Variable": _plain(name), "Value": value}), name)
+
     async def get_variable(self, channel_name: str, name: str) -> str:
         """Empty when unset. Raises ami.refused, ami.down, ami.unknown."""
         answer = await self._act("Getvar", {"Channel": channel_name, "Variable": name})
         return accepted(answer, channel_name).get("Value")
+
+
+def _plain(name: str) -> str:
+    if not _GLOBAL.fullmatch(name):
+        raise CallwardenError("ami.unsafe_value", f"no global's name: {name!r}", where=name)
+    return name
 
 
 def _done(answer: Message) -> bool:

@@ -29,6 +29,14 @@ class Exchange(Asterisk, Protocol):
         """Whether it is in a bridge whose members do not hear each other: parked, or in a waiting room."""
         ...
 
+    async def get_global(self, name: str) -> str:
+        """A global variable; "" when unset. Raises ami.*."""
+        ...
+
+    async def set_global(self, name: str, value: str) -> None:
+        """Raises ami.*."""
+        ...
+
     async def hang_up(self, channel_name: str) -> None:
         """End this channel. Raises ami.*."""
         ...

@@ -25,7 +25,6 @@ LANGUAGE: Final = "CALLWARDEN_LANGUAGE"
 #: For a withdrawal that the daemon does not take (dead, frozen): what the dialplan does, what it plays, and its mark.
 STAR: Final = "CALLWARDEN_STAR"
 STAR_SOUND: Final = "CALLWARDEN_STAR_SOUND"
-WITHDRAWN: Final = "CALLWARDEN_WITHDRAWN"
 #: Tells the dialplan that a withdrawal is on file.
 FEATURE_DONE: Final = "CALLWARDEN_FEATURE_DONE"
 #: Feature codes of the shipped features.conf: our own errand, then withdraw, pause, resume, start.
@@ -49,6 +48,11 @@ def words(
 def event(outcome: str, call_id: str, policy: str) -> tuple[str, dict[str, str]]:
     """Name and fields of the AMI UserEvent."""
     return "CallwardenConsent", {"Outcome": outcome, "Call": call_id, "Policy": policy}
+
+
+def withdrawn_mark(call_id: str) -> str:
+    """The global in which the dialplan notes a withdrawal that no daemon took: epoch seconds."""
+    return f"CALLWARDEN_WITHDRAWN_{call_id}"
 
 
 async def by_dialogue(dialogue: Dialogue, outcome: str, call_id: str, policy: Policy, recording_id: str | None) -> None:

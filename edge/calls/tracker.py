@@ -225,6 +225,8 @@ class Tracker:
             if all(r.state == "no_audio" and not r.monitor_id for r in recordings):
                 await self._not_recorded(row)
         await self._end(uid)
+        if row is not None:
+            await self._conductor.unattended.look_back(row.call_id)
 
     # ------------------------------------------------------------ helpers
 

@@ -1,6 +1,7 @@
 """Withdrawals that nobody took: the star code was pressed while the daemon was dead or frozen, and the dialplan stopped the
-capture itself and left a mark on the channel. Write order `unattended`: the withdrawal is filed, then the mark is cleared; a
-kill in between has it filed again, which finds the call withdrawn (or notes the same objection a second time).
+capture itself and left a mark in a global, which outlives the channel. Write order `unattended`: the withdrawal
+is filed, then the mark is cleared; a kill in between has it filed again, which finds the call withdrawn (or notes the same
+objection a second time).
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ class Unattended:
             await self.look(uid)
 
     async def look(self, uid: str) -> None:
-        """This channel, if it is a call's own. What fails is left for the next link-up; never raises CallwardenError."""
-        call_id, name = self._by_uid.get(uid), self._asterisk.channel_name(uid)
-        if call_id is None or name is None:
-            return
+        """This channel, if it is a call's own."""
+        if (call_id := self._by_uid.get(uid)) is not None:
+            await self.look_back(call_id)
+
+    async def look_back(self, call_id: str) -> None:
+        """This call, which may have ended meanwhile. What fails is left for the next link-up; never raises CallwardenError."""
         try:
-            mark = await self._asterisk.get_variable(name, tags.WITHDRAWN)
+            mark = await self._asterisk.get_global(tags.withdrawn_mark(call_id))
             call = await self._world.journal.call(call_id) if mark else None
             if call is None:
                 return
@@ -55,9 +58,9 @@ class Unattended:
             log.info("a withdrawal that the dialplan took", call=call_id, at=mark)
             await self._withdraw(call_id, Actor(who.role, ""), "star_code", who, pressed_at=_when(mark))
             hit("unattended.filed")
-            await self._asterisk.set_variable(name, tags.WITHDRAWN, "")
+            await self._asterisk.set_global(tags.withdrawn_mark(call_id), "")
         except CallwardenError as error:
-            log.warning("a channel's mark could not be followed", call=call_id, code=error.code, why=error.message)
+            log.warning("a withdrawal's mark could not be followed", call=call_id, code=error.code, why=error.message)
 
 
 def _when(mark: str) -> str:

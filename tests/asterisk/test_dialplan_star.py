@@ -118,6 +118,29 @@ def test_the_daemon_is_dead(stack: Stack) -> None:
     tagged(talk)
 
 
+def test_the_call_ends_before_the_daemon_is_back(stack: Stack) -> None:
+    async def call() -> Talk:
+        async with desk(stack, "agent1") as agent, talking(stack, agent, number="+420608200008", seed=8) as talk:
+            await talk.recording()
+            await asyncio.sleep(1)
+            await killed(stack)
+            await talk.press(talk.caller, "*9")
+            await stopped(stack, talk, time.time(), STOP_S)
+        return talk
+
+    talk = asyncio.run(call())
+    assert checker.wait_idle(stack.pbx())
+    assert talk.outcome() == "given"
+    stack.start_edge()
+
+    async def afterwards() -> None:
+        await filed(talk)
+        mark = f"CALLWARDEN_WITHDRAWN_{talk.call_id}="
+        await until("the cleared mark", lambda: f"{mark}\n" in stack.pbx().cli("dialplan show globals") + "\n")
+
+    asyncio.run(afterwards())
+
+
 @pytest.mark.parametrize("then", ["thawed", "killed"])
 def test_the_daemon_is_frozen(stack: Stack, then: str) -> None:
     async def call() -> tuple[Talk, float]:

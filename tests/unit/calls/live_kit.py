@@ -66,6 +66,12 @@ class Board(Gone):
         together = next((bridge for bridge in self.bridges if channel_uid in bridge), set())
         return {uid: self.names[uid] for uid in together if uid != channel_uid}
 
+    async def get_global(self, name: str) -> str:
+        return self.variables.get(("", name), "")
+
+    async def set_global(self, name: str, value: str) -> None:
+        self.set.setdefault("", {})[name] = value
+
     async def get_variable(self, channel_name: str, name: str) -> str:
         return self.variables.get((channel_name, name), "")
 

@@ -101,13 +101,33 @@ async def test_a_feature_code_is_no_new_call(scene: Scene) -> None:
 async def test_a_withdrawal_that_the_dialplan_took(scene: Scene) -> None:
     call = await scene.call()
     name = scene.board.names[call.channel_uid]
-    scene.board.variables[name, "CALLWARDEN_WITHDRAWN"] = "1700000000"
+    scene.board.variables["", f"CALLWARDEN_WITHDRAWN_{call.call_id}"] = "1700000000"
     await restarted(scene, call, "given")
     assert (await scene.now(call.call_id)).outcome == "withdrawn"
     body = scene.house.rows("SELECT evidence FROM consent_event WHERE kind='withdrawn'")[0][0]
     assert '"pressed_at":"2023-11-14T22:13:20.000Z"' in str(body).replace('": "', '":"')
-    assert scene.board.set[name]["CALLWARDEN_WITHDRAWN"] == ""
+    assert scene.board.set[""][f"CALLWARDEN_WITHDRAWN_{call.call_id}"] == ""
     assert scene.board.set[name]["CALLWARDEN_OUTCOME"] == "withdrawn"
+
+
+async def test_a_withdrawal_that_the_dialplan_took_of_a_call_that_is_over(scene: Scene) -> None:
+    """The mark outlives the channel."""
+    call = await scene.call()
+    name = scene.board.names[call.channel_uid]
+    scene.board.variables["", f"CALLWARDEN_WITHDRAWN_{call.call_id}"] = "1700000000"
+    del scene.board.names[call.channel_uid]
+    world = scene.conductor._world
+    scene.conductor = scene.board.conductor = Conductor(world, scene.board, lambda _: "none")
+    tracker = Tracker(world, scene.board, scene.conductor)
+    await tracker.recover()
+    tracker.link_up({})
+    while tracker._tasks:
+        await next(iter(tracker._tasks))
+    await scene.quiet()
+    now = await scene.now(call.call_id)
+    assert (now.state, now.outcome) == ("ended", "withdrawn")
+    assert scene.board.set[""][f"CALLWARDEN_WITHDRAWN_{call.call_id}"] == ""
+    assert name not in scene.board.set
 
 
 async def test_a_capture_that_ended_without_a_mark_is_no_withdrawal(scene: Scene) -> None:
@@ -115,7 +135,7 @@ async def test_a_capture_that_ended_without_a_mark_is_no_withdrawal(scene: Scene
     scene.conductor.monitor_seen(call.channel_uid, False)
     await scene.quiet()
     assert (await scene.now(call.call_id)).outcome == "given"
-    scene.board.variables[scene.board.names[call.channel_uid], "CALLWARDEN_WITHDRAWN"] = "1700000000"
+    scene.board.variables["", f"CALLWARDEN_WITHDRAWN_{call.call_id}"] = "1700000000"
     scene.conductor.monitor_seen(call.channel_uid, False)
     await scene.quiet()
     assert (await scene.now(call.call_id)).outcome == "withdrawn"
