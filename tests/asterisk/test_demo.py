@@ -46,6 +46,8 @@ class Rig:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=PROJECT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            # A suite started in the background of a script inherits "ignore" from its shell.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def run(self, *arguments: str) -> tuple[int, str]:
