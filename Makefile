@@ -31,8 +31,7 @@ down: ## stop what `make up` started, by pid
 
 test: $(STAMP) ## the whole test suite, real Asterisk included
 	@$(BIN)/python -m rig.programs
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone" $(ARGS)
-	@$(BIN)/python -m pytest -m alone $(ARGS)
+	@$(BIN)/python -m rig.suite -n $(WORKERS) $(ARGS)
 
 unit: $(STAMP) ## only the tests that need no Asterisk
 	@$(BIN)/python -m pytest tests/unit $(ARGS)

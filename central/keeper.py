@@ -32,18 +32,56 @@ def shred(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id
     The slots go first: a crash in between leaves rows whose slots read as destroyed, and the repeat goes on. Raises
     CentralError keeper.* and not_found.recording when the recording is another edge's.
     """
-    known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
-    if known is not None and known["edge_id"] != edge_id:
-        raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)
+    _own(conn, edge_id, recording_id)
     before = conn.execute(
         "SELECT statement FROM tombstone WHERE edge_id=? AND recording_id=?", (edge_id, recording_id)
     ).fetchone()
     if before is not None:
         return str(before["statement"])
-    rows = conn.execute(
-        "SELECT keeper_slot, key_id FROM header WHERE recording_id=? AND keeper_slot IS NOT NULL ORDER BY segment_id, version",
+    rows = _held(conn, recording_id)
+    statement, at = _destroy(central, edge_id, recording_id, jti, rows)
+    conn.execute("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE recording_id=?", (recording_id,))
+    conn.execute("INSERT INTO tombstone VALUES (?,?,?,?,?)", (edge_id, recording_id, jti, at, statement))
+    _note(central, conn, edge_id, recording_id, jti, len(rows), at)
+    return statement
+
+
+def shred_keys(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, key_ids: list[str]) -> str:
+    """Job: as `shred`, but of these keys only: a part of the recording goes after an incident, and no tombstone stands.
+
+    A key that is not held (any more) is no error: the statement lists what was.
+    """
+    _own(conn, edge_id, recording_id)
+    rows = [row for row in _held(conn, recording_id) if row["key_id"] in key_ids]
+    statement, at = _destroy(central, edge_id, recording_id, None, rows)
+    for row in rows:
+        conn.execute(
+            "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?",
+            (row["segment_id"], row["version"]),
+        )
+    _note(central, conn, edge_id, recording_id, None, len(rows), at)
+    return statement
+
+
+def _own(conn: sqlite3.Connection, edge_id: str, recording_id: str) -> None:
+    known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+    if known is not None and known["edge_id"] != edge_id:
+        raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)
+
+
+def _held(conn: sqlite3.Connection, recording_id: str) -> list[sqlite3.Row]:
+    """Headers of the recording whose keys are kept here."""
+    return conn.execute(
+        "SELECT segment_id, version, keeper_slot, key_id FROM header WHERE recording_id=? AND keeper_slot IS NOT NULL"
+        " ORDER BY segment_id, version",
         (recording_id,),
     ).fetchall()
+
+
+def _destroy(
+    central: Central, edge_id: str, recording_id: str, jti: str | None, rows: list[sqlite3.Row]
+) -> tuple[str, str]:
+    """Overwrite the slots of `rows`; the signed statement of it, and its time."""
     slots = [int(row["keeper_slot"]) for row in rows]
     central.keeper.shred(slots)
     at = central.now()
@@ -57,55 +95,14 @@ def shred(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id
         "at": at,
         "result": "destroyed" if slots else "nothing_held",
     }
-    statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP)
-    conn.execute("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE recording_id=?", (recording_id,))
-    conn.execute("INSERT INTO tombstone VALUES (?,?,?,?,?)", (edge_id, recording_id, jti, at, statement))
-    central.log.append(
-        conn, at, "keeper.shredded", {"edge_id": edge_id, "recording_id": recording_id, "slots": len(slots), "jti": jti}
-    )
-    return statement
+    return sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP), at
 
 
-def shred_keys(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, key_ids: list[str]) -> str:
-    """Job: as `shred`, but of these keys only: a part of the recording goes after an incident, and no tombstone stands.
-
-    A key that is not held (any more) is no error: the statement lists what was.
-    """
-    known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
-    if known is not None and known["edge_id"] != edge_id:
-        raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)
-    rows = conn.execute(
-        "SELECT segment_id, version, keeper_slot, key_id FROM header WHERE recording_id=? AND keeper_slot IS NOT NULL"
-        " ORDER BY segment_id, version",
-        (recording_id,),
-    ).fetchall()
-    rows = [row for row in rows if row["key_id"] in key_ids]
-    slots = [int(row["keeper_slot"]) for row in rows]
-    central.keeper.shred(slots)
-    at = central.now()
-    claims: dict[str, Any] = {
-        "iss": central.config.fleet,
-        "edge_id": edge_id,
-        "recording_id": recording_id,
-        "jti": None,
-        "slots": slots,
-        "key_ids": [row["key_id"] for row in rows],
-        "at": at,
-        "result": "destroyed" if slots else "nothing_held",
-    }
-    statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP)
-    for row in rows:
-        conn.execute(
-            "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?",
-            (row["segment_id"], row["version"]),
-        )
-    central.log.append(
-        conn,
-        at,
-        "keeper.shredded",
-        {"edge_id": edge_id, "recording_id": recording_id, "slots": len(slots), "jti": None},
-    )
-    return statement
+def _note(
+    central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, jti: str | None, slots: int, at: str
+) -> None:
+    body = {"edge_id": edge_id, "recording_id": recording_id, "slots": slots, "jti": jti}
+    central.log.append(conn, at, "keeper.shredded", body)
 
 
 async def post_shred(request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ from edge.durable import sync_folder
 from edge.errors import CallwardenError
 
 #: The newest schema this program knows: edge/store/schema_<n>.sql exists for 1..SCHEMA.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 #: Journals up to this size are checked at every start, bytes (about 0.1 s; restart to ready has 5 s).
 CHECK_BYTES: Final = 64 << 20
 _HERE = Path(__file__).parent

@@ -267,9 +267,12 @@ async def test_pause_and_withdrawal_by_key(stack: Stack) -> None:
         await phone.hang_up()
     call = await call_of(stack, number)
     assert call["outcome"] == "withdrawn"
-    (recording,) = [r for r in stack.read("recordings") if r["recording_id"] == call["recordings"][0]]
-    assert [segment["end_reason"] for segment in recording["segments"]] == ["pause", "withdraw"]
-    assert recording["seconds"] < 12  # of about 18 s of talk: the pause is not there
+    recordings = [r for r in stack.read("recordings") if r["recording_id"] in call["recordings"]]
+    reasons = [segment["end_reason"] for recording in recordings for segment in recording["segments"]]
+    # A phone that stalls for a second on a busy machine is silent to the bit, and what is silent is repaired (ADR 0049):
+    # then a further recording follows, and its predecessor ends as rotated.
+    assert [reason for reason in reasons if reason != "rotate"] == ["pause", "withdraw"]
+    assert sum(recording["seconds"] for recording in recordings) < 12  # of about 18 s of talk: the pause is not there
 
 
 @pytest.mark.parametrize("ext", ["1001", "macro"])

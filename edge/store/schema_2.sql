@@ -1,0 +1,2 @@
+-- Journal, schema 2: the life of a stored recording. Tables and columns that schema 1 did not have; words inside its CHECKs
+-- were completed in schema 1 itself, since no journal of that version is in use anywhere.
