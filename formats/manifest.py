@@ -22,25 +22,13 @@ from formats.ids import check_id, parse_time
 from formats.jws import sign_compact, verify_compact
 from formats.keys import SigningKey
 from formats.keyset import KeySet
+from formats.pcm import STORED
 
 TYPE: Literal["callwarden-manifest/v1"] = "callwarden-manifest/v1"
 TYP = "callwarden-manifest+json"
 #: Where the running hash over chunk tags begins.
 TAGS_HASH_START = bytes(32)
 _KEY_ID_INFO = b"callwarden/key-id/v1"
-#: Bytes of one sample of one channel, by the name Asterisk gives a headerless format.
-SAMPLE_BYTES = {
-    "sln": 2,
-    "sln12": 2,
-    "sln16": 2,
-    "sln24": 2,
-    "sln32": 2,
-    "sln44": 2,
-    "sln48": 2,
-    "raw": 2,
-    "ulaw": 1,
-    "alaw": 1,
-}
 
 
 def key_id(file_key: bytes) -> bytes:
@@ -101,9 +89,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 def frame_bytes(codec: str, channels: int) -> int:
     """Bytes of one frame. Raises ManifestError for a codec that is not headerless linear, ulaw or alaw."""
-    if codec not in SAMPLE_BYTES or channels not in (1, 2):
+    if codec not in STORED or channels not in (1, 2):
         raise ManifestError("vault.manifest", f"no frame size is known for {codec} with {channels} channels")
-    return SAMPLE_BYTES[codec] * channels
+    return STORED[codec] * channels
 
 
 def duration_ms(plain_bytes: int, codec: str, rate: int, channels: int) -> int:

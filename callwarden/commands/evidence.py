@@ -73,7 +73,7 @@ def _put(text: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
         return
-    from callwarden.exporting import new_file
+    from callwarden.reading.files import new_file
 
     os.umask(0o077)
     with new_file(output) as file:

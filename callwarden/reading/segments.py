@@ -1,0 +1,87 @@
+"""A segment's key, its payload and its plaintext, each verified before it is given on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO
+
+from callwarden.reading.bundle import Opened, Row
+from callwarden.reading.files import copy
+from edge.errors import CallwardenError
+from formats.age import Identity, decrypt_stream, decrypt_truncated, open_header
+from formats.errors import FormatError, NoMatchError
+from formats.manifest import check_key, check_payload, key_id
+from formats.pcm import Decoder, Sound
+
+
+def file_key(opened: Opened, segment: Row, identities: Sequence[Identity]) -> bytes:
+    """The segment's file key. Its header is read now, which the daemon audits.
+
+    Raises vault.no_match, vault.key_id, vault.header, and what the door refuses.
+    """
+    header = opened.door.header(opened.recording_id, segment["number"], opened.reading)
+    try:
+        key = open_header(header, identities)
+        if opened.manifest is not None:
+            check_key(opened.manifest.segments[segment["number"]], key)
+        elif key_id(key).hex() != segment["key_id"]:
+            raise opened.differs(f"segment {segment['number']}: this key is not the one it was sealed with")
+    except NoMatchError as error:
+        raise CallwardenError(
+            "vault.no_match",
+            "this identity does not open the recording",
+            hint="it was sealed to other recipients: " + " ".join(segment["recipients"]),
+            where=opened.recording_id,
+        ) from error
+    except FormatError as error:
+        raise opened.refused(error) from error
+    return key
+
+
+@contextmanager
+def payload(opened: Opened, segment: Row) -> Iterator[IO[bytes]]:
+    """The payload in an unnamed file, verified as a whole against the manifest. It is ciphertext."""
+    with tempfile.TemporaryFile() as held:
+        with opened.door.payload(opened.recording_id, segment["number"]) as source:
+            size = copy(source, held)
+        if size != segment["payload_bytes"]:
+            raise opened.differs(
+                f"segment {segment['number']}: {size} bytes came, {segment['payload_bytes']} are on file"
+            )
+        if opened.manifest is not None:
+            held.seek(0)
+            try:
+                check_payload(opened.manifest.segments[segment["number"]], held)
+            except FormatError as error:
+                raise opened.refused(error) from error
+        held.seek(0)
+        yield held
+
+
+def plaintext(opened: Opened, segment: Row, key: bytes) -> Iterator[bytes]:
+    """The segment's bytes in its own codec, chunk by chunk, after the whole payload was verified."""
+    closed = segment["state"] == "closed"
+    if segment["state"] == "truncated":
+        opened.warnings.append(f"segment {segment['number']} was cut off: its whole chunks are in the file")
+    with payload(opened, segment) as held:
+        try:
+            yield from decrypt_stream(key, held) if closed else decrypt_truncated(key, held)
+        except FormatError as error:
+            raise opened.refused(error) from error
+
+
+def sound_of(opened: Opened) -> Sound:
+    """What the segments' plaintext is. Raises vault.codec."""
+    try:
+        return Sound(opened.bundle["codec"], opened.bundle["rate"], opened.bundle["channels"])
+    except FormatError as error:
+        raise opened.refused(error) from error
+
+
+def samples(opened: Opened, segment: Row, key: bytes) -> Iterator[bytes]:
+    """The segment as 16-bit PCM."""
+    decoder = Decoder(sound_of(opened))
+    for chunk in plaintext(opened, segment, key):
+        yield decoder.feed(chunk)
