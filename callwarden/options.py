@@ -16,9 +16,10 @@ DEFAULT_CONFIG = Path("/etc/callwarden/edge.toml")
 
 @dataclass
 class Invocation:
-    """What the global options said. config: path of edge.toml."""
+    """What the global options said. config: path of edge.toml. passphrase_file: of `--identity`, None: ask."""
 
     config: Path = DEFAULT_CONFIG
+    passphrase_file: Path | None = None
 
 
 def edge_config(command: F) -> F:
@@ -34,6 +35,23 @@ def edge_config(command: F) -> F:
         callback=set_config,
         expose_value=False,
         help="The edge's configuration (default: as given before the command).",
+    )(command)
+
+
+def passphrase_file(command: F) -> F:
+    """`--passphrase-file`, for commands that read an identity: `callwarden.passphrase` takes it from there."""
+
+    def set_file(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            ctx.ensure_object(Invocation).passphrase_file = value
+
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="CALLWARDEN_PASSPHRASE_FILE",
+        callback=set_file,
+        expose_value=False,
+        help="File (0600) with the passphrase of the identity on its first line; without it you are asked.",
     )(command)
 
 

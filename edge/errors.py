@@ -37,6 +37,7 @@ EXIT_OF: dict[str, Exit] = {
     "calls.pause_late": Exit.PENDING,
     "command": Exit.REFUSED,
     "auth": Exit.REFUSED,
+    "auth.passphrase": Exit.ENVIRONMENT,
     "json": Exit.UNVERIFIED,
     "receipt": Exit.UNVERIFIED,
     "audit": Exit.UNVERIFIED,

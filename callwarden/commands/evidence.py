@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from callwarden.options import as_json, config_path, edge_config
+from callwarden.options import as_json, config_path, edge_config, passphrase_file
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -26,6 +26,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--unsigned", is_flag=True, help="Of a vCon: as plain JSON, without the edge's signature.")
 @click.option("--with-audio", is_flag=True, help="Of a vCon: decrypt its audio into it, in this process.")
 @click.option("-i", "--identity", type=_FILE, help="With --with-audio: the age identity file that opens it.")
+@passphrase_file
 @click.option("--key", type=_FILE, help="With --with-audio: a key of yours to sign it with; the edge signs no audio.")
 @click.option("--purpose", default="", help="With --with-audio: what it is read for, as for `callwarden export`.")
 @click.option("--case", default="", help="A word or a case number for the audit log.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from callwarden.options import as_json, config_path, edge_config
+from callwarden.options import as_json, config_path, edge_config, passphrase_file
 
 
 @click.command()
@@ -22,6 +22,7 @@ from callwarden.options import as_json, config_path, edge_config
     type=click.Path(path_type=Path, dir_okay=False),
     help="The age identity file that opens it. It is read by this process alone.",
 )
+@passphrase_file
 @click.option("--raw-age", is_flag=True, help="Keep it encrypted: one .age file per segment, for the stock age tool.")
 @click.option("--partial", is_flag=True, help="Of a recording that still runs, take what is sealed so far.")
 @click.option(
