@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from aiohttp import web
 
 from central.auth import admin, json_answer
+from central.conn import Conn, Row
 from central.errors import CentralError
 from central.problems import query_int
 from central.state import CENTRAL
@@ -32,7 +32,7 @@ async def get_edges(request: web.Request) -> web.Response:
     """Every edge with how far its events, deliveries and checkpoints are."""
     await admin(request)
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(
             "SELECT edge_id, kid, enrolled_at, last_seen_at,"
             " (SELECT coalesce(sum(contiguous), 0) FROM stream s WHERE s.edge_id=e.edge_id) AS events,"
@@ -50,10 +50,8 @@ async def get_calls(request: web.Request) -> web.Response:
     await admin(request)
     after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
-        rows = conn.execute(
-            "SELECT rowid AS seq, * FROM call WHERE rowid>? ORDER BY rowid LIMIT ?", (after, limit)
-        ).fetchall()
+    def job(conn: Conn) -> list[dict[str, Any]]:
+        rows = conn.execute("SELECT * FROM call WHERE seq>? ORDER BY seq LIMIT ?", (after, limit)).fetchall()
         return [
             {
                 "seq": row["seq"],
@@ -72,7 +70,7 @@ async def get_calls(request: web.Request) -> web.Response:
     return json_answer({"calls": await request.app[CENTRAL].db.run(job)})
 
 
-def _recording(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+def _recording(conn: Conn, row: Row) -> dict[str, Any]:
     headers = conn.execute(
         "SELECT segment_id, version, suite, key_id, keeper_slot IS NOT NULL AS kept FROM header WHERE recording_id=?"
         " ORDER BY segment_id, version",
@@ -102,10 +100,8 @@ async def get_recordings(request: web.Request) -> web.Response:
     await admin(request)
     after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
-        rows = conn.execute(
-            "SELECT rowid AS seq, * FROM recording WHERE rowid>? ORDER BY rowid LIMIT ?", (after, limit)
-        ).fetchall()
+    def job(conn: Conn) -> list[dict[str, Any]]:
+        rows = conn.execute("SELECT * FROM recording WHERE seq>? ORDER BY seq LIMIT ?", (after, limit)).fetchall()
         return [_recording(conn, row) for row in rows]
 
     return json_answer({"recordings": await request.app[CENTRAL].db.run(job)})
@@ -116,8 +112,8 @@ async def get_recording(request: web.Request) -> web.Response:
     await admin(request)
     recording_id = request.match_info["recording_id"]
 
-    def job(conn: sqlite3.Connection) -> dict[str, Any]:
-        row = conn.execute("SELECT rowid AS seq, * FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+    def job(conn: Conn) -> dict[str, Any]:
+        row = conn.execute("SELECT * FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
         if row is None:
             raise CentralError(
                 "not_found.recording", "no edge reported such a recording", status=404, where=recording_id
@@ -132,7 +128,7 @@ async def get_alarms(request: web.Request) -> web.Response:
     await admin(request)
     after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    def job(conn: Conn) -> list[dict[str, Any]]:
         return [dict(r) for r in conn.execute("SELECT * FROM alarm WHERE id>? ORDER BY id LIMIT ?", (after, limit))]
 
     return json_answer({"alarms": await request.app[CENTRAL].db.run(job)})
@@ -144,7 +140,7 @@ async def get_log(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
-    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+    def job(conn: Conn) -> dict[str, Any]:
         size = central.log.size(conn)
         rows = conn.execute("SELECT idx, entry FROM log WHERE idx>=? ORDER BY idx LIMIT ?", (after, limit)).fetchall()
         return {

@@ -6,12 +6,12 @@ from what was mirrored is a fork, what ends before what was cosigned is a rollba
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from aiohttp import web
 
 from central.auth import EdgeRequest, edge_request, json_answer
+from central.conn import Conn
 from central.errors import CentralError
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
@@ -47,7 +47,7 @@ async def post_audit(request: web.Request) -> web.Response:
         raise CentralError("usage.field", "origin and start must be those of this edge's log", where="origin")
     head = _head(asked, origin, note) if note is not None else None
 
-    def job(conn: sqlite3.Connection) -> dict[str, Any] | CentralError:
+    def job(conn: Conn) -> dict[str, Any] | CentralError:
         conn.execute("SAVEPOINT mirror")
         try:
             return _mirror(central, conn, asked.edge_id, origin, start, entries, head, note)
@@ -73,7 +73,7 @@ def _head(asked: EdgeRequest, origin: str, note: str) -> Checkpoint:
 
 def _mirror(
     central: Central,
-    conn: sqlite3.Connection,
+    conn: Conn,
     edge_id: str,
     origin: str,
     start: int,
@@ -109,7 +109,7 @@ def _mirror(
     return {"size": size, "cosigned": _witness(central, conn, edge_id, size, head, note)}
 
 
-def _witness(central: Central, conn: sqlite3.Connection, edge_id: str, size: int, head: Checkpoint, note: str) -> str:
+def _witness(central: Central, conn: Conn, edge_id: str, size: int, head: Checkpoint, note: str) -> str:
     origin = head.origin
     last = conn.execute(
         "SELECT size, root, cosigned FROM witnessed WHERE edge_id=? AND origin=? ORDER BY size DESC LIMIT 1",
@@ -144,14 +144,14 @@ def _refuse(origin: str, code: str, message: str, **extra: Any) -> CentralError:
     return CentralError(code, message, status=409, where=origin, hint=hint, extra=extra)
 
 
-def _alarm(central: Central, conn: sqlite3.Connection, edge_id: str, error: CentralError) -> None:
+def _alarm(central: Central, conn: Conn, edge_id: str, error: CentralError) -> None:
     """Once for each finding: the edge asks again and again."""
     found = (edge_id, error.code, f"{error.where}: {error.message}")
     if not conn.execute("SELECT 1 FROM alarm WHERE edge_id=? AND code=? AND message=?", found).fetchone():
         central.alarm(conn, *found)
 
 
-def _note_incarnation(central: Central, conn: sqlite3.Connection, edge_id: str, origin: str) -> None:
+def _note_incarnation(central: Central, conn: Conn, edge_id: str, origin: str) -> None:
     other = conn.execute(
         "SELECT origin FROM witnessed WHERE edge_id=? AND origin<>? LIMIT 1", (edge_id, origin)
     ).fetchone()
@@ -159,7 +159,7 @@ def _note_incarnation(central: Central, conn: sqlite3.Connection, edge_id: str, 
         central.alarm(conn, edge_id, "audit.incarnation", f"{origin} begins although {other['origin']} was witnessed")
 
 
-def _reader(conn: sqlite3.Connection, edge_id: str, origin: str) -> merkle.ReadNode:
+def _reader(conn: Conn, edge_id: str, origin: str) -> merkle.ReadNode:
     def read(level: int, index: int) -> bytes:
         row = conn.execute(
             "SELECT hash FROM mirror_node WHERE edge_id=? AND origin=? AND level=? AND idx=?",
@@ -175,10 +175,10 @@ async def get_audit(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     edge_id = (await edge_request(request)).edge_id
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(
             "SELECT origin, max(idx) + 1 AS size, (SELECT cosigned FROM witnessed w WHERE w.edge_id=m.edge_id AND"
-            " w.origin=m.origin ORDER BY size DESC LIMIT 1) AS cosigned FROM mirror m WHERE edge_id=? GROUP BY origin",
+            " w.origin=m.origin ORDER BY size DESC LIMIT 1) AS cosigned FROM mirror m WHERE edge_id=? GROUP BY m.edge_id, origin",
             (edge_id,),
         )
         return [dict(row) for row in rows]

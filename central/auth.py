@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import sqlite3
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from central.conn import Conn
 from central.errors import CentralError
 from central.replay import SKEW
 from central.state import CENTRAL, Central
@@ -55,7 +55,7 @@ async def edge_request(request: web.Request) -> EdgeRequest:
     edge_id = request.match_info["edge_id"]
     raw = await request.read()
 
-    def key_of(conn: sqlite3.Connection) -> str | None:
+    def key_of(conn: Conn) -> str | None:
         row = conn.execute("SELECT jwk FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
         return None if row is None else str(row["jwk"])
 
@@ -135,7 +135,7 @@ async def admin(request: web.Request) -> bytes:
     header = request.headers.get("Authorization", "")
     wanted = token_hash(header.removeprefix("Bearer ")) if header.startswith("Bearer ") else ""
 
-    def known(conn: sqlite3.Connection) -> bool:
+    def known(conn: Conn) -> bool:
         rows = conn.execute("SELECT token_sha256 FROM admin_token").fetchall()
         return any(hmac.compare_digest(row[0], wanted) for row in rows)
 

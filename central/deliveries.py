@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
 from central.auth import edge_request, json_answer
+from central.conn import Conn
 from central.errors import CentralError
 from central.problems import query_int
 from central.state import CENTRAL, Central
@@ -30,7 +30,7 @@ def routes() -> list[web.RouteDef]:
 
 
 def queue(
-    conn: sqlite3.Connection,
+    conn: Conn,
     store: SigningKey,
     edge_id: str,
     jti: str,
@@ -45,7 +45,7 @@ def queue(
     return seq
 
 
-def _last(conn: sqlite3.Connection, edge_id: str) -> int:
+def _last(conn: Conn, edge_id: str) -> int:
     """The highest number this edge was given, before a restore of this database included."""
     (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM delivery WHERE edge_id=?", (edge_id,)).fetchone()
     floor = conn.execute("SELECT value FROM meta WHERE key=?", (_floor(edge_id),)).fetchone()
@@ -56,7 +56,7 @@ def _floor(edge_id: str) -> str:
     return f"delivery_floor:{edge_id}"
 
 
-def _catch_up(central: Central, conn: sqlite3.Connection, edge_id: str, after: int) -> None:
+def _catch_up(central: Central, conn: Conn, edge_id: str, after: int) -> None:
     """Job: the edge has numbers that we never gave it, so this database was put back from a backup.
 
     Those numbers are used up. Orders without a last answer get new ones, since what we count as sent under an old number
@@ -66,10 +66,14 @@ def _catch_up(central: Central, conn: sqlite3.Connection, edge_id: str, after: i
         return
     if after - last > MAX_LOST:
         raise CentralError("usage.query", f"after is far beyond the last number, {last}", where="after")
-    conn.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (_floor(edge_id), str(after)))
+    conn.execute(
+        "INSERT INTO meta(key, value) VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+        (_floor(edge_id), str(after)),
+    )
     waiting = conn.execute(
-        "SELECT DISTINCT o.jti, o.jws FROM delivery d JOIN orders o USING (jti) WHERE d.edge_id=? AND NOT EXISTS (SELECT 1"
-        " FROM receipt r WHERE r.jti=o.jti AND r.edge_id=d.edge_id AND r.result<>'deferred') ORDER BY d.seq",
+        "SELECT o.jti, o.jws FROM delivery d JOIN orders o ON o.jti=d.jti WHERE d.edge_id=? AND NOT EXISTS (SELECT 1"
+        " FROM receipt r WHERE r.jti=o.jti AND r.edge_id=d.edge_id AND r.result<>'deferred')"
+        " GROUP BY o.jti, o.jws ORDER BY min(d.seq)",
         (edge_id,),
     ).fetchall()
     for row in waiting:
@@ -97,7 +101,7 @@ async def get_deliveries(request: web.Request) -> web.Response:
     wait = min(float(query_int(request, "wait", 25, high=3600)), central.config.poll_max_s)
     end = asyncio.get_running_loop().time() + wait
 
-    def job(conn: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
+    def job(conn: Conn) -> tuple[list[dict[str, Any]], int]:
         _catch_up(central, conn, edge_id, after)
         rows = conn.execute(
             "SELECT seq, jws FROM delivery WHERE edge_id=? AND seq>? ORDER BY seq LIMIT ?", (edge_id, after, PAGE)

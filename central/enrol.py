@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from aiohttp import web
 
 from central import tls
 from central.auth import admin, check_signature, edge_keys, json_answer, token_hash
+from central.conn import Conn
 from central.errors import CentralError
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
@@ -47,7 +47,7 @@ def check_edge_id(edge_id: str) -> str:
     return edge_id
 
 
-def new_token(conn: sqlite3.Connection, now: str, ca_fingerprint: str, edge_id: str | None) -> tuple[str, str]:
+def new_token(conn: Conn, now: str, ca_fingerprint: str, edge_id: str | None) -> tuple[str, str]:
     """Job: a fresh enrolment token and when it ends. The token carries the CA's fingerprint (`-` without TLS)."""
     token = f"cwe1.{b64url(secrets.token_bytes(32))}.{ca_fingerprint or '-'}"
     expires = format_time(parse_time(now) + TOKEN_LIFE)
@@ -55,7 +55,7 @@ def new_token(conn: sqlite3.Connection, now: str, ca_fingerprint: str, edge_id: 
     return token, expires
 
 
-def register(conn: sqlite3.Connection, central_now: str, edge_id: str, key: VerifyKey) -> bool:
+def register(conn: Conn, central_now: str, edge_id: str, key: VerifyKey) -> bool:
     """Job: pin an edge's key. The same key again is fine (False); another key for the name is refused."""
     row = conn.execute("SELECT kid FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
     if row is not None:
@@ -77,7 +77,7 @@ def register(conn: sqlite3.Connection, central_now: str, edge_id: str, key: Veri
     return True
 
 
-def register_person(conn: sqlite3.Connection, now: str, role: str, owner: str, key: VerifyKey) -> bool:
+def register_person(conn: Conn, now: str, role: str, owner: str, key: VerifyKey) -> bool:
     """Job: add a DPO's or auditor's public key to the key set; False when it is there already with that role."""
     if role not in ("dpo", "auditor"):
         raise CentralError("usage.role", "role must be dpo or auditor", where="role")
@@ -92,7 +92,7 @@ def register_person(conn: sqlite3.Connection, now: str, role: str, owner: str, k
     return True
 
 
-def trust_answer(central: Central, conn: sqlite3.Connection, edge_id: str) -> dict[str, Any]:
+def trust_answer(central: Central, conn: Conn, edge_id: str) -> dict[str, Any]:
     """What an edge pins: the key set as a document, the witness's verifier key, names."""
     keys = central.keys(conn, edge_id)
     return {
@@ -133,7 +133,7 @@ async def post_enrolment(request: web.Request) -> web.Response:
     if edge_id is not None:
         check_edge_id(edge_id)
 
-    def job(conn: sqlite3.Connection) -> tuple[str, str]:
+    def job(conn: Conn) -> tuple[str, str]:
         central.log.append(conn, central.now(), "enrolment.offered", {"edge_id": edge_id})
         return new_token(conn, central.now(), ca_fingerprint(central), edge_id)
 
@@ -149,7 +149,7 @@ async def post_enrol(request: web.Request) -> web.Response:
     token, edge_id, key = field(body, "token"), check_edge_id(field(body, "edge_id")), public_key(body)
     check_signature(central, request, raw, edge_id, edge_keys(edge_id, key))
 
-    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+    def job(conn: Conn) -> dict[str, Any]:
         now = central.now()
         row = conn.execute("SELECT * FROM enrolment WHERE token_sha256=?", (token_hash(token),)).fetchone()
         if row is None or (row["edge_id"] not in (None, edge_id)):
@@ -181,7 +181,7 @@ async def post_key(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     role, owner, key = field(body, "role"), field(body, "owner", longest=200), public_key(body)
 
-    def job(conn: sqlite3.Connection) -> bool:
+    def job(conn: Conn) -> bool:
         made = register_person(conn, central.now(), role, owner, key)
         if made:
             central.log.append(conn, central.now(), "key.registered", {"kid": key.kid, "role": role})

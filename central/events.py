@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from aiohttp import web
 
 from central.auth import edge_request, json_answer
+from central.conn import Conn
 from central.errors import CentralError
 from central.project import project, take_key
 from central.state import CENTRAL, Central
@@ -39,7 +39,7 @@ async def post_events(request: web.Request) -> web.Response:
     return json_answer(answer)
 
 
-def _take(central: Central, conn: sqlite3.Connection, edge_id: str, events: list[Event]) -> dict[str, Any]:
+def _take(central: Central, conn: Conn, edge_id: str, events: list[Event]) -> dict[str, Any]:
     """Job: store and project every event; one that fails is rejected alone."""
     items = []
     for event in events:
@@ -57,7 +57,7 @@ def _take(central: Central, conn: sqlite3.Connection, edge_id: str, events: list
     return {"items": items, "contiguous": _advance(conn, edge_id, events[0].incarnation)}
 
 
-def _take_one(central: Central, conn: sqlite3.Connection, edge_id: str, event: Event) -> str:
+def _take_one(central: Central, conn: Conn, edge_id: str, event: Event) -> str:
     known = conn.execute("SELECT 1 FROM event WHERE edge_id=? AND event_id=?", (edge_id, event.id)).fetchone()
     if known is not None:
         return "duplicate"
@@ -89,7 +89,7 @@ def _take_one(central: Central, conn: sqlite3.Connection, edge_id: str, event: E
     return "accepted"
 
 
-def _advance(conn: sqlite3.Connection, edge_id: str, incarnation: int) -> int:
+def _advance(conn: Conn, edge_id: str, incarnation: int) -> int:
     """The highest number up to which everything is here."""
     row = conn.execute(
         "SELECT contiguous FROM stream WHERE edge_id=? AND incarnation=?", (edge_id, incarnation)

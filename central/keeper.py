@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from aiohttp import web
 
 from central.auth import edge_request, json_answer
+from central.conn import Conn, Row
 from central.errors import CentralError
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
@@ -26,7 +26,7 @@ def routes() -> list[web.RouteDef]:
     ]
 
 
-def shred(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, jti: str | None) -> str:
+def shred(central: Central, conn: Conn, edge_id: str, recording_id: str, jti: str | None) -> str:
     """Job: overwrite the recording's slots, then row and tombstone; the statement as compact JWS. Repeats give the first one.
 
     The slots go first: a crash in between leaves rows whose slots read as destroyed, and the repeat goes on. Raises
@@ -46,7 +46,7 @@ def shred(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id
     return statement
 
 
-def shred_keys(central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, key_ids: list[str]) -> str:
+def shred_keys(central: Central, conn: Conn, edge_id: str, recording_id: str, key_ids: list[str]) -> str:
     """Job: as `shred`, but of these keys only: a part of the recording goes after an incident, and no tombstone stands.
 
     A key that is not held (any more) is no error: the statement lists what was.
@@ -63,13 +63,13 @@ def shred_keys(central: Central, conn: sqlite3.Connection, edge_id: str, recordi
     return statement
 
 
-def _own(conn: sqlite3.Connection, edge_id: str, recording_id: str) -> None:
+def _own(conn: Conn, edge_id: str, recording_id: str) -> None:
     known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
     if known is not None and known["edge_id"] != edge_id:
         raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)
 
 
-def _held(conn: sqlite3.Connection, recording_id: str) -> list[sqlite3.Row]:
+def _held(conn: Conn, recording_id: str) -> list[Row]:
     """Headers of the recording whose keys are kept here."""
     return conn.execute(
         "SELECT segment_id, version, keeper_slot, key_id FROM header WHERE recording_id=? AND keeper_slot IS NOT NULL"
@@ -78,9 +78,7 @@ def _held(conn: sqlite3.Connection, recording_id: str) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def _destroy(
-    central: Central, edge_id: str, recording_id: str, jti: str | None, rows: list[sqlite3.Row]
-) -> tuple[str, str]:
+def _destroy(central: Central, edge_id: str, recording_id: str, jti: str | None, rows: list[Row]) -> tuple[str, str]:
     """Overwrite the slots of `rows`; the signed statement of it, and its time."""
     slots = [int(row["keeper_slot"]) for row in rows]
     central.keeper.shred(slots)
@@ -98,9 +96,7 @@ def _destroy(
     return sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP), at
 
 
-def _note(
-    central: Central, conn: sqlite3.Connection, edge_id: str, recording_id: str, jti: str | None, slots: int, at: str
-) -> None:
+def _note(central: Central, conn: Conn, edge_id: str, recording_id: str, jti: str | None, slots: int, at: str) -> None:
     body = {"edge_id": edge_id, "recording_id": recording_id, "slots": slots, "jti": jti}
     central.log.append(conn, at, "keeper.shredded", body)
 
@@ -136,7 +132,7 @@ async def get_tombstones(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     edge_id = (await edge_request(request)).edge_id
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(
             "SELECT recording_id, jti, at FROM tombstone WHERE edge_id=? ORDER BY at, recording_id", (edge_id,)
         )

@@ -5,16 +5,16 @@ Entries are canonical JSON `{at, kind, body}` without personal data: names of ed
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
+from central.conn import Conn
 from formats import canonical, merkle
 
 
 class OwnLog:
     """Appends and proves; it keeps nothing in memory, the tree lies in `log` and `log_node`."""
 
-    def append(self, conn: sqlite3.Connection, at: str, kind: str, body: dict[str, Any]) -> int:
+    def append(self, conn: Conn, at: str, kind: str, body: dict[str, Any]) -> int:
         """One entry inside the caller's transaction; its index."""
         entry = canonical.dumps({"at": at, "kind": kind, "body": body})
         size = self.size(conn)
@@ -23,16 +23,16 @@ class OwnLog:
         conn.executemany("INSERT INTO log_node VALUES (?,?,?)", nodes)
         return size
 
-    def size(self, conn: sqlite3.Connection) -> int:
+    def size(self, conn: Conn) -> int:
         """Entries so far."""
         return int(conn.execute("SELECT coalesce(max(idx) + 1, 0) FROM log").fetchone()[0])
 
-    def root(self, conn: sqlite3.Connection, size: int) -> bytes:
+    def root(self, conn: Conn, size: int) -> bytes:
         """The root over the first `size` entries."""
         return merkle.root(size, _reader(conn))
 
 
-def _reader(conn: sqlite3.Connection) -> merkle.ReadNode:
+def _reader(conn: Conn) -> merkle.ReadNode:
     def read(level: int, index: int) -> bytes:
         row = conn.execute("SELECT hash FROM log_node WHERE level=? AND idx=?", (level, index)).fetchone()
         return bytes(row[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from central.auth import admin, json_answer
+from central.conn import Conn
 from central.deliveries import expiry, queue
 from central.errors import CentralError
 from central.problems import field, object_body
@@ -113,7 +113,7 @@ def _sign_alone(central: Central, body: dict[str, Any]) -> tuple[dict[str, Any],
         raise CentralError("command.malformed", str(error), where="claims") from error
 
 
-def _check(central: Central, conn: sqlite3.Connection, document: dict[str, Any], *, alone: bool) -> VerifiedOrder:
+def _check(central: Central, conn: Conn, document: dict[str, Any], *, alone: bool) -> VerifiedOrder:
     keys = central.keys(conn)
     try:
         cmd = read_order(document).cmd
@@ -125,7 +125,7 @@ def _check(central: Central, conn: sqlite3.Connection, document: dict[str, Any],
         raise CentralError(error.code, error.message, status=status, where="order") from error
 
 
-def _submit(central: Central, conn: sqlite3.Connection, document: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+def _submit(central: Central, conn: Conn, document: dict[str, Any], *, alone: bool) -> dict[str, Any]:
     """Job: verify, countersign, store, queue: one transaction."""
     verified = _check(central, conn, document, alone=alone)
     claims = verified.claims
@@ -169,7 +169,7 @@ def _submit(central: Central, conn: sqlite3.Connection, document: dict[str, Any]
     return _order_answer(conn, claims.jti)
 
 
-def _edges(conn: sqlite3.Connection, target: Target) -> list[str]:
+def _edges(conn: Conn, target: Target) -> list[str]:
     """The edges that hold a target. Raises CentralError not_found.* (404)."""
     if target.kind in ("recording", "call"):
         table, column = target.kind, f"{target.kind}_id"
@@ -190,7 +190,7 @@ def _edges(conn: sqlite3.Connection, target: Target) -> list[str]:
     return [row[0] for row in conn.execute("SELECT edge_id FROM edge ORDER BY edge_id")]
 
 
-def _order_answer(conn: sqlite3.Connection, jti: str) -> dict[str, Any]:
+def _order_answer(conn: Conn, jti: str) -> dict[str, Any]:
     order = conn.execute("SELECT * FROM orders WHERE jti=?", (jti,)).fetchone()
     deliveries = conn.execute("SELECT edge_id, seq FROM delivery WHERE jti=? ORDER BY edge_id", (jti,)).fetchall()
     receipts = conn.execute("SELECT * FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
@@ -213,7 +213,7 @@ async def get_order(request: web.Request) -> web.Response:
     await admin(request)
     jti = request.match_info["jti"]
 
-    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+    def job(conn: Conn) -> dict[str, Any]:
         if not is_id(jti) or conn.execute("SELECT 1 FROM orders WHERE jti=?", (jti,)).fetchone() is None:
             raise CentralError("not_found.order", "no such order", status=404, where=jti[:64])
         return _order_answer(conn, jti)

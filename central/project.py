@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from central import keeper
+from central.conn import Conn
 from central.errors import CentralError
 from central.state import Central
 from formats import canonical
@@ -19,9 +19,7 @@ _RANK = {"opened": 0, "sealed": 1, "erased": 2}
 _MAX_HEADER = 65536
 
 
-def project(
-    central: Central, conn: sqlite3.Connection, edge_id: str, kind: str, seq: int, data: dict[str, Any]
-) -> None:
+def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, data: dict[str, Any]) -> None:
     """Job: apply one new event. `data` may hold a shred key, which goes into the keeper and nowhere else.
 
     Raises CentralError event.* when the event cannot be understood: it is rejected, the others are not.
@@ -81,18 +79,20 @@ def _id(data: dict[str, Any], name: str) -> str:
     return value
 
 
-def _call(central: Central, conn: sqlite3.Connection, edge_id: str, call_id: str) -> None:
+def _call(central: Central, conn: Conn, edge_id: str, call_id: str) -> None:
     conn.execute(
-        "INSERT OR IGNORE INTO call(call_id, edge_id, first_seen) VALUES (?,?,?)", (call_id, edge_id, central.now())
+        "INSERT INTO call(call_id, edge_id, first_seen) VALUES (?,?,?) ON CONFLICT DO NOTHING",
+        (call_id, edge_id, central.now()),
     )
     _owned(conn, "call", "call_id", call_id, edge_id)
 
 
-def _recording(central: Central, conn: sqlite3.Connection, edge_id: str, data: dict[str, Any], state: str) -> None:
+def _recording(central: Central, conn: Conn, edge_id: str, data: dict[str, Any], state: str) -> None:
     recording_id = _id(data, "recording_id")
     call_id = _id(data, "call_id") if data.get("call_id") is not None else None
     conn.execute(
-        "INSERT OR IGNORE INTO recording(recording_id, edge_id, call_id, state, first_seen) VALUES (?,?,?,?,?)",
+        "INSERT INTO recording(recording_id, edge_id, call_id, state, first_seen) VALUES (?,?,?,?,?)"
+        " ON CONFLICT DO NOTHING",
         (recording_id, edge_id, call_id, state, central.now()),
     )
     _owned(conn, "recording", "recording_id", recording_id, edge_id)
@@ -103,18 +103,18 @@ def _recording(central: Central, conn: sqlite3.Connection, edge_id: str, data: d
         conn.execute("UPDATE recording SET call_id=? WHERE recording_id=? AND call_id IS NULL", (call_id, recording_id))
 
 
-def _owned(conn: sqlite3.Connection, table: str, column: str, value: str, edge_id: str) -> None:
+def _owned(conn: Conn, table: str, column: str, value: str, edge_id: str) -> None:
     row = conn.execute(f"SELECT edge_id FROM {table} WHERE {column}=?", (value,)).fetchone()  # noqa: S608 - constants
     if row["edge_id"] != edge_id:
         raise CentralError("event.foreign", f"this {table} belongs to another edge", where=value)
 
 
-def _set(conn: sqlite3.Connection, table: str, column: str, data: dict[str, Any], key: str) -> None:
+def _set(conn: Conn, table: str, column: str, data: dict[str, Any], key: str) -> None:
     text = canonical.dumps(data).decode()
     conn.execute(f"UPDATE {table} SET {column}=? WHERE {key}=?", (text, data[key]))  # noqa: S608 - constants
 
 
-def _outcome(conn: sqlite3.Connection, data: dict[str, Any], seq: int) -> None:
+def _outcome(conn: Conn, data: dict[str, Any], seq: int) -> None:
     outcome = data.get("outcome")
     if isinstance(outcome, str):
         conn.execute(
@@ -127,7 +127,7 @@ def _without_header(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key != "header"}
 
 
-def _segment(conn: sqlite3.Connection, data: dict[str, Any]) -> None:
+def _segment(conn: Conn, data: dict[str, Any]) -> None:
     segment_id = _id(data, "segment_id")
     text = canonical.dumps(_without_header(data)).decode()
     conn.execute(
@@ -137,7 +137,7 @@ def _segment(conn: sqlite3.Connection, data: dict[str, Any]) -> None:
     )
 
 
-def _header(central: Central, conn: sqlite3.Connection, edge_id: str, data: dict[str, Any]) -> None:
+def _header(central: Central, conn: Conn, edge_id: str, data: dict[str, Any]) -> None:
     """Sealed header into the database, its key into the keeper, unless a tombstone says that it is gone."""
     if data.get("header") is None:
         return

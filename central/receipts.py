@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from aiohttp import web
 
 from central.auth import EdgeRequest, admin, edge_request, json_answer
+from central.conn import Conn, Row
 from central.errors import CentralError
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
@@ -34,7 +34,7 @@ async def post_receipts(request: web.Request) -> web.Response:
     if len(items) > MAX_RECEIPTS or not all(isinstance(one, dict) for one in items):
         raise CentralError("usage.field", f"at most {MAX_RECEIPTS} objects", where="receipts")
 
-    def job(conn: sqlite3.Connection) -> dict[str, str]:
+    def job(conn: Conn) -> dict[str, str]:
         results = {}
         for item in items:
             receipt_id = field(item, "receipt_id", longest=64)
@@ -47,7 +47,7 @@ async def post_receipts(request: web.Request) -> web.Response:
     return json_answer({"results": await central.db.run(job)})
 
 
-def _take(central: Central, conn: sqlite3.Connection, asked: EdgeRequest, item: dict[str, Any]) -> str:
+def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]) -> str:
     jws = field(item, "jws", longest=512 * 1024)
     claims, _ = verify_receipt(jws, asked.keys)
     named = (item.get("receipt_id"), item.get("jti"), item.get("n"), item.get("result"))
@@ -70,7 +70,8 @@ def _take(central: Central, conn: sqlite3.Connection, asked: EdgeRequest, item: 
         raise CentralError("receipt.order", "the receipt answers another order than the one issued under its jti")
     now = central.now()
     conn.execute(
-        "INSERT INTO receipt VALUES (?,?,?,?,?,?,?,?)",
+        "INSERT INTO receipt(receipt_id, edge_id, jti, n, result, recording_id, jws, received_at)"
+        " VALUES (?,?,?,?,?,?,?,?)",
         (claims.receipt_id, asked.edge_id, claims.jti, claims.n, claims.result, claims.recording_id, jws, now),
     )
     central.log.append(
@@ -88,7 +89,7 @@ def _take(central: Central, conn: sqlite3.Connection, asked: EdgeRequest, item: 
     return "accepted"
 
 
-def receipt_answer(conn: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+def receipt_answer(conn: Conn, row: Row) -> dict[str, Any]:
     """A stored receipt with its self-proving `document` (null when it answers an order that is not known here)."""
     order = conn.execute("SELECT jws FROM orders WHERE jti=?", (row["jti"],)).fetchone()
     document = receipt_document(row["jws"], None if order is None else order["jws"])
@@ -111,12 +112,12 @@ async def get_receipts(request: web.Request) -> web.Response:
     after, limit = query_int(request, "after", 0), query_int(request, "limit", 1000, low=1, high=1000)
     jti, recording_id = request.query.get("jti"), request.query.get("recording_id")
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
-        rows = conn.execute(
-            "SELECT rowid AS seq, * FROM receipt WHERE rowid>? AND (? IS NULL OR jti=?) AND (? IS NULL OR recording_id=?)"
-            " ORDER BY rowid LIMIT ?",
-            (after, jti, jti, recording_id, recording_id, limit),
-        ).fetchall()
+    def job(conn: Conn) -> list[dict[str, Any]]:
+        wanted = [("jti=?", jti), ("recording_id=?", recording_id)]
+        where = " AND ".join(["seq>?", *(words for words, value in wanted if value is not None)])
+        values = [value for _, value in wanted if value is not None]
+        query = f"SELECT * FROM receipt WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - words of ours, values bound
+        rows = conn.execute(query, (after, *values, limit)).fetchall()
         return [receipt_answer(conn, row) | {"seq": row["seq"]} for row in rows]
 
     return json_answer({"receipts": await request.app[CENTRAL].db.run(job)})
@@ -127,7 +128,7 @@ async def get_receipt(request: web.Request) -> web.Response:
     await admin(request)
     receipt_id = request.match_info["receipt_id"]
 
-    def job(conn: sqlite3.Connection) -> dict[str, Any]:
+    def job(conn: Conn) -> dict[str, Any]:
         row = conn.execute("SELECT * FROM receipt WHERE receipt_id=?", (receipt_id,)).fetchone()
         if row is None:
             raise CentralError("not_found.receipt", "no such receipt", status=404, where=receipt_id[:64])

@@ -21,11 +21,14 @@ CREATE INDEX event_subject ON event(subject);
 CREATE TABLE stream(
   edge_id TEXT NOT NULL REFERENCES edge, incarnation INTEGER NOT NULL, contiguous INTEGER NOT NULL,
   PRIMARY KEY (edge_id, incarnation)) STRICT;
+-- `seq` pages; it has no meaning of its own.
 CREATE TABLE call(
-  call_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, opened TEXT, closed TEXT, outcome TEXT, outcome_seq INTEGER,
+  seq INTEGER PRIMARY KEY, call_id TEXT NOT NULL UNIQUE, edge_id TEXT NOT NULL REFERENCES edge,
+  opened TEXT, closed TEXT, outcome TEXT, outcome_seq INTEGER,
   first_seen TEXT NOT NULL) STRICT;
 CREATE TABLE recording(
-  recording_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, call_id TEXT, state TEXT NOT NULL, opened TEXT,
+  seq INTEGER PRIMARY KEY, recording_id TEXT NOT NULL UNIQUE, edge_id TEXT NOT NULL REFERENCES edge,
+  call_id TEXT, state TEXT NOT NULL, opened TEXT,
   sealed TEXT, erased TEXT, first_seen TEXT NOT NULL) STRICT;
 CREATE INDEX recording_call ON recording(call_id);
 CREATE TABLE segment(
@@ -46,7 +49,8 @@ CREATE TABLE delivery(
   queued_at TEXT NOT NULL, PRIMARY KEY (edge_id, seq)) STRICT;
 CREATE INDEX delivery_jti ON delivery(jti);
 CREATE TABLE receipt(
-  receipt_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, jti TEXT NOT NULL, n INTEGER NOT NULL,
+  seq INTEGER PRIMARY KEY, receipt_id TEXT NOT NULL UNIQUE, edge_id TEXT NOT NULL REFERENCES edge,
+  jti TEXT NOT NULL, n INTEGER NOT NULL,
   result TEXT NOT NULL, recording_id TEXT, jws TEXT NOT NULL, received_at TEXT NOT NULL, UNIQUE (edge_id, jti, n)) STRICT;
 CREATE TABLE mirror(
   edge_id TEXT NOT NULL REFERENCES edge, origin TEXT NOT NULL, idx INTEGER NOT NULL, entry TEXT NOT NULL,

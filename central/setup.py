@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from central import tls
 from central.auth import token_hash
 from central.config import CentralConfig, from_table, load
+from central.conn import Conn
 from central.db import open_connection, transaction
 from central.enrol import check_edge_id, new_token, register, register_person
 from central.keyfiles import make_key, read_key, write_new
@@ -89,7 +89,7 @@ def register_edge(config: CentralConfig, edge_id: str, key: VerifyKey) -> bool:
     """Pin an edge's key directly in the database (same host); False when it was there. Raises CentralError."""
     now = format_time(utc_now())
 
-    def job(conn: sqlite3.Connection) -> bool:
+    def job(conn: Conn) -> bool:
         made = register(conn, now, check_edge_id(edge_id), key)
         if made:
             OwnLog().append(conn, now, "edge.enrolled", {"edge_id": edge_id, "kid": key.kid})
@@ -102,7 +102,7 @@ def register_key(config: CentralConfig, role: str, owner: str, key: VerifyKey) -
     """Add a person's public key (`dpo`, `auditor`) directly; False when it was there. Raises CentralError."""
     now = format_time(utc_now())
 
-    def job(conn: sqlite3.Connection) -> bool:
+    def job(conn: Conn) -> bool:
         made = register_person(conn, now, role, owner, key)
         if made:
             OwnLog().append(conn, now, "key.registered", {"kid": key.kid, "role": role})
@@ -130,7 +130,7 @@ def vkey(config: CentralConfig) -> str:
     return str(NoteKey(config.witness_name, COSIGNATURE, read_key(config.witness_key).verify_key))
 
 
-def _job(config: CentralConfig, job: Callable[[sqlite3.Connection], T]) -> T:
+def _job(config: CentralConfig, job: Callable[[Conn], T]) -> T:
     conn = open_connection(config.database)
     try:
         return transaction(conn, job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from central.config import CentralConfig
+from central.conn import Conn
 from central.db import Database
 from central.errors import CentralError
 from central.keyfiles import read_key
@@ -52,7 +52,7 @@ class Central:
         """The event set at the next delivery for this edge; take it before looking whether there is one."""
         return self._doorbells.setdefault(edge_id, asyncio.Event())
 
-    def keys(self, conn: sqlite3.Connection, edge_id: str | None = None) -> KeySet:
+    def keys(self, conn: Conn, edge_id: str | None = None) -> KeySet:
         """See `key_set`."""
         names = self.config.witness_name
         return key_set(conn, self.store.verify_key, self.witness.verify_key, names, edge_id=edge_id)
@@ -69,7 +69,7 @@ class Central:
         for edge_id in list(self._doorbells):
             self.ring(edge_id)
 
-    def alarm(self, conn: sqlite3.Connection, edge_id: str, code: str, message: str) -> None:
+    def alarm(self, conn: Conn, edge_id: str, code: str, message: str) -> None:
         """Store an alarm and log it, inside the caller's transaction."""
         conn.execute(
             "INSERT INTO alarm(at, edge_id, code, message) VALUES (?,?,?,?)", (self.now(), edge_id, code, message[:500])
@@ -92,7 +92,7 @@ def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_no
     return Central(config=config, db=database, keeper=keeper, store=store, witness=witness, wall=wall)
 
 
-def sweep_keeper(central: Central, conn: sqlite3.Connection) -> int:
+def sweep_keeper(central: Central, conn: Conn) -> int:
     """Job at start: shred slots that no header row names, and detach slots of recordings that have a tombstone."""
     buried = [
         row[0]
@@ -111,7 +111,7 @@ def sweep_keeper(central: Central, conn: sqlite3.Connection) -> int:
 
 
 def key_set(
-    conn: sqlite3.Connection, store: VerifyKey, witness: VerifyKey, witness_name: str, *, edge_id: str | None = None
+    conn: Conn, store: VerifyKey, witness: VerifyKey, witness_name: str, *, edge_id: str | None = None
 ) -> KeySet:
     """Everyone central knows: itself, people, edges (all, or only `edge_id`), retired keys with their dates.
 

@@ -107,7 +107,8 @@ def answer(
                     claims = _claims(row[0], row[1], result, reason, **more)
                     jws = sign_receipt(claims, central.edge.key)
                     conn.execute(
-                        "INSERT INTO receipt VALUES (?, 'edge-1', ?, 0, ?, ?, ?, ?)",
+                        "INSERT INTO receipt(receipt_id, edge_id, jti, n, result, recording_id, jws, received_at)"
+                        " VALUES (?, 'edge-1', ?, 0, ?, ?, ?, ?)",
                         (claims.receipt_id, row[0], told or result, RECORDING, jws, make.AT),
                     )
                     return

@@ -1,0 +1,34 @@
+"""What a job may do with a database, whichever engine it is: SQLite (`central.db`) or PostgreSQL (`central.postgres`).
+
+The SQL of jobs is what both understand: `?` for values, `ON CONFLICT`, no rowid, no functions of one engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+
+class Row(Protocol):
+    """One row: by number, by name, iterated as values; `dict(row)` gives names and values."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def keys(self) -> Any: ...
+
+
+class Cursor(Protocol):
+    """What a statement found. `rowcount`: rows it changed."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Conn(Protocol):
+    """A connection inside a job's transaction."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor: ...
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor: ...
