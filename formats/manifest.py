@@ -46,6 +46,10 @@ def extend_tags_hash(tags_hash: bytes, tag16: bytes) -> bytes:
 class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One segment. Hashes and key ids in lower-case hex; times in ms from the start of the recording.
 
+    `codec`, `rate`, `channels`: how it was captured; `encoding`: what became of it before it was sealed. `none`: the
+    plaintext is the capture itself; `flac`, `opus`: it is one whole FLAC or Ogg Opus file of those samples. `frames`:
+    samples, one of all channels is one frame.
+
     `closed`: the payload has its last chunk. `truncated`: it ends with a whole chunk, and only this entry says so.
     `shredded`: its key was destroyed and its payload removed after an incident; the rest says what it had been.
     """
@@ -56,6 +60,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     codec: str
     rate: int
     channels: int
+    encoding: Literal["none", "flac", "opus"]
+    frames: int
     start_ms: int
     duration_ms: int
     plain_bytes: int
@@ -96,7 +102,12 @@ def frame_bytes(codec: str, channels: int) -> int:
 
 def duration_ms(plain_bytes: int, codec: str, rate: int, channels: int) -> int:
     """How long so many bytes play, in whole ms."""
-    return plain_bytes // frame_bytes(codec, channels) * 1000 // rate
+    return frames_ms(plain_bytes // frame_bytes(codec, channels), rate)
+
+
+def frames_ms(frames: int, rate: int) -> int:
+    """How long so many frames play, in whole ms."""
+    return frames * 1000 // rate
 
 
 def _hex(text: str, size: int) -> bool:
@@ -120,8 +131,13 @@ def _check_segment(one: SegmentEntry, number: int) -> None:
         raise ManifestError("vault.manifest", f"{where}: a hash is malformed")
     if one.rate <= 0 or one.start_ms < 0:
         raise ManifestError("vault.manifest", f"{where}: its rate or start is impossible")
-    if one.duration_ms != duration_ms(one.plain_bytes, one.codec, one.rate, one.channels):
-        raise ManifestError("vault.manifest", f"{where}: its duration contradicts its bytes")
+    frame = frame_bytes(one.codec, one.channels)
+    if one.frames < 0 or (one.encoding == "none" and one.frames != one.plain_bytes // frame):
+        raise ManifestError("vault.manifest", f"{where}: its frames contradict its bytes")
+    if one.encoding != "none" and one.state == "truncated":
+        raise ManifestError("vault.manifest", f"{where}: what was cut off cannot have been encoded as a whole")
+    if one.duration_ms != frames_ms(one.frames, one.rate):
+        raise ManifestError("vault.manifest", f"{where}: its duration contradicts its frames")
 
 
 def check(manifest: Manifest) -> None:
@@ -137,8 +153,7 @@ def check(manifest: Manifest) -> None:
         _check_segment(one, number)
     if len({one.key_id for one in manifest.segments}) != len(manifest.segments):
         raise ManifestError("vault.manifest", "two segments share a file key")
-    frames = sum(one.plain_bytes // frame_bytes(one.codec, one.channels) for one in manifest.segments)
-    if manifest.frames != frames:
+    if manifest.frames != sum(one.frames for one in manifest.segments):
         raise ManifestError("vault.manifest", "the number of frames contradicts the segments")
 
 

@@ -101,7 +101,7 @@ class Desk:
             "ended_at": row.ended_at,
             "held": row.held,
             "manifest": row.manifest,
-            "segments": [_segment(s) for s in row.segments],
+            "segments": [_segment(row, s) for s in row.segments],
             "tombstone": dict(tombstone) if tombstone else None,
             "purposes": permit.get("purposes", []),
             "revoked_at": permit.get("revoked_at"),
@@ -227,12 +227,14 @@ class Desk:
         raise CallwardenError("not_found.segment", f"the recording has no segment {number}", where=recording_id)
 
 
-def _segment(row: SegmentRow) -> dict[str, Any]:
+def _segment(recording: RecordingRow, row: SegmentRow) -> dict[str, Any]:
     return {
         "segment_id": row.segment_id,
         "number": row.number,
         "state": row.state,
         "chunks": row.chunks,
+        "encoding": row.encoding,
+        "frames": recording.frames_of(row),
         "plain_bytes": row.plain_bytes,
         "payload_bytes": row.payload_bytes,
         "payload_sha512": row.payload_sha512.hex() if row.payload_sha512 else None,

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from formats.pcm import STORED
+
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
@@ -134,7 +136,11 @@ class ClosedSegment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
-    """A segment as the journal has it, with its newest header. `opened_at` and `closed_at`: wall times of its rows."""
+    """A segment as the journal has it, with its newest header. `opened_at` and `closed_at`: wall times of its rows.
+
+    `encoding`: `none` `flac` `opus`, what the payload's plaintext is; `frames`: samples of one that is encoded, else None
+    (`RecordingRow.frames_of`).
+    """
 
     segment_id: str
     recording_id: str
@@ -151,6 +157,8 @@ class SegmentRow:
     header: HeaderRow
     opened_at: str = ""
     closed_at: str | None = None
+    encoding: str = "none"
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +197,12 @@ class RecordingRow:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels (16-bit linear)."""
-        return 2 * self.channels
+        """Bytes of one captured sample of all channels."""
+        return STORED[self.codec] * self.channels
+
+    def frames_of(self, segment: SegmentRow) -> int:
+        """Samples of a segment of this recording; one of all channels is one."""
+        return segment.plain_bytes // self.frame_bytes if segment.frames is None else segment.frames
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ async def seal(tools: Tools, recording_id: str) -> None:
     """All segments are closed: sign the manifest and commit `sealed`; a recording without one byte is `no_audio`."""
     row = await tools.journal.recording(recording_id)
     assert row is not None
-    frames = sum(s.plain_bytes for s in row.segments) // row.frame_bytes
+    frames = sum(row.frames_of(s) for s in row.segments)
     if frames == 0:
         await tools.journal.set_recording_state(recording_id, "no_audio")
         return

@@ -8,19 +8,20 @@ from edge.model.entities import RecordingRow
 from edge.model.software import SOFTWARE
 from edge.recorder.tools import ManifestMaker
 from formats.keys import SigningKey
-from formats.manifest import Manifest, SegmentEntry, duration_ms, sign_manifest
+from formats.manifest import Manifest, SegmentEntry, frames_ms, sign_manifest
 
 _STATES: Final[dict[str, Literal["closed", "truncated", "shredded"]]] = {
     "closed": "closed",
     "truncated": "truncated",
     "shredded": "shredded",
 }
+_ENCODINGS: Final[dict[str, Literal["none", "flac", "opus"]]] = {"none": "none", "flac": "flac", "opus": "opus"}
 
 
 def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, ended_at: str) -> Manifest:
     """The manifest of a recording whose segments are all closed, truncated or shredded. `start_ms` counts recorded time."""
     entries: list[SegmentEntry] = []
-    plain = 0
+    before = 0
     for segment in row.segments:
         state = _STATES.get(segment.state)
         if state is None or segment.payload_sha512 is None:
@@ -33,8 +34,10 @@ def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, en
                 codec=row.codec,
                 rate=row.rate,
                 channels=row.channels,
-                start_ms=duration_ms(plain, row.codec, row.rate, row.channels),
-                duration_ms=duration_ms(segment.plain_bytes, row.codec, row.rate, row.channels),
+                encoding=_ENCODINGS[segment.encoding],
+                frames=row.frames_of(segment),
+                start_ms=frames_ms(before, row.rate),
+                duration_ms=frames_ms(row.frames_of(segment), row.rate),
                 plain_bytes=segment.plain_bytes,
                 payload_bytes=segment.payload_bytes,
                 chunks=segment.chunks,
@@ -45,7 +48,7 @@ def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, en
                 end_reason=segment.end_reason or "",
             )
         )
-        plain += segment.plain_bytes
+        before += row.frames_of(segment)
     return Manifest(
         recording_id=row.recording_id,
         call_id=row.call_id,

@@ -48,7 +48,7 @@ def _waiting(conn: sqlite3.Connection) -> set[str]:
 
 
 def _seconds(segment: SegmentRow, recording: RecordingRow) -> float:
-    return round(segment.plain_bytes / (recording.rate * recording.frame_bytes), 3)
+    return round(recording.frames_of(segment) / recording.rate, 3)
 
 
 def _recording(row: RecordingRow, waiting: set[str]) -> Json:
@@ -58,7 +58,8 @@ def _recording(row: RecordingRow, waiting: set[str]) -> Json:
         "call_id": row.call_id,
         "state": row.state,
         "ending": row.ending,
-        "seconds": round(sum(s.plain_bytes for s in row.segments) / rate, 3),
+        "seconds": round(sum(row.frames_of(s) for s in row.segments) / row.rate, 3),
+        "codec": row.codec,
         "suite": row.suite,
         "held": row.held,
         # Central has everything: the closing event was written (with the final state) and no row is left to send.
@@ -71,6 +72,7 @@ def _recording(row: RecordingRow, waiting: set[str]) -> Json:
                 "number": s.number,
                 "state": s.state,
                 "seconds": _seconds(s, row),
+                "encoding": s.encoding,
                 "payload_bytes": s.payload_bytes,
                 "start_s": round(s.spool_offset / rate, 3),
                 "end_reason": s.end_reason,

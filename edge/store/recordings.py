@@ -33,7 +33,8 @@ JOIN capture k ON k.recording_id = r.recording_id"""
 _SEGMENT: Final = """
 SELECT s.segment_id, s.recording_id, s.number, s.capture_id, s.spool_offset, s.state, s.chunks, s.plain_bytes,
   s.payload_bytes, s.tags_hash, s.payload_sha512, s.end_reason,
-  h.version, h.suite, h.sealed_header, h.slot, h.recipients, h.key_id, s.opened_at, s.closed_at
+  h.version, h.suite, h.sealed_header, h.slot, h.recipients, h.key_id, s.opened_at, s.closed_at,
+  s.encoding, s.frames
 FROM segment s JOIN header h ON h.segment_id = s.segment_id
   AND h.version = (SELECT max(version) FROM header n WHERE n.segment_id = s.segment_id)"""
 
@@ -42,7 +43,7 @@ def read_segments(conn: sqlite3.Connection, where: str, *args: Any) -> list[Segm
     """Segments that match `where`, by recording and number, each with its newest header."""
     rows = conn.execute(f"{_SEGMENT} WHERE {where} ORDER BY s.recording_id, s.number", args)
     return [
-        SegmentRow(*(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17]), *r[18:20]))
+        SegmentRow(*(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17]), *r[18:22]))
         for r in rows
     ]
 

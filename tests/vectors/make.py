@@ -113,7 +113,8 @@ def sealed_header() -> Any:
 def _recording() -> manifest.Manifest:
     payload = b"".join(age.encrypt_stream(bytes(range(16)), bytes(range(16, 32)), io.BytesIO(plain(131072))))
     one = manifest.SegmentEntry(
-        segment_id="bb" * 16, number=0, suite="age1", codec="sln", rate=8000, channels=2, start_ms=0, duration_ms=4096,
+        segment_id="bb" * 16, number=0, suite="age1", codec="sln", rate=8000, channels=2, encoding="none",
+        frames=32768, start_ms=0, duration_ms=4096,
         plain_bytes=131072, payload_bytes=len(payload), chunks=2, payload_sha512=hashlib.sha512(payload).hexdigest(),
         tags_hash=tags_hash(payload), key_id=manifest.key_id(bytes(range(16))).hex(), state="closed",
         end_reason="hangup",
@@ -135,6 +136,8 @@ def manifests() -> Any:
     good = signed(value)
     h, p, s = good.split(".")
     segment = value["segments"][0]
+    encoded = {**segment, "encoding": "flac", "frames": 40000, "duration_ms": 5000}
+    compacted = {**value, "frames": 40000, "segments": [encoded]}
     bad = {
         "unknown key": signed(value, STRANGER),
         "another edge's key": signed(value, EDGE2),
@@ -142,6 +145,13 @@ def manifests() -> Any:
         "another typ": signed(value, EDGE, orders.RECEIPT_TYP),
         "unknown member": signed({**value, "note": ""}),
         "frames contradict": signed({**value, "frames": 1}),
+        "a segment's frames contradict its bytes": signed(
+            {**value, "frames": 32767, "segments": [{**segment, "frames": 32767, "duration_ms": 4095}]}
+        ),
+        "an encoding that is not known": signed({**value, "segments": [{**segment, "encoding": "mp3"}]}),
+        "cut off and encoded": signed(
+            {**compacted, "segments": [{**encoded, "state": "truncated", "payload_bytes": 16 + 2 * age.ENC_CHUNK}]}
+        ),
         "chunks contradict": signed({**value, "segments": [{**segment, "chunks": 3}]}),
         "no segment": signed({**value, "segments": []}),
         "ends before it starts": signed({**value, "ended_at": "2026-03-01T09:00:00.000Z"}),
@@ -152,7 +162,7 @@ def manifests() -> Any:
     }
     return {
         "keyset": json.loads(TRUST.dump()),
-        "valid": [{"jws": good, "manifest": value}],
+        "valid": [{"jws": good, "manifest": value}, {"jws": signed(compacted), "manifest": compacted}],
         "invalid": [{"why": why, "jws": jws} for why, jws in bad.items()],
     }
 

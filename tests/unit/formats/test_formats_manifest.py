@@ -51,6 +51,8 @@ def segment(number: int, *, closed: bool = True) -> SegmentEntry:
         codec="sln",
         rate=8000,
         channels=2,
+        encoding="none",
+        frames=plain // 4,
         start_ms=5000 * number,
         duration_ms=manifest.duration_ms(plain, "sln", 8000, 2),
         plain_bytes=plain,
@@ -123,9 +125,9 @@ def test_the_tags_hash_is_checked_by_itself() -> None:
 
 def test_segments_without_audio() -> None:
     """A segment closed before its first byte, and two cut off before their first chunk."""
-    empty = msgspec.structs.replace(segment(0), plain_bytes=0, payload_bytes=32, chunks=1, duration_ms=0)
+    empty = msgspec.structs.replace(segment(0), plain_bytes=0, payload_bytes=32, chunks=1, duration_ms=0, frames=0)
     nonce_only = msgspec.structs.replace(
-        segment(1, closed=False), plain_bytes=0, payload_bytes=16, chunks=0, duration_ms=0
+        segment(1, closed=False), plain_bytes=0, payload_bytes=16, chunks=0, duration_ms=0, frames=0
     )
     nothing = msgspec.structs.replace(nonce_only, number=2, segment_id="02" * 16, key_id="02" * 32, payload_bytes=0)
     manifest.check(recording(segments=(empty, nonce_only, nothing), frames=0))
@@ -156,6 +158,9 @@ def _changed(**members: Any) -> dict[str, Any]:
         _changed(key_id=segment(1).key_id),
         _changed(rate=0),
         _changed(duration_ms=1),
+        _changed(frames=1),
+        _changed(encoding="flac", frames=-1),
+        {"segments": (segment(0), msgspec.structs.replace(segment(1, closed=False), encoding="flac"))},
         _changed(codec="mp3"),
         _changed(channels=3),
         _changed(start_ms=-1),
