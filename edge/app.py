@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from asyncinotify import Inotify, Mask
@@ -34,6 +35,7 @@ from edge.calls.tracker import Tracker
 from edge.clock import SystemClock
 from edge.config import EdgeConfig, check, load
 from edge.config.check import group_id
+from edge.config.schema import is_loopback
 from edge.consent.ability import Ability
 from edge.errors import CallwardenError
 from edge.notices.sender import Notices
@@ -165,11 +167,15 @@ class Daemon:
                 key=key,
                 trust=trust,
                 edge_id=edge.id,
-                minimum_of=self.policies.minimum_of,
+                terms_of=self.policies.terms_of,
                 head=self._head,
                 worker=self.worker,
                 live=self.conductor,
                 digest=self.number_key.digest,
+                hasher=self.number_key.hasher,
+                house=lambda: self.config.retention,
+                witness_elsewhere=not is_loopback(urlsplit(config.central.url).hostname or "localhost"),
+                country=lambda: self.config.telephony.country,
             )
         )
         settings_of(config)  # a secret that cannot be used stops the start, not a text one day

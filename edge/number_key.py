@@ -11,6 +11,8 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from edge.failpoints import hit
@@ -36,13 +38,17 @@ class NumberKey:
 
     async def digest(self, e164: str) -> str:
         """The same, making the key when there is none. Raises CallwardenError vault.* journal.*."""
+        return (await self.hasher())(e164)
+
+    async def hasher(self) -> Callable[[str], str]:
+        """`digest` of many numbers with one look at the key; not to be kept. Raises CallwardenError vault.* journal.*."""
         async with self._making:
             slot = await self._journal.memory_slot()
             if slot is None:
                 slot = await self._slots.put(secrets.token_bytes(32))
                 hit("number_key.slot_synced")
                 await self._journal.set_memory_slot(slot)
-        return _digest(await self._slots.read(slot), e164)
+        return partial(_digest, await self._slots.read(slot))
 
 
 def _digest(key: bytes, e164: str) -> str:

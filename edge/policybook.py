@@ -20,7 +20,7 @@ from edge.config.reload import Reloaded, differences, reload
 from edge.consent.ability import Ability, cannot_honour
 from edge.consent.jurisdiction import Alarm, lapsed, standing_alarms
 from edge.consent.policy import Policy, select
-from edge.consent.units import Period
+from edge.consent.retention import Retention
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.ports import AuditBook, Clock
@@ -93,10 +93,10 @@ class PolicyBook:
             raise CallwardenError("policy.cannot_honour", message, where=config.where("policy", policy.name))
         return policy
 
-    def minimum_of(self, policy_id: str) -> Period:
-        """How long a policy's recordings are kept at least."""
+    def terms_of(self, policy_id: str) -> Retention | None:
+        """How long a policy keeps things today; None for one that is gone."""
         policy = self.config.policies.get(policy_id)
-        return policy.retention.minimum if policy else Period("P0D")
+        return policy.retention if policy else None
 
     def standing(self) -> list[Alarm]:
         """Overrides in force or run out, for `status`."""

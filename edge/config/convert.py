@@ -13,7 +13,7 @@ import msgspec
 from edge.config.files import Key, Source, dotted
 from edge.config.schema import Address
 from edge.config.words import example, plain_words
-from edge.consent.policy import Choices
+from edge.consent.policy import Bounds, Choices
 from edge.consent.units import Day, Period, Seconds
 from edge.errors import CallwardenError
 
@@ -91,7 +91,7 @@ def _struct_in(wanted: Any) -> type[msgspec.Struct] | None:
 
 def _read(wanted: type, value: object) -> object:
     """msgspec's door for our own types; a ValueError's sentence becomes the error's."""
-    if wanted in (Seconds, Period, Day, Choices, Address):
+    if wanted in (Seconds, Period, Day, Choices, Bounds, Address):
         return wanted.parse(value)
     if not isinstance(value, Path):
         raise ValueError(f"expected a path in quotes, not {value!r}")  # noqa: TRY004 - one kind of error for all

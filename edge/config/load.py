@@ -28,6 +28,7 @@ from edge.config.schema import (
 from edge.consent import jurisdiction
 from edge.consent.policy import Policy
 from edge.consent.policy_rules import Problem, overlaps, problems
+from edge.consent.retention import House
 from edge.errors import CallwardenError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -53,6 +54,7 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "central": CentralSection,
     "telephony": TelephonySection,
     "notices": NoticesSection,
+    "retention": House,
 }
 
 
@@ -110,6 +112,7 @@ class _Reader:
         central = self._section("central", CentralSection) if "central" in self.tree else CentralSection(enabled=False)
         telephony = self._section("telephony", TelephonySection)
         notices = self._section("notices", NoticesSection)
+        retention = self._section("retention", House)
         self._refuse(sections.of_edge(edge, asterisk))
         if central.url or (central.enabled and "central" in self.tree):
             hint = "enrolment gives this edge its key"
@@ -119,6 +122,7 @@ class _Reader:
         self._refuse(sections.of_agents(agents))
         table = load_table(edge.jurisdictions or SHIPPED)
         policies = self._policies(edge, table, telephony.country)
+        self._refuse(sections.of_retention(retention, policies))
         self._refuse(sections.of_notices(notices, policies))
         return EdgeConfig(
             path=self.path,
@@ -129,6 +133,7 @@ class _Reader:
             telephony=telephony,
             agents=MappingProxyType(agents),
             notices=notices,
+            retention=retention,
             jurisdictions=table,
             places=MappingProxyType(dict(self.source.where)),
         )
@@ -180,7 +185,7 @@ class _Reader:
         for name, key, written in self._tables("policy"):
             if "name" in written:
                 raise unknown(self.source, (*key, "name"), fields(Policy))
-            policy = convert(self.source, key, {**written, "name": name}, Policy)
+            policy = convert(self.source, key, {**self._with_defaults(written), "name": name}, Policy)
             for problem in (*problems(policy), *jurisdiction.problems(policy, table, self.today)):
                 raise self._problem(policy, problem)
             self._recipients(key, policy, edge)
@@ -188,6 +193,13 @@ class _Reader:
         for policy, problem in overlaps(found, country):
             raise self._problem(policy, problem)
         return found
+
+    def _with_defaults(self, written: dict[str, Any]) -> dict[str, Any]:
+        """A policy's table, with the house's defaults under what it says about retention itself."""
+        house, own = self.tree.get("retention", {}).get("defaults"), written.get("retention", {})
+        if not isinstance(house, dict) or not isinstance(own, dict):
+            return written  # the one is nothing to merge, the other an error that is said where it stands
+        return {**written, "retention": {**house, **own}}
 
     def _problem(self, policy: Policy, problem: Problem) -> CallwardenError:
         key = ("policy", policy.name, *parts(problem.key))

@@ -34,6 +34,7 @@ from edge.consent.policy import (
     Question,
     Retention,
 )
+from edge.consent.retention import Bound, Bounds, House, Limits
 from edge.consent.units import Day, Period, Seconds
 
 _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
@@ -43,12 +44,15 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[telephony]", TelephonySection),
     ("[agents.NAME]", AgentSection),
     ("[notices]", NoticesSection),
+    ("[retention]", House),
+    ("[retention] floor and ceiling", Limits),
     ("[policy.NAME]", Policy),
     ("[policy.NAME] match", Match),
     ("[policy.NAME] override", Override),
     ("[[policy.NAME.further]]", Question),
     ("[policy.NAME] capture", Capture),
     ("[policy.NAME] retention", Retention),
+    ("[policy.NAME] retention purposes.NAME and outcomes.NAME", Bound),
     ("[policy.NAME] central", CentralSharing),
 )
 
@@ -76,11 +80,13 @@ _KINDS: dict[Any, str] = {
     Period: "period",
     Day: "day",
     Choices: "table of text",
+    Bounds: "table of tables",
     tuple[Question, ...]: "list of tables",
     Address: "address",
     tuple[str, ...]: "list of text",
     Path | None: "path",
     Day | None: "day",
+    Period | None: "period",
 }
 
 

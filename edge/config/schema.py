@@ -16,6 +16,7 @@ import msgspec
 
 from edge.consent.jurisdiction import STRICTEST, Table
 from edge.consent.policy import Policy
+from edge.consent.retention import House
 from edge.consent.units import Day, Seconds
 
 #: Start-up checks that `waive` may name, each with what is given up.
@@ -207,6 +208,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[agents.NAME]` by name, read-only."""
     notices: NoticesSection = NoticesSection()
     """`[notices]`."""
+    retention: House = House()
+    """`[retention]`."""
     jurisdictions: Table = STRICTEST
     """The table the policies were judged by."""
     places: Mapping[tuple[str | int, ...], str]

@@ -21,6 +21,8 @@ from edge.config.schema import (
 from edge.consent.jurisdiction import COUNTRY
 from edge.consent.numbers import digits
 from edge.consent.policy import Policy
+from edge.consent.retention import OF_HOUSE, OF_POLICY, House
+from edge.model.lifecycle import OUTCOMES
 
 _EDGE_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 #: A channel's name before its last "-": technology, then endpoint. "PJSIP/trunk".
@@ -109,6 +111,31 @@ def of_agents(agents: Mapping[str, AgentSection]) -> Iterator[Wrong]:
         if other != name:
             message = f'"{agent.device}" is the device of agent {other} too'
             yield Wrong((*key, "device"), "config.value", message, "a device belongs to one agent")
+
+
+def of_retention(house: House, policies: Mapping[str, Policy]) -> Iterator[Wrong]:
+    """`[retention]`: a floor above its ceiling cannot be kept, nor can no time at all."""
+    for name in OF_POLICY:
+        floor, ceiling = getattr(house.floor, name), getattr(house.ceiling, name)
+        if floor is not None and ceiling is not None and floor.most_days > ceiling.most_days:
+            message = f"the floor of {name} is above its ceiling"
+            yield Wrong(("retention", "floor", name), "config.value", message, "the floor is a duty and would win")
+        if ceiling is not None and ceiling.is_zero:
+            message = f"a ceiling of no time at all for {name}"
+            yield Wrong(("retention", "ceiling", name), "config.value", message, 'at least "P1D"')
+    for name in OF_HOUSE:
+        if getattr(house, name).is_zero:
+            yield Wrong(("retention", name), "config.value", f"{name} kept for no time at all", 'at least "P1D"')
+    for policy in policies.values():
+        for word in policy.retention.purposes:
+            if word not in policy.every_purpose and policy.mode != "never" and word not in house.defaults.purposes:
+                message = f'policy "{policy.name}" does not ask for the purpose "{word}"'
+                hint = f"its purposes: {', '.join(policy.every_purpose) or 'none'}"
+                yield Wrong(("policy", policy.name, "retention", "purposes", word), "policy.purpose", message, hint)
+        for word in policy.retention.outcomes:
+            if word not in OUTCOMES:
+                message, hint = f'no call ends as "{word}"', f"one of: {', '.join(OUTCOMES)}"
+                yield Wrong(("policy", policy.name, "retention", "outcomes", word), "policy.outcome", message, hint)
 
 
 def of_notices(notices: NoticesSection, policies: Mapping[str, Policy]) -> Iterator[Wrong]:

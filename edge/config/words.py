@@ -9,6 +9,7 @@ import msgspec
 
 from edge.config.files import Key
 from edge.consent.policy_tables import Choices
+from edge.consent.retention import Bounds
 from edge.consent.units import Seconds
 
 
@@ -35,6 +36,8 @@ def toml(value: object) -> str:
         return f'"{value:g}s"'
     if isinstance(value, Choices):
         return "{ " + ", ".join(f'"{key}" = "{text}"' for key, text in value.items()) + " }" if value else "{}"
+    if isinstance(value, Bounds):
+        return "{}"
     if isinstance(value, tuple):
         return f"[{', '.join(toml(v) for v in value)}]"
     if isinstance(value, str | Path):

@@ -16,7 +16,8 @@ import msgspec
 import rfc8785
 
 from edge.consent.policy_choice import choose_language, did_digits, select
-from edge.consent.policy_tables import Capture, CentralSharing, Choices, Match, Override, Question, Retention
+from edge.consent.policy_tables import Capture, CentralSharing, Choices, Match, Override, Question
+from edge.consent.retention import Bounds, Retention
 from edge.consent.units import Day, Period, Seconds
 
 Mode = Literal["opt_in", "opt_out", "notice", "prior", "obligation", "manual", "never"]
@@ -203,13 +204,15 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, Choices):
         return dict(value)
+    if isinstance(value, Bounds):
+        return value.plain
     raise TypeError(f"a policy has no field of type {type(value).__name__}")
 
 
 def _value(wanted: type, value: Any) -> object:
     if wanted is Seconds:
         return Seconds(value["ms"] / 1000)
-    if wanted in (Period, Day, Choices):
+    if wanted in (Period, Day, Choices, Bounds):
         return wanted.parse(value)
     raise TypeError(f"a policy has no field of type {wanted.__name__}")
 
@@ -240,7 +243,7 @@ def required_sayings(policy: Policy, mode: str = "") -> tuple[str, ...]:
 
 
 __all__ = [
-    "BASES_OF_MODE", "CHUNK_BYTES", "OLDEST_SECONDS", "PROMPT_OF_MODE", "SUPPORTED", "TICK_BYTES", "Basis", "Capture",
+    "BASES_OF_MODE", "CHUNK_BYTES", "OLDEST_SECONDS", "PROMPT_OF_MODE", "SUPPORTED", "TICK_BYTES", "Basis", "Bounds", "Capture",
     "CentralSharing", "Choices", "Match", "Mode", "Override", "Policy", "Question", "Retention", "choose_language",
     "did_digits", "from_document", "required_sayings", "seal_tick", "select",
 ]  # fmt: skip

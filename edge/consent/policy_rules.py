@@ -183,6 +183,11 @@ def _times(policy: Policy) -> Iterator[Problem]:
     if policy.retention.minimum.most_days > policy.retention.recordings.most_days:
         message, hint = "the minimum is longer than the audio is kept", "shorten it, or keep the audio longer"
         yield Problem("retention.minimum", "policy.out_of_range", message, hint)
+    for table in ("purposes", "outcomes"):
+        for word, bound in getattr(policy.retention, table).items():
+            if bound.maximum is not None and bound.minimum.most_days > bound.maximum.most_days:
+                message = f"the minimum of {word} is longer than its maximum"
+                yield Problem(f"retention.{table}.{word}", "policy.out_of_range", message, "the minimum would win")
 
 
 def _memory(policy: Policy) -> Iterator[Problem]:

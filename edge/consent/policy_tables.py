@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from edge.consent.units import Day, Period, Seconds
+from edge.consent.units import Day, Seconds
 
 
 class Choices(Mapping[str, str]):
@@ -78,21 +78,6 @@ class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def frame_bytes(self) -> int:
         """Bytes of one sample of all channels."""
         return 2 * self.channels
-
-
-class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long things are kept, counted from the end of the call. ISO 8601 periods."""
-
-    recordings: Period = Period("P6M")
-    """Audio. Default "P6M": long enough for a complaint about a call, short enough to explain."""
-    minimum: Period = Period("P0D")
-    """No command erases audio younger than this. Default "P0D": an order takes effect at once."""
-    statistics: Period = Period("P24M")
-    """The call's row without numbers. Default "P24M": two years of comparison."""
-    evidence: Period = Period("P36M")
-    """The minimal proof of the answer, after the audio is gone. Default "P36M": the usual limitation of claims."""
-    refusals: Period = Period("P30D")
-    """Evidence of a no. Default "P30D": a no needs no long memory."""
 
 
 class CentralSharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

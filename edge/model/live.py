@@ -111,14 +111,16 @@ class NoticeRow:
 
 @dataclass(frozen=True, slots=True)
 class DueErasure:
-    """A recording that must go by itself at `due_at`. `cause`: tombstone's word (`withdrawal`, `incident`); `event_seq`:
-    the consent event that asks for it (set by `withdraw`); `waits_for`: what stood in the way when it was tried."""
+    """A recording that must go by itself at `due_at`. `cause`: tombstone's word (`withdrawal`, `incident`, `retention`);
+    `event_seq`: the consent event that asks for it (set by `withdraw`); `waits_for`: what stood in the way when it was
+    tried; `why`: of retention, the setting that says so."""
 
     recording_id: str
     due_at: str
     cause: str
     event_seq: int | None = None
     waits_for: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

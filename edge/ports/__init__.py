@@ -9,13 +9,15 @@ from edge.ports.asterisk import (
     Handler,
 )
 from edge.ports.evidence import EvidenceBook
+from edge.ports.holds import HoldBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.retention import RetentionBook
 from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, RecorderPort
 from edge.ports.vault import Slots, Vault
 
 __all__ = [
     "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
-    "EvidenceBook", "Handler", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook",
-    "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "Slots", "Vault",
+    "EvidenceBook", "Handler", "HoldBook", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook",
+    "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

@@ -25,7 +25,9 @@ from edge.model.entities import (
     SegmentRow,
 )
 from edge.ports.evidence import EvidenceBook
+from edge.ports.holds import HoldBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.retention import RetentionBook
 
 
 class AuditSink(Protocol):
@@ -184,7 +186,8 @@ class OrderBook(Protocol):
         ...
 
     async def begin_erase(self, recording_id: str, jti: str | None, cause: str) -> None:
-        """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`. One commit; repeats do nothing."""
+        """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`. One commit; repeats do nothing.
+        Raises command.held where a hold covers the recording now; of cause `retention` a restriction counts too."""
         ...
 
     async def finish_erase(
@@ -215,9 +218,6 @@ class OrderBook(Protocol):
         ...
 
     async def tombstone(self, recording_id: str) -> Mapping[str, Any] | None: ...
-    async def holds_on(self, recording_id: str, call_id: str) -> Sequence[str]:
-        """Reasons of the open holds that cover this recording (empty: none)."""
-        ...
 
 
 class OutboxBook(Protocol):
@@ -266,7 +266,7 @@ class AuditBook(Protocol):
 
 
 class Journal(
-    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, EvidenceBook, OutboxBook,
+    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, RetentionBook, EvidenceBook, OutboxBook,
     AuditBook, Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""

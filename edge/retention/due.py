@@ -1,10 +1,14 @@
-"""Erasures that come by themselves: after a withdrawal (`stop_and_erase`) or a reported incident, once the call is over.
+"""Erasures that come by themselves: after a withdrawal (`stop_and_erase`) or a reported incident, once the call is over, and
+when the time of the audio is over.
 
 A hold or a minimum retention that covers the recording is said once, in a receipt `deferred`, and waited for. When it is
 gone the recording goes, in the write order `erase`, with a receipt `done`. Both stand on a ground instead of an order.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -18,6 +22,7 @@ from formats.orders import Ground
 from formats.orders.ground import Cause
 
 log = structlog.get_logger("retention")
+_CAUSES: Final[Mapping[str, Cause]] = {"incident": "incident", "retention": "retention"}
 
 
 class DueErasures:
@@ -48,7 +53,8 @@ class DueErasures:
         ground = ground_of_due(due, recording)
 
         async def sign(gone: Destroyed) -> ReceiptRow:
-            claims = gone.claims(await self._means.head(), due_at=due.due_at)
+            why = {"why": due.why} if due.why else {}
+            claims = gone.claims(await self._means.head(), due_at=due.due_at, **why)
             return await self._receipts.of_ground(ground, "done", **claims)
 
         await self._eraser.erase(recording.recording_id, cause=due.cause, jti=ground.jti, sign=sign)
@@ -66,7 +72,7 @@ class DueErasures:
 
 def ground_of_due(due: DueErasure, recording: RecordingRow) -> Ground:
     """What the receipts about it stand on."""
-    cause: Cause = "incident" if due.cause == "incident" else "withdrawal"
+    cause: Cause = _CAUSES.get(due.cause, "withdrawal")
     return Ground(cause=cause, call_id=recording.call_id, recording_id=recording.recording_id, event_seq=due.event_seq)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -18,7 +17,7 @@ from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import ReceiptRow, RecordingRow
 from edge.retention.means import Means
-from edge.retention.schedule import obstacle
+from edge.retention.obstacles import Obstacles
 
 log = structlog.get_logger("retention")
 
@@ -59,18 +58,13 @@ Sign = Callable[[Destroyed], Awaitable[ReceiptRow | None]]
 class Eraser:
     """Makes a recording go for good."""
 
-    def __init__(self, means: Means) -> None:
+    def __init__(self, means: Means, obstacles: Obstacles) -> None:
         self._means = means
+        self._obstacles = obstacles
 
     async def obstacle(self, recording: RecordingRow) -> str | None:
         """Why it must not go now, in a sentence; None when it may."""
-        means = self._means
-        return obstacle(
-            holds=await means.journal.holds_on(recording.recording_id, recording.call_id),
-            minimum=means.minimum_of(recording.policy_id),
-            started_at=datetime.fromisoformat(recording.started_at),
-            now=means.clock.wall(),
-        )
+        return await self._obstacles.of_recording(recording)
 
     async def intend(self, recording: RecordingRow, jti: str | None, cause: str) -> None:
         """Stop what is live and file the intent. From here on there is no way back. Repeats do nothing."""

@@ -10,23 +10,28 @@ import structlog
 
 from edge.errors import CallwardenError
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
+from edge.retention.clockwatch import ClockWatch
 from edge.retention.due import DueErasures
 from edge.retention.erasure import Destroyed, Eraser
-from edge.retention.evidence import EvidenceExpiry
+from edge.retention.expiry import Expiry
+from edge.retention.holding import Holding
 from edge.retention.incidents import Incidents
+from edge.retention.kept import Kept
 from edge.retention.live import COMMANDS, LiveOrders
 from edge.retention.means import Means, fleet_of
+from edge.retention.obstacles import Obstacles
 from edge.retention.receipts import Receipts
+from edge.retention.terms import TermsBook
 from formats.errors import FormatError
+from formats.ids import format_time
 from formats.orders import OrderClaims, VerifiedOrder, order_sha256, read_order, verify_order
 
 log = structlog.get_logger("retention")
 
 #: How often unfinished and deferred orders, and what is due, are looked at again, seconds.
 RETRY_S: Final = 3.0
-#: How often remembered answers and evidence that are past their time are deleted, seconds; such answers count for nothing
-#: meanwhile.
-FORGET_EVERY_S: Final = 3600.0
+#: How often everything is looked at whose time may be over, seconds; answers that are past theirs count for nothing meanwhile.
+LOOK_EVERY_S: Final = 600.0
 UNFINISHED: Final = ("received", "deferred", "executing")
 
 
@@ -36,44 +41,59 @@ class Executor:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._receipts = Receipts(means)
-        self._eraser = Eraser(means)
+        self.holding = Holding(means)
+        self.terms = TermsBook(means)
+        self.clock = ClockWatch(means)
+        self.kept = Kept(means, self.holding, self.terms)
+        self.obstacles = Obstacles(means, self.holding, self.terms)
+        self._eraser = Eraser(means, self.obstacles)
         self._due = DueErasures(means, self._eraser, self._receipts)
         self._live = LiveOrders(means, self._receipts)
         self._incidents = Incidents(means)
-        self._evidence = EvidenceExpiry(means)
+        self._expiry = Expiry(means, self.kept, self.terms, self._due)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
-        self._forget_at = 0
+        self._look_at = 0
 
     def wake(self) -> None:
         """There is a new order."""
         self._wake.set()
 
+    def look(self) -> None:
+        """Somebody wants a look at what is over now."""
+        self._look_at = 0
+        self.wake()
+
     async def run(self) -> None:
         """Until cancelled: every unfinished order, every erasure with an intent and no order, every due one."""
         while True:
             self._wake.clear()
+            more = False
             try:
                 await self.once()
-                await self._forget()
+                more = await self._forget()
             except CallwardenError as error:  # the journal could not even be read
                 self._say("orders", error)
             try:
-                await asyncio.wait_for(self._wake.wait(), RETRY_S)
+                await asyncio.wait_for(self._wake.wait(), 0 if more else RETRY_S)
             except TimeoutError:
                 continue
 
-    async def _forget(self) -> None:
-        """Remembered answers and evidence whose time has passed."""
-        now = self._means.clock.mono_ns()
-        if now >= self._forget_at:
-            self._forget_at = now + round(FORGET_EVERY_S * 1e9)
-            await self._means.journal.forget_expired(self._means.clock.wall_text())
-            await self._evidence.once()
+    async def _forget(self) -> bool:
+        """Whatever has had its time, now and then; True when there is more of it at once."""
+        mono = self._means.clock.mono_ns()
+        if mono < self._look_at or (now := await self.clock.trusted()) is None:
+            return False
+        await self._means.journal.forget_expired(format_time(now))
+        if await self._expiry.once(now):
+            return True
+        self._look_at = mono + round(LOOK_EVERY_S * 1e9)
+        return False
 
     async def once(self) -> None:
         """One pass over everything unfinished. Orders about live calls go first: somebody is speaking, and an erasure may
         wait long for central's keeper."""
+        await self.holding.look()
         ordered = set()
         read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
         for order, claims in sorted(read, key=lambda one: one[1] is not None and one[1].cmd not in COMMANDS):
@@ -86,12 +106,12 @@ class Executor:
         for row in await self._means.journal.recordings(states=("erasing",)):
             if ordered.isdisjoint((row.recording_id, row.call_id)):  # else its order ends it and has the receipt
                 await self._try(row.recording_id, row)
-        for due in await self._means.journal.due_erasures(self._means.clock.wall_text()):
+        now = await self.clock.trusted()
+        for due in await self._means.journal.due_erasures(format_time(now)) if now is not None else ():
             try:
                 await self._due.carry_out(due)
             except CallwardenError as error:
                 self._say(due.recording_id, error)
-
         try:
             await self._incidents.once()
         except CallwardenError as error:

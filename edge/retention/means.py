@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from edge.consent.units import Period
+from edge.consent.retention import House, Retention
 from edge.ports import Clock, Journal, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
 from formats.keys import SigningKey
 from formats.keyset import KeySet
@@ -18,10 +18,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The executor's neighbours. `keeper`: None where no central is configured. `minimum_of`: policy id to its minimum
-    retention. `head`: a signed note over the audit log as it stands, or None. `live`: who carries out orders about calls
-    that are going on; None refuses them. `digest`: a number in E.164 to its HMAC under this edge's key, the form in which
-    it outlives an erasure; None: no number does."""
+    """The executor's neighbours. `keeper`: None where no central is configured. `terms_of`: policy id to today's retention
+    terms, None for a policy that is gone. `head`: a signed note over the audit log as it stands, or None. `live`: who
+    carries out orders about calls that are going on; None refuses them. `digest`: a number in E.164 to its HMAC under this
+    edge's key, the form in which it outlives an erasure; None: no number does. `hasher`: the same for many numbers; None:
+    no person can be held. `house`: the terms over all policies. `country`: where national spellings of numbers are at
+    home. `witness_elsewhere`: central runs on another machine, so its clock is another one."""
 
     journal: Journal
     slots: Slots
@@ -32,11 +34,15 @@ class Means:
     key: SigningKey
     trust: KeySet
     edge_id: str
-    minimum_of: Callable[[str], Period]
+    terms_of: Callable[[str], Retention | None]
     head: Callable[[], Awaitable[str | None]]
     worker: ThreadPoolExecutor
     live: LiveCalls | None = None
     digest: Callable[[str], Awaitable[str]] | None = None
+    hasher: Callable[[], Awaitable[Callable[[str], str]]] | None = None
+    house: Callable[[], House] = House
+    country: Callable[[], str] = str
+    witness_elsewhere: bool = False
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """Run what blocks in the worker thread."""

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from edge.store.base import Base
+from edge.store.covers import covers_any
 from edge.store.minimal import expire
 
 #: Calls whose evidence may go as far as this edge's rows can tell: over, no audio left, nothing held. A `no` is an answer
 #: that never let anything be recorded.
-_MAY_GO: Final = """
+_MAY_GO: Final = f"""
 c.state='ended' AND c.evidence<>'expired'
   AND NOT EXISTS(SELECT 1 FROM recording r WHERE r.call_id=c.call_id AND r.state NOT IN ('erased','no_audio'))
-  AND NOT EXISTS(SELECT 1 FROM hold h WHERE h.released_at IS NULL AND (h.scope='call' AND h.target=c.call_id
-    OR h.scope='recording' AND h.target IN (SELECT recording_id FROM recording r WHERE r.call_id=c.call_id)))"""
+  AND NOT EXISTS(SELECT 1 FROM hold h WHERE {covers_any("c.call_id")})"""  # noqa: S608 - our own words
 _A_NO: Final = """
 (c.outcome IN ('refused','objected','abandoned') AND NOT EXISTS(SELECT 1 FROM permit p WHERE p.call_id=c.call_id))"""
 

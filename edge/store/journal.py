@@ -17,6 +17,7 @@ from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
 from edge.store.evidence import Evidence
+from edge.store.holds import Holds
 from edge.store.incidents import Incidents
 from edge.store.live import Live
 from edge.store.memory import SLOT_META, Memory
@@ -24,6 +25,7 @@ from edge.store.notices import Notices
 from edge.store.orders import Orders
 from edge.store.outbox import Outbox
 from edge.store.recordings import Recordings
+from edge.store.retention import Retaining
 from edge.store.writer import Writer, translate, truncate_wal
 
 T = TypeVar("T")
@@ -31,7 +33,7 @@ T = TypeVar("T")
 TRUNCATE_WAIT_MS = 2000
 
 
-class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Evidence, Outbox, Audits):
+class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Holds, Retaining, Evidence, Outbox, Audits):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
     _lock: int

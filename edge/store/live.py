@@ -26,7 +26,7 @@ FROM party p"""
 _PAUSE: Final = """
 SELECT s.pause_id, s.call_id, s.reason, s.actor_kind, s.actor_name, s.began_at, s.until_at, s.ended_at, s.ended_kind,
   s.ended_name FROM pause s"""
-_DUE: Final = "SELECT d.recording_id, d.due_at, d.cause, d.event_seq, d.waits_for FROM due_erasure d"
+_DUE: Final = "SELECT d.recording_id, d.due_at, d.cause, d.event_seq, d.waits_for, d.why FROM due_erasure d"
 
 
 def read_parties(conn: sqlite3.Connection, call_id: str) -> list[PartyRow]:
@@ -262,9 +262,9 @@ class Live(Base):
         if state == "erased":
             return
         changed = conn.execute(
-            "INSERT INTO due_erasure(recording_id, due_at, cause, event_seq) VALUES(?, ?, ?, ?)"
+            "INSERT INTO due_erasure(recording_id, due_at, cause, event_seq, why) VALUES(?, ?, ?, ?, ?)"
             " ON CONFLICT(recording_id) DO UPDATE SET due_at=excluded.due_at WHERE excluded.due_at < due_at",
-            (due.recording_id, due.due_at, due.cause, due.event_seq),
+            (due.recording_id, due.due_at, due.cause, due.event_seq, due.why),
         )
         if changed.rowcount:
             facts = {"recording_id": due.recording_id, "due_at": due.due_at, "cause": due.cause}

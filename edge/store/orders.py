@@ -9,6 +9,7 @@ from typing import Any
 from edge.model.entities import OrderRow, ReceiptRow
 from edge.model.lifecycle import ORDER, RECORDING, SEGMENT, step
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
+from edge.store.holds import refuse_held
 from edge.store.recordings import state_of
 from edge.store.rows import forget_people
 
@@ -144,6 +145,7 @@ class Orders(Base):
             before, call_id = state_of(conn, recording_id)
             changed = False
             if before not in ("erasing", "erased"):
+                refuse_held(conn, recording_id, call_id, by_itself=cause == "retention")
                 conn.execute(
                     "UPDATE recording SET state=? WHERE recording_id=?",
                     (step(RECORDING, before, "erase"), recording_id),
@@ -251,18 +253,5 @@ class Orders(Base):
                 return None
             names = ("recording_id", "erased_at", "cause", "receipt_id")
             return {**dict(zip(names, row[:4], strict=True)), "key_ids": decode_json(row[4])}
-
-        return await self._readers.read(job)
-
-    async def holds_on(self, recording_id: str, call_id: str) -> Sequence[str]:
-        """See `edge.ports.OrderBook`; oldest first."""
-
-        def job(conn: sqlite3.Connection) -> Sequence[str]:
-            rows = conn.execute(
-                "SELECT reason FROM hold WHERE released_at IS NULL AND (scope='recording' AND target=?"
-                " OR scope='call' AND target=?) ORDER BY placed_at",
-                (recording_id, call_id),
-            )
-            return [row[0] for row in rows]
 
         return await self._readers.read(job)

@@ -19,17 +19,17 @@ from edge.model.entities import (
 )
 from edge.model.lifecycle import LIVE, RECORDING, SEGMENT, step
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
+from edge.store.covers import covers
 
-_RECORDING: Final = """
+_RECORDING: Final = f"""
 SELECT r.recording_id, r.call_id, r.permit_id, r.channel_uid, r.channel_name, r.suite, r.state, r.ending, r.frames,
   r.started_at, r.ended_at, r.manifest, c.policy_id, c.policy_version, p.event_seq, k.capture_id, k.spool_name,
   k.monitor_id, k.codec, k.rate, k.channels,
-  EXISTS(SELECT 1 FROM hold h WHERE h.released_at IS NULL AND
-    (h.scope = 'recording' AND h.target = r.recording_id OR h.scope = 'call' AND h.target = r.call_id)),
+  EXISTS(SELECT 1 FROM hold h WHERE {covers("r.recording_id", "r.call_id")}),
   k.muted, ifnull((SELECT json_extract(d.document, '$.capture.seal_every.ms') FROM policy d
     WHERE d.policy_id = c.policy_id AND d.version = c.policy_version), 0)
 FROM recording r JOIN call c ON c.call_id = r.call_id JOIN permit p ON p.permit_id = r.permit_id
-JOIN capture k ON k.recording_id = r.recording_id"""
+JOIN capture k ON k.recording_id = r.recording_id"""  # noqa: S608 - our own words
 _SEGMENT: Final = """
 SELECT s.segment_id, s.recording_id, s.number, s.capture_id, s.spool_offset, s.state, s.chunks, s.plain_bytes,
   s.payload_bytes, s.tags_hash, s.payload_sha512, s.end_reason,

@@ -50,8 +50,15 @@ def forget_people(
         " WHERE call_id=?",
         (call_id,),
     ).fetchone()
-    if kept or not erased:
-        return
+    if erased and not kept:
+        take_people_out(conn, audit, at, call_id, hmacs)
+
+
+def take_people_out(
+    conn: sqlite3.Connection, audit: AuditSink, at: str, call_id: str, hmacs: Mapping[str, str] | None = None
+) -> None:
+    """Everybody out of the rows of a call, whatever is left of it: numbers, names of channels, who acted. The evidence
+    becomes the minimal record; `hmacs`: party_id to what stays of a number."""
     conn.executemany(
         "UPDATE party SET number_hmac=? WHERE party_id=? AND call_id=?",
         [(digest, party_id, call_id) for party_id, digest in (hmacs or {}).items()],

@@ -1,4 +1,4 @@
-"""What an edge erases without an order stands on: a withdrawal by somebody on the call, or a reported incident.
+"""What an edge erases without an order stands on: a withdrawal by somebody on the call, a reported incident, or its age.
 
 The ground is inside the receipt (`evidence.ground`), signed by the edge with everything else. Its SHA-256 stands where
 the order's would, and the first half of that is the receipt's `jti`, so that repeats answer the same thing.
@@ -16,13 +16,13 @@ from formats import canonical
 from formats.errors import FormatError, OrderError
 from formats.ids import check_id
 
-Cause = Literal["withdrawal", "incident"]
+Cause = Literal["withdrawal", "incident", "retention"]
 #: The member of a receipt's evidence that holds it.
 MEMBER = "ground"
 
 
 class Ground(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`event_seq`: the consent event in the edge's journal that asked for it, null for an incident."""
+    """`event_seq`: the consent event in the edge's journal that asked for it, null for an incident and for its age."""
 
     cause: Cause
     call_id: str

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from central import setup
-from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.model.entities import NewRecording
 from edge.ports import KeeperPort
@@ -61,7 +60,7 @@ def means(edge: SyncEdge, vault: PayloadVault, worker: ThreadPoolExecutor, **oth
         "key": edge.key,
         "trust": setup.trust(edge.central.config, "edge-1"),
         "edge_id": "edge-1",
-        "minimum_of": lambda _: Period("P0D"),
+        "terms_of": lambda _: None,
         "head": no_head,
         "worker": worker,
     }

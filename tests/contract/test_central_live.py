@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from central import setup
-from edge.consent.units import Period
 from edge.retention.executor import Executor, Means
 from edge.vault.payloads import PayloadVault
 from formats.orders import open_receipt_document
@@ -43,7 +42,7 @@ async def calls(edge: SyncEdge, tmp_path: Path) -> AsyncIterator[Calls]:
             journal=edge.journal, slots=edge.slots, vault=PayloadVault(str(tmp_path / "vault")),
             recorder=NobodyLive(), keeper=edge.sync.keeper, clock=makers.SystemClock(),  # type: ignore[arg-type]
             key=edge.key, trust=setup.trust(edge.central.config, "edge-1"), edge_id="edge-1",
-            minimum_of=lambda _: Period("P0D"), head=head, worker=worker, live=calls,  # type: ignore[arg-type]
+            terms_of=lambda _: None, head=head, worker=worker, live=calls,  # type: ignore[arg-type]
         )  # fmt: skip
         executor = Executor(means)
         edge.run()

@@ -238,4 +238,6 @@ async def test_a_server_that_cannot_honour_a_policy_gets_no_call_under_it(world:
 async def test_minimum(world: World) -> None:
     world.write(POLICY.replace("NAME", "support") + 'retention.minimum = "P7D"\n')
     book = world.book()
-    assert (book.minimum_of("support"), book.minimum_of("gone")) == ("P7D", "P0D")
+    terms = book.terms_of("support")
+    assert terms is not None
+    assert (terms.minimum, book.terms_of("gone")) == ("P7D", None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.audit.log import AuditLog
-from edge.consent.units import Period
+from edge.consent.retention import House
 from edge.errors import CallwardenError
 from edge.model.entities import NewRecording
 from edge.model.live import Actor, DueErasure, PauseRow
@@ -120,8 +120,8 @@ class Place:
         place.means = Means(
             journal=place.journal, slots=place.slots, vault=place.vault,
             recorder=NobodyLive(), keeper=None, clock=makers.SystemClock(),  # type: ignore[arg-type]
-            key=EDGE, trust=TRUST, edge_id="edge-1", minimum_of=lambda _: Period("P0D"), head=no_head,
-            worker=place.worker, live=place.calls,  # type: ignore[arg-type]
+            key=EDGE, trust=TRUST, edge_id="edge-1", terms_of=lambda _: None, head=no_head,
+            worker=place.worker, house=lambda: House(approve="at_once"), live=place.calls,  # type: ignore[arg-type]
         )  # fmt: skip
         place.means = replace(place.means, **changes)
         return place

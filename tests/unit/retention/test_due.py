@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge.consent.retention import Retention
 from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.model.live import DueErasure
@@ -80,7 +81,7 @@ async def test_a_hold_is_said_once_and_waited_for(place: Place) -> None:
 async def test_minimum_retention_defers_too(place: Place) -> None:
     new, _ = await place.record()
     await place.journal.add_due(DueErasure(new.recording_id, now_plus(-1), "incident"))
-    await place.executor(minimum_of=lambda _: Period("P50Y")).once()
+    await place.executor(terms_of=lambda _: Retention(minimum=Period("P50Y"))).once()
     ground = Ground(cause="incident", call_id=new.call_id, recording_id=new.recording_id)
     assert await place.results(ground.jti) == ["deferred"]
     await place.executor().once()

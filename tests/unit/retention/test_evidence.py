@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from edge.consent.policy import Policy
+from edge.consent.retention import House, Retention
 from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.model.entities import ConsentEvent, NewCall
-from edge.retention.evidence import EvidenceExpiry
-from edge.retention.schedule import certainly_not_after, expired
+from edge.retention.schedule import Facts, certainly_not_after, due
 from edge.store.base import decode_json
 from formats.ids import format_time
 from tests.unit.retention.retention_kit import Place
@@ -23,7 +23,14 @@ from tests.unit.store import store_makers as makers
 
 AT = "2026-01-31T12:00:07.250Z"
 HMAC = "ab" * 32
-POLICY = Policy(name="support", mode="opt_in", basis="consent", purposes=("quality",))
+#: Its audio is kept for ever, for all that these tests care.
+POLICY = Policy(
+    name="support",
+    mode="opt_in",
+    basis="consent",
+    purposes=("quality",),
+    retention=Retention(recordings=Period("P50Y")),
+)
 EVIDENCE = {
     "policy_id": "support", "policy_version": "v1", "mode": "opt_in", "basis": "consent", "basis_reference": "notice 3",
     "purposes": ["quality"], "granted": ["quality"], "edge_id": "edge-1", "key": "1", "keys_pressed": "731", "tries": 3,
@@ -148,7 +155,14 @@ async def test_what_is_minimal_cannot_be_changed_by_anybody_else(place: Place) -
 
 
 async def sweep(place: Place) -> int:
-    return await EvidenceExpiry(place.means).once()
+    """How many calls lose their evidence in one look."""
+    before = sum(one["calls"] for one in await audited(place, "evidence.expired"))
+    await place.executor()._forget()
+    return sum(one["calls"] for one in await audited(place, "evidence.expired")) - before
+
+
+def expired(period: Period, ended_at: datetime, now: datetime) -> bool:
+    return due(Facts("refusals", ended_at, recorded=Retention(refusals=period), house=House())).goes(now)
 
 
 async def test_evidence_goes_when_its_time_is_over_and_the_calls_row_stays(place: Place) -> None:
@@ -205,7 +219,7 @@ def replace_retention(refusals: str) -> str:
 
 
 async def test_many_go_in_several_commits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.retention.evidence.BATCH", 2)
+    monkeypatch.setattr("edge.retention.expiry.BATCH", 2)
     for _ in range(5):
         await ended(place, "refused", ago=timedelta(days=31))
     assert await sweep(place) == 5

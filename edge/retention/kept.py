@@ -1,0 +1,124 @@
+"""What is kept, in pages, each with its moment: read from the journal, judged by `edge.retention.schedule`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from edge.consent.retention import Retention
+from edge.model.kept import KeptCall, KeptRecording
+from edge.retention.holding import Holding
+from edge.retention.means import Means
+from edge.retention.schedule import Due, Facts, Kind, cannot_be_due_after, due
+from edge.retention.terms import Standing, TermsBook
+from formats.ids import format_time
+
+#: Rows of one look at the journal: some milliseconds of a reader, and of the loop that judges them.
+PAGE: Final = 200
+
+
+class Kept:
+    """Walks over what there is of one policy version. Raises CallwardenError journal.*, vault.*."""
+
+    def __init__(self, means: Means, holding: Holding, terms: TermsBook) -> None:
+        self._means = means
+        self._holding = holding
+        self._terms = terms
+
+    async def recordings(
+        self, policy_id: str, version: str, standing: Standing, now: datetime, *, all_of_them: bool = False
+    ) -> AsyncIterator[Sequence[tuple[KeptRecording, Due]]]:
+        """Pages of recordings that may be due at `now`, or of all there are."""
+        recorded = await self._terms.recorded(policy_id, version)
+        before = self._before("recordings", recorded, standing, now, all_of_them)
+        after = ("", 0)
+        while rows := await self._means.journal.kept_recordings(
+            policy_id, version, before=before, after=after, limit=PAGE
+        ):
+            after = (rows[-1].ended_at or "", rows[-1].seq)
+            facts = [(row, _of_recording(row, recorded, standing)) for row in rows]
+            judged = [(row, due(fact)) for row, fact in facts]
+            over = {row.recording_id for row, one in judged if one.at is not None and one.at <= now}
+            await self._holding.cover([row.call_id for row in rows if row.recording_id in over])
+            page = []
+            for row, one in judged:
+                held = await self._held(row) if row.recording_id in over else ()
+                page.append((row, Due(one.at, one.why, held) if held else one))
+            yield page
+
+    async def _held(self, row: KeptRecording) -> tuple[str, ...]:
+        journal = self._means.journal
+        holds = await journal.holds_on(row.recording_id, row.call_id)
+        limits = await journal.restrictions_on(row.recording_id, row.call_id)
+        return (*(f"under hold: {one}" for one in holds), *(f"restricted: {one}" for one in limits))
+
+    async def calls(
+        self, policy_id: str, version: str, standing: Standing, now: datetime, kinds: Sequence[Kind], *,
+        all_of_them: bool = False,
+    ) -> AsyncIterator[Sequence[tuple[KeptCall, Kind, Due]]]:  # fmt: skip
+        """Pages of what calls consist of besides audio, of these classes."""
+        recorded = await self._terms.recorded(policy_id, version)
+        before = max(self._before(kind, recorded, standing, now, all_of_them) for kind in kinds)
+        after = ("", 0)
+        while rows := await self._means.journal.kept_calls(policy_id, version, before=before, after=after, limit=PAGE):
+            after = (rows[-1].ended_at, rows[-1].seq)
+            ids = [row.call_id for row in rows]
+            await self._holding.cover(ids)
+            holds = await self._means.journal.holds_on_calls(ids)
+            yield [
+                (row, kind, due(_of_call(kind, row, recorded, standing, tuple(holds.get(row.call_id, ())))))
+                for row in rows
+                for kind in kinds
+                if _has(row, kind)
+            ]
+
+    @staticmethod
+    def _before(kind: Kind, recorded: Retention | None, standing: Standing, now: datetime, all_of_them: bool) -> str:
+        if all_of_them or recorded is None:
+            return "9999"
+        facts = Facts(kind, now, recorded=recorded, today=standing.today, house=standing.house)
+        return format_time(cannot_be_due_after(facts, now))
+
+
+def _has(row: KeptCall, kind: Kind) -> bool:
+    match kind:
+        case "evidence":
+            return row.evidence != "expired" and not row.no
+        case "refusals":
+            return row.evidence != "expired" and row.no
+        case "metadata":
+            return row.named
+        case "notices":
+            return row.notices > 0
+    return True
+
+
+def _of_recording(row: KeptRecording, recorded: Retention | None, standing: Standing) -> Facts:
+    return Facts(
+        "recordings",
+        None if row.ended_at is None else datetime.fromisoformat(row.ended_at),
+        outcome=row.outcome,
+        purposes=row.purposes,
+        recorded=recorded,
+        today=standing.today,
+        house=standing.house,
+    )
+
+
+def _of_call(
+    kind: Kind, row: KeptCall, recorded: Retention | None, standing: Standing, holds: tuple[str, ...]
+) -> Facts:
+    first = ["audio"] if row.audio and kind != "notices" else []
+    if kind == "statistics" and row.evidence != "expired":
+        first.append("evidence")
+    return Facts(
+        kind,
+        datetime.fromisoformat(row.ended_at),
+        outcome=row.outcome,
+        recorded=recorded,
+        today=standing.today,
+        house=standing.house,
+        stands_on_it=tuple(first),
+        holds=holds,
+    )

@@ -1,0 +1,75 @@
+"""Which terms count for a call: those it began under, from the journal, and those of today as far as they are approved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from edge.consent.policy import from_document
+from edge.consent.retention import House, Retention
+from edge.retention.approval import Terms, of_text, shorter
+from edge.retention.means import Means
+
+log = structlog.get_logger("retention")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of one scope. acts: somebody approved terms, or the configuration is the approval; else nothing of it goes by itself.
+    today: the policy's terms in force, None for one that is gone. house: likewise. waits: what got shorter and waits for an
+    approval, in words (`edge.retention.approval.shorter`)."""
+
+    acts: bool
+    today: Retention | None
+    house: House
+    waits: tuple[str, ...] = ()
+
+
+class TermsBook:
+    """Reads and files approvals. Raises CallwardenError journal.*."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._recorded: dict[tuple[str, str], Retention | None] = {}
+
+    async def recorded(self, policy_id: str, version: str) -> Retention | None:
+        """The terms a call began under; None for a document that this version cannot read."""
+        key = (policy_id, version)
+        if key not in self._recorded:
+            document = await self._means.journal.policy_document(policy_id, version)
+            try:
+                self._recorded[key] = from_document(document or "").retention
+            except ValueError as error:
+                log.warning("data is kept: its policy cannot be read", policy=policy_id, why=str(error))
+                self._recorded[key] = None
+        return self._recorded[key]
+
+    def configured(self, scope: str) -> Terms:
+        """What the configuration says now."""
+        return Terms(self._means.terms_of(scope) if scope else None, self._means.house())
+
+    async def standing(self, scope: str) -> Standing:
+        """What counts now. Terms that are nowhere shorter than the approved ones are filed as approved by this edge."""
+        now = self.configured(scope)
+        if now.house.approve == "at_once":
+            return Standing(True, now.policy, now.house)
+        filed = await self._means.journal.approved_terms(scope)
+        if filed is None:
+            return Standing(False, now.policy, now.house, shorter(None, now, scope))
+        approved = of_text(filed)
+        if approved == now:
+            return Standing(True, now.policy, now.house)
+        if waits := shorter(approved, now, scope):
+            return Standing(True, approved.policy, approved.house, waits)
+        if now.policy is not None or not scope:
+            await self._means.journal.approve_terms(scope, now.text, "edge")
+        return Standing(True, now.policy, now.house)
+
+    async def approve(self, scope: str, by: str) -> tuple[str, ...]:
+        """What the configuration says now counts from now on; returns what got shorter by it."""
+        now = self.configured(scope)
+        filed = await self._means.journal.approved_terms(scope)
+        change = shorter(of_text(filed) if filed else None, now, scope)
+        await self._means.journal.approve_terms(scope, now.text, by)
+        return change

@@ -1,0 +1,237 @@
+"""Rows as retention looks at them, and how their classes end: in small commits, audited as counts."""
+
+# ruff: noqa: S608 - SQL of our own words; values are bound
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from edge.model.kept import KeptCall, KeptRecording
+from edge.store.base import Base, decode_json
+from edge.store.covers import covers_any
+from edge.store.minimal import anonymising
+from edge.store.rows import take_people_out
+
+_RECORDING: Final = """
+SELECT r.seq, r.recording_id, r.call_id, c.policy_id, c.policy_version, c.outcome, p.purposes, r.state, r.started_at,
+  c.ended_at, ifnull((SELECT sum(s.payload_bytes) FROM segment s WHERE s.recording_id=r.recording_id), 0),
+  EXISTS(SELECT 1 FROM due_erasure d WHERE d.recording_id=r.recording_id)
+FROM recording r JOIN call c ON c.call_id=r.call_id JOIN permit p ON p.permit_id=r.permit_id"""
+#: Audio, or the keys of it, is left.
+_AUDIO: Final = "r.state IN ('sealed','quarantined')"
+_CALL: Final = """
+SELECT c.seq, c.call_id, c.policy_id, c.policy_version, c.outcome, c.ended_at, c.evidence,
+  c.channel_name<>'' OR EXISTS(SELECT 1 FROM party p WHERE p.call_id=c.call_id
+    AND (p.number_heard IS NOT NULL OR p.number_e164 IS NOT NULL)),
+  EXISTS(SELECT 1 FROM recording r WHERE r.call_id=c.call_id AND r.state NOT IN ('erased','no_audio')),
+  c.outcome IN ('refused','objected','abandoned') AND NOT EXISTS(SELECT 1 FROM permit p WHERE p.call_id=c.call_id),
+  (SELECT count(*) FROM notice n WHERE n.call_id=c.call_id AND n.state<>'waiting')
+FROM call c"""
+_FREE: Final = f"NOT EXISTS(SELECT 1 FROM hold h WHERE {covers_any('?1')})"
+#: What may be made nameless, and what may go, asked once more inside the commit.
+_MAY_FORGET: Final = f"""
+SELECT 1 FROM call c WHERE c.call_id=?1 AND c.state='ended' AND {_FREE} AND NOT EXISTS(SELECT 1 FROM recording r
+  WHERE r.call_id=?1 AND r.state NOT IN ('erased','no_audio'))"""
+_MAY_GO: Final = f"{_MAY_FORGET} AND c.evidence='expired'"
+_RECORDINGS_OF: Final = "recording_id IN (SELECT recording_id FROM recording WHERE call_id=?1)"
+_SEGMENTS_OF: Final = f"segment_id IN (SELECT segment_id FROM segment WHERE {_RECORDINGS_OF})"
+#: Rows of a call, from the leaves to the root, as the foreign keys want it.
+_ROWS: Final = (
+    f"DELETE FROM header WHERE {_SEGMENTS_OF}",
+    f"DELETE FROM segment WHERE {_RECORDINGS_OF}",
+    f"DELETE FROM capture WHERE {_RECORDINGS_OF}",
+    f"DELETE FROM recording_flag WHERE {_RECORDINGS_OF}",
+    f"DELETE FROM due_erasure WHERE {_RECORDINGS_OF}",
+    "DELETE FROM recording WHERE call_id=?1",
+    "DELETE FROM permit WHERE call_id=?1",
+    "DELETE FROM consent_event WHERE call_id=?1",
+    "DELETE FROM leg WHERE party_id IN (SELECT party_id FROM party WHERE call_id=?1)",
+    "DELETE FROM party WHERE call_id=?1",
+    "DELETE FROM pause WHERE call_id=?1",
+    "DELETE FROM notice WHERE call_id=?1",
+    "DELETE FROM hold_cover WHERE call_id=?1",
+    "DELETE FROM outbox WHERE subject=?1 AND dead_reason IS NOT NULL",
+    "DELETE FROM call WHERE call_id=?1",
+)
+#: Orders that are over, and receipts on a ground; each older than a bound time.
+_OLD_ORDERS: Final = "SELECT jti FROM inbox WHERE state='acknowledged' AND received_at<? ORDER BY seq LIMIT ?"
+_OLD_WORDS: Final = (
+    "SELECT r.receipt_id FROM receipt r WHERE r.acked_at<? AND NOT EXISTS(SELECT 1 FROM inbox i WHERE i.jti=r.jti)"
+    " ORDER BY r.seq LIMIT ?"
+)
+
+
+class Retaining(Base):
+    """The `RetentionBook` of the journal."""
+
+    async def approved_terms(self, scope: str) -> str | None:
+        """See `edge.ports.RetentionBook`."""
+
+        def job(conn: sqlite3.Connection) -> str | None:
+            row = conn.execute("SELECT terms FROM retention_terms WHERE scope=?", (scope,)).fetchone()
+            return None if row is None else str(row[0])
+
+        return await self._readers.read(job)
+
+    async def approve_terms(self, scope: str, terms: str, by: str) -> None:
+        """See `edge.ports.RetentionBook`."""
+
+        def job(conn: sqlite3.Connection) -> None:
+            at = self._clock.wall_text()
+            done = conn.execute(
+                "INSERT INTO retention_terms(scope, terms, approved_at, approved_by) VALUES(?, ?, ?, ?)"
+                " ON CONFLICT(scope) DO UPDATE SET terms=excluded.terms, approved_at=excluded.approved_at,"
+                " approved_by=excluded.approved_by WHERE excluded.terms<>terms",
+                (scope, terms, at, by),
+            )
+            if done.rowcount:
+                digest = hashlib.sha256(terms.encode()).hexdigest()
+                self._audit.append(
+                    conn, at, "retention.approved", body={"policy": scope, "by": by, "terms_sha256": digest}
+                )
+
+        await self._writer.do(job)
+
+    async def kept_versions(self) -> Sequence[tuple[str, str]]:
+        """See `edge.ports.RetentionBook`; in order of name."""
+        query = (
+            "SELECT policy_id, version FROM policy d WHERE EXISTS(SELECT 1 FROM call c WHERE c.policy_id=d.policy_id"
+            " AND c.policy_version=d.version) ORDER BY policy_id, version"
+        )
+        return await self._readers.read(lambda conn: [(row[0], row[1]) for row in conn.execute(query)])
+
+    async def kept_recording(self, recording_id: str) -> KeptRecording | None:
+        """See `edge.ports.RetentionBook`."""
+        found = await self._readers.read(lambda conn: _recordings(conn, "r.recording_id=?", recording_id))
+        return found[0] if found else None
+
+    async def kept_recordings(
+        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], limit: int
+    ) -> Sequence[KeptRecording]:
+        """See `edge.ports.RetentionBook`."""
+        where = (
+            f"c.policy_id=? AND c.policy_version=? AND c.state='ended' AND c.evidence<>'expired' AND c.ended_at<=?"
+            f" AND (c.ended_at, r.seq)>(?, ?) AND {_AUDIO} ORDER BY c.ended_at, r.seq LIMIT ?"
+        )
+        args = (policy_id, version, before, *after, limit)
+        return await self._readers.read(lambda conn: _recordings(conn, where, *args))
+
+    async def kept_calls(
+        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], limit: int
+    ) -> Sequence[KeptCall]:
+        """See `edge.ports.RetentionBook`."""
+        query = (
+            f"{_CALL} WHERE c.policy_id=? AND c.policy_version=? AND c.state='ended' AND c.ended_at<=?"
+            " AND (c.ended_at, c.seq)>(?, ?) ORDER BY c.ended_at, c.seq LIMIT ?"
+        )
+        args = (policy_id, version, before, *after, limit)
+
+        def job(conn: sqlite3.Connection) -> list[KeptCall]:
+            rows = conn.execute(query, args)
+            return [KeptCall(*(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]), row[10])) for row in rows]
+
+        return await self._readers.read(job)
+
+    async def forget_calls(self, call_ids: Sequence[str], numbers: Mapping[str, Mapping[str, str]]) -> int:
+        """See `edge.ports.RetentionBook`."""
+
+        def forget(conn: sqlite3.Connection, call_id: str) -> int:
+            if conn.execute(_MAY_FORGET, (call_id,)).fetchone() is None:
+                return 0
+            take_people_out(conn, self._audit, self._clock.wall_text(), call_id, numbers.get(call_id))
+            return 1
+
+        return await self._each("metadata.expired", "calls", call_ids, forget)
+
+    async def delete_notices(self, call_ids: Sequence[str]) -> int:
+        """See `edge.ports.RetentionBook`."""
+        query = f"DELETE FROM notice WHERE call_id=?1 AND state<>'waiting' AND {_FREE}"
+        return await self._each(
+            "notices.expired", "notices", call_ids, lambda c, one: c.execute(query, (one,)).rowcount
+        )
+
+    async def delete_calls(self, call_ids: Sequence[str]) -> int:
+        """See `edge.ports.RetentionBook`."""
+
+        def delete(conn: sqlite3.Connection, call_id: str) -> int:
+            # What central has not heard of yet is still to be said.
+            waiting = "SELECT 1 FROM outbox WHERE subject=? AND dead_reason IS NULL LIMIT 1"
+            if (
+                conn.execute(_MAY_GO, (call_id,)).fetchone() is None
+                or conn.execute(waiting, (call_id,)).fetchone() is not None
+            ):
+                return 0
+            with anonymising(conn):
+                for row in _ROWS:
+                    conn.execute(row, (call_id,))
+            return 1
+
+        return await self._each("statistics.expired", "calls", call_ids, delete)
+
+    async def delete_orders(self, before: str, limit: int) -> int:
+        """See `edge.ports.RetentionBook`."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            orders = conn.execute(_OLD_ORDERS, (before, limit)).fetchall()
+            conn.executemany("DELETE FROM receipt WHERE jti=?", orders)
+            conn.executemany("DELETE FROM inbox WHERE jti=?", orders)
+            words = conn.execute(_OLD_WORDS, (before, limit)).fetchall()
+            conn.executemany("DELETE FROM receipt WHERE receipt_id=?", words)
+            gone = "hold_id IN (SELECT hold_id FROM hold WHERE released_at<?)"
+            conn.execute(f"DELETE FROM hold_cover WHERE {gone}", (before,))
+            holds = conn.execute("DELETE FROM hold WHERE released_at<?", (before,)).rowcount
+            if orders or words or holds:
+                facts = {"orders": len(orders), "receipts": len(words), "holds": holds}
+                self._audit.append(conn, self._clock.wall_text(), "orders.expired", body=facts)
+            return len(orders) + len(words)
+
+        return await self._writer.do(job)
+
+    async def delete_alarms(self, before: str, limit: int) -> int:
+        """See `edge.ports.RetentionBook`."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            query = "DELETE FROM alarm WHERE seq IN (SELECT seq FROM alarm WHERE at<? ORDER BY seq LIMIT ?)"
+            gone = conn.execute(query, (before, limit)).rowcount
+            if gone:
+                self._audit.append(conn, self._clock.wall_text(), "alarms.expired", body={"alarms": gone})
+            return gone
+
+        return await self._writer.do(job)
+
+    async def house_counts(self, orders: str, alarms: str) -> tuple[int, int]:
+        """See `edge.ports.RetentionBook`."""
+
+        def job(conn: sqlite3.Connection) -> tuple[int, int]:
+            old = len(conn.execute(_OLD_ORDERS, (orders, -1)).fetchall())
+            words = len(conn.execute(_OLD_WORDS, (orders, -1)).fetchall())
+            rung = conn.execute("SELECT count(*) FROM alarm WHERE at<?", (alarms,)).fetchone()[0]
+            return old + words, int(rung)
+
+        return await self._readers.read(job)
+
+    async def _each(
+        self, kind: str, what: str, call_ids: Sequence[str], work: Callable[[sqlite3.Connection, str], int]
+    ) -> int:
+        """One commit over some calls, audited as a count."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            done = sum(work(conn, one) for one in call_ids)
+            if done:
+                self._audit.append(conn, self._clock.wall_text(), kind, body={what: done})
+            return done
+
+        return await self._writer.do(job)
+
+
+def _recordings(conn: sqlite3.Connection, where: str, *args: Any) -> list[KeptRecording]:
+    rows = conn.execute(f"{_RECORDING} WHERE {where}", args)
+    return [
+        KeptRecording(
+            seq=r[0], recording_id=r[1], call_id=r[2], policy_id=r[3], policy_version=r[4], outcome=r[5],
+            purposes=tuple(decode_json(r[6])), state=r[7], started_at=r[8], ended_at=r[9], bytes=r[10], due=bool(r[11]),
+        )
+        for r in rows
+    ]  # fmt: skip
