@@ -31,6 +31,7 @@ def routes() -> list[web.RouteDef]:
 async def get_edges(request: web.Request) -> web.Response:
     """Every edge with how far its events, deliveries and checkpoints are."""
     await admin(request)
+    await request.app[CENTRAL].edges.write()
 
     def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(

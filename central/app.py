@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import ssl
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from central import admin, audit, config, deliveries, enrol, events, keeper, orders, receipts, tls
+from central import admin, audit, config, deliveries, enrol, events, keeper, orders, receipts, rounds, tls
 from central.auth import MAX_BODY, json_answer
 from central.config import CentralConfig
 from central.errors import CentralError
@@ -47,11 +48,17 @@ class Running:
     central: Central
     url: str
     _runner: web.AppRunner
+    _duties: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
         """Answer long-polls, finish requests, close the files."""
         self.central.wake_all()
         await self._runner.cleanup()
+        if self._duties is not None:
+            self._duties.cancel()
+            await asyncio.gather(self._duties, return_exceptions=True)
+            with contextlib.suppress(CentralError):  # when edges were seen is no reason not to stop
+                await self.central.edges.write()
         await self.central.db.close()
         self.central.keeper.close()
 
@@ -82,6 +89,7 @@ async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_n
     except CentralError:
         await running.stop()
         raise
+    running._duties = asyncio.create_task(rounds.run(central))
     running.url = settings.url.rsplit(":", 1)[0] + f":{runner.addresses[0][1]}"
     return running
 

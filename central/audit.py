@@ -48,6 +48,7 @@ async def post_audit(request: web.Request) -> web.Response:
     head = _head(asked, origin, note) if note is not None else None
 
     def job(conn: Conn) -> dict[str, Any] | CentralError:
+        conn.exclusive(f"edge:{asked.edge_id}")
         conn.execute("SAVEPOINT mirror")
         try:
             return _mirror(central, conn, asked.edge_id, origin, start, entries, head, note)

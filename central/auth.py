@@ -19,8 +19,7 @@ from formats import canonical
 from formats.errors import FormatError
 from formats.ids import is_id, parse_time
 from formats.jws import verify_compact
-from formats.keys import VerifyKey
-from formats.keyset import KeySet, entry
+from formats.keyset import KeySet
 
 TYP = "callwarden-request+json"
 SCHEME = "Callwarden "
@@ -54,25 +53,13 @@ async def edge_request(request: web.Request) -> EdgeRequest:
     central = request.app[CENTRAL]
     edge_id = request.match_info["edge_id"]
     raw = await request.read()
-
-    def key_of(conn: Conn) -> str | None:
-        row = conn.execute("SELECT jwk FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
-        return None if row is None else str(row["jwk"])
-
-    jwk = await central.db.run(key_of)
-    if jwk is None:
+    keys = await central.edges.keys(edge_id)
+    if keys is None:
         raise CentralError("auth.unknown_edge", "no such edge is enrolled", status=401, where=edge_id[:64])
-    keys = edge_keys(edge_id, VerifyKey.from_jwk(canonical.loads(jwk)))
     check_signature(central, request, raw, edge_id, keys)
     # Only now: whoever cannot sign must neither look like this edge nor make us write.
-    seen = (central.now(), edge_id)
-    await central.db.run(lambda conn: conn.execute("UPDATE edge SET last_seen_at=? WHERE edge_id=?", seen).rowcount)
+    central.edges.saw(edge_id, central.now())
     return EdgeRequest(edge_id, keys, plain_body(request, raw))
-
-
-def edge_keys(edge_id: str, key: VerifyKey) -> KeySet:
-    """The key set of one edge."""
-    return KeySet.of([entry(key, "edge", edge_id, edge_id=edge_id)])
 
 
 def check_signature(central: Central, request: web.Request, raw: bytes, edge_id: str, keys: KeySet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ class CentralConfig:
 
     host, port: TCP address (port 0 takes a free one, for tests). fleet: name that orders carry. data: folder, 0700.
     tls: HTTPS; plain HTTP only on loopback. Paths are absolute. poll_max_s: longest a long-poll waits, in seconds.
+    postgres: where PostgreSQL is, as libpq spells it ("postgresql://callwarden@/callwarden?host=/run/postgresql"), without
+    a password (use peer authentication or a passfile); "" keeps everything in the SQLite file `database`. connections:
+    how many of them this process opens to PostgreSQL.
     """
 
     host: str
@@ -37,6 +41,8 @@ class CentralConfig:
     certificate_key: Path
     allow_copy_on_write: bool
     poll_max_s: float
+    postgres: str = ""
+    connections: int = 8
 
     @property
     def url(self) -> str:
@@ -71,6 +77,8 @@ _DEFAULTS: dict[str, Any] = {
     "certificate_key": "server.key",
     "allow_copy_on_write": False,
     "poll_max_s": 30,
+    "postgres": "",
+    "connections": 8,
 }
 
 
@@ -153,4 +161,24 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         tls=full["tls"],
         allow_copy_on_write=full["allow_copy_on_write"],
         poll_max_s=float(full["poll_max_s"]),
+        postgres=_postgres(full["postgres"], where),
+        connections=_connections(full["connections"], where),
     )
+
+
+def _postgres(where_it_is: str, where: str) -> str:
+    """Raises CentralError config.secret for a password in the file."""
+    if re.search(r"password\s*=", where_it_is) or re.match(r"\w+://[^/@]*:[^/@]*@", where_it_is):
+        raise CentralError(
+            "config.secret",
+            "postgres must not hold a password",
+            where=where,
+            hint='use peer authentication, or "…?passfile=/etc/callwarden/central/pgpass" with a file of mode 0600',
+        )
+    return where_it_is
+
+
+def _connections(count: float, where: str) -> int:
+    if not 1 <= count <= 100:
+        raise CentralError("config.connections", "connections must be 1 to 100", where=where)
+    return int(count)

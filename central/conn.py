@@ -1,4 +1,4 @@
-"""What a job may do with a database, whichever engine it is: SQLite (`central.db`) or PostgreSQL (`central.postgres`).
+"""What a job may do with a database, whichever engine it is: SQLite (`central.sqlite`) or PostgreSQL (`central.postgres`).
 
 The SQL of jobs is what both understand: `?` for values, `ON CONFLICT`, no rowid, no functions of one engine.
 """
@@ -32,3 +32,8 @@ class Conn(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Cursor: ...
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor: ...
+
+    def exclusive(self, name: str, /) -> None:
+        """Wait until no other transaction holds `name`, and hold it to the end of this one. Nothing where transactions
+        follow one another anyway. Take an edge's name before "log"."""
+        ...

@@ -39,21 +39,20 @@ def queue(
     exp: str | None,
 ) -> int:
     """Job: allocate the edge's next number and sign the delivery, inside the caller's transaction; the number."""
-    seq = _last(conn, edge_id) + 1
+    (seq,) = conn.execute(
+        "UPDATE edge SET last_delivery=last_delivery+1 WHERE edge_id=? RETURNING last_delivery", (edge_id,)
+    ).fetchone()
     jws = sign_delivery(store, aud=edge_id, seq=seq, order=order, exp=exp)
-    conn.execute("INSERT INTO delivery VALUES (?,?,?,?,?)", (edge_id, seq, jti, jws, now))
-    return seq
+    conn.execute(
+        "INSERT INTO delivery(edge_id, seq, jti, jws, queued_at) VALUES (?,?,?,?,?)", (edge_id, seq, jti, jws, now)
+    )
+    return int(seq)
 
 
 def _last(conn: Conn, edge_id: str) -> int:
     """The highest number this edge was given, before a restore of this database included."""
-    (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM delivery WHERE edge_id=?", (edge_id,)).fetchone()
-    floor = conn.execute("SELECT value FROM meta WHERE key=?", (_floor(edge_id),)).fetchone()
-    return max(int(last), int(floor["value"]) if floor else 0)
-
-
-def _floor(edge_id: str) -> str:
-    return f"delivery_floor:{edge_id}"
+    (last,) = conn.execute("SELECT last_delivery FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
+    return int(last)
 
 
 def _catch_up(central: Central, conn: Conn, edge_id: str, after: int) -> None:
@@ -66,10 +65,7 @@ def _catch_up(central: Central, conn: Conn, edge_id: str, after: int) -> None:
         return
     if after - last > MAX_LOST:
         raise CentralError("usage.query", f"after is far beyond the last number, {last}", where="after")
-    conn.execute(
-        "INSERT INTO meta(key, value) VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
-        (_floor(edge_id), str(after)),
-    )
+    conn.execute("UPDATE edge SET last_delivery=? WHERE edge_id=?", (after, edge_id))
     waiting = conn.execute(
         "SELECT o.jti, o.jws FROM delivery d JOIN orders o ON o.jti=d.jti WHERE d.edge_id=? AND NOT EXISTS (SELECT 1"
         " FROM receipt r WHERE r.jti=o.jti AND r.edge_id=d.edge_id AND r.result<>'deferred')"

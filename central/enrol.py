@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from central import tls
-from central.auth import admin, check_signature, edge_keys, json_answer, token_hash
+from central.auth import admin, check_signature, json_answer, token_hash
 from central.conn import Conn
+from central.edgebook import edge_keys
 from central.errors import CentralError
 from central.problems import field, object_body
 from central.state import CENTRAL, Central

@@ -41,6 +41,7 @@ async def post_events(request: web.Request) -> web.Response:
 
 def _take(central: Central, conn: Conn, edge_id: str, events: list[Event]) -> dict[str, Any]:
     """Job: store and project every event; one that fails is rejected alone."""
+    conn.exclusive(f"edge:{edge_id}")
     items = []
     for event in events:
         conn.execute("SAVEPOINT item")

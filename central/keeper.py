@@ -64,6 +64,7 @@ def shred_keys(central: Central, conn: Conn, edge_id: str, recording_id: str, ke
 
 
 def _own(conn: Conn, edge_id: str, recording_id: str) -> None:
+    conn.exclusive(f"edge:{edge_id}")
     known = conn.execute("SELECT edge_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
     if known is not None and known["edge_id"] != edge_id:
         raise CentralError("not_found.recording", "this edge has no such recording", status=404, where=recording_id)

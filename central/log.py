@@ -17,6 +17,7 @@ class OwnLog:
     def append(self, conn: Conn, at: str, kind: str, body: dict[str, Any]) -> int:
         """One entry inside the caller's transaction; its index."""
         entry = canonical.dumps({"at": at, "kind": kind, "body": body})
+        conn.exclusive("log")
         size = self.size(conn)
         conn.execute("INSERT INTO log VALUES (?,?,?)", (size, at, entry.decode()))
         nodes = merkle.append(size, merkle.leaf_hash(entry), _reader(conn))

@@ -35,6 +35,7 @@ async def post_receipts(request: web.Request) -> web.Response:
         raise CentralError("usage.field", f"at most {MAX_RECEIPTS} objects", where="receipts")
 
     def job(conn: Conn) -> dict[str, str]:
+        conn.exclusive(f"edge:{asked.edge_id}")
         results = {}
         for item in items:
             receipt_id = field(item, "receipt_id", longest=64)

@@ -5,7 +5,8 @@ CREATE TABLE enrolment(
   token_sha256 TEXT PRIMARY KEY, edge_id TEXT, created_at TEXT NOT NULL, expires_at TEXT NOT NULL,
   used_at TEXT, used_by TEXT) STRICT;
 CREATE TABLE edge(
-  edge_id TEXT PRIMARY KEY, kid TEXT NOT NULL UNIQUE, jwk TEXT NOT NULL, enrolled_at TEXT NOT NULL, last_seen_at TEXT) STRICT;
+  edge_id TEXT PRIMARY KEY, kid TEXT NOT NULL UNIQUE, jwk TEXT NOT NULL, enrolled_at TEXT NOT NULL, last_seen_at TEXT,
+  last_delivery INTEGER NOT NULL DEFAULT 0) STRICT;
 -- People's keys (roles dpo, auditor) and central's own; edges are in `edge`.
 CREATE TABLE key(
   kid TEXT PRIMARY KEY, role TEXT NOT NULL CHECK (role IN ('dpo', 'auditor')), owner TEXT NOT NULL, jwk TEXT NOT NULL,
@@ -32,7 +33,7 @@ CREATE TABLE recording(
   sealed TEXT, erased TEXT, first_seen TEXT NOT NULL) STRICT;
 CREATE INDEX recording_call ON recording(call_id);
 CREATE TABLE segment(
-  segment_id TEXT PRIMARY KEY, recording_id TEXT NOT NULL REFERENCES recording, data TEXT NOT NULL) STRICT;
+  segment_id TEXT PRIMARY KEY, recording_id TEXT NOT NULL REFERENCES recording(recording_id), data TEXT NOT NULL) STRICT;
 CREATE TABLE header(
   segment_id TEXT NOT NULL, version INTEGER NOT NULL, recording_id TEXT NOT NULL, suite TEXT NOT NULL, sealed_header BLOB,
   key_id TEXT NOT NULL, keeper_slot INTEGER UNIQUE, PRIMARY KEY (segment_id, version)) STRICT;
@@ -44,9 +45,10 @@ CREATE TABLE tombstone(
 CREATE TABLE orders(
   jti TEXT PRIMARY KEY, cmd TEXT NOT NULL, target_kind TEXT NOT NULL, target TEXT NOT NULL, jws TEXT NOT NULL,
   sha256 TEXT NOT NULL, signed_by TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+-- `id` tells processes on one database of what another one queued.
 CREATE TABLE delivery(
-  edge_id TEXT NOT NULL REFERENCES edge, seq INTEGER NOT NULL, jti TEXT REFERENCES orders, jws TEXT NOT NULL,
-  queued_at TEXT NOT NULL, PRIMARY KEY (edge_id, seq)) STRICT;
+  id INTEGER PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, seq INTEGER NOT NULL, jti TEXT REFERENCES orders, jws TEXT NOT NULL,
+  queued_at TEXT NOT NULL, UNIQUE (edge_id, seq)) STRICT;
 CREATE INDEX delivery_jti ON delivery(jti);
 CREATE TABLE receipt(
   seq INTEGER PRIMARY KEY, receipt_id TEXT NOT NULL UNIQUE, edge_id TEXT NOT NULL REFERENCES edge,

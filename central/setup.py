@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from central import tls
 from central.auth import token_hash
 from central.config import CentralConfig, from_table, load
 from central.conn import Conn
-from central.db import open_connection, transaction
+from central.db import locally
 from central.enrol import check_edge_id, new_token, register, register_person
 from central.keyfiles import make_key, read_key, write_new
 from central.log import OwnLog
@@ -46,10 +46,12 @@ def init(
     use_tls: bool = True,
     data: Path | None = None,
     allow_copy_on_write: bool = False,
+    postgres: str = "",
 ) -> InitResult:
     """Make a central in `folder` (configuration) and `data` (default: the same folder). Raises CentralError.
 
     `names`: further names and addresses for the server certificate beside 127.0.0.1, ::1, localhost and the listener's.
+    `postgres`: where PostgreSQL is, instead of a SQLite file.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = data or folder
@@ -57,6 +59,8 @@ def init(
     table: dict[str, Any] = {"listen": listen, "fleet": fleet, "data": str(data.resolve()), "tls": use_tls}
     if allow_copy_on_write:
         table["allow_copy_on_write"] = True
+    if postgres:
+        table["postgres"] = postgres
     from_table(table, base=folder.resolve())  # refuse bad values before anything is written
     path = folder / "central.toml"
     made_config = write_new(path, _toml(table).encode(), 0o644)
@@ -69,9 +73,9 @@ def init(
         _certificates(result, config, names)
         result.ca_fingerprint = tls.fingerprint(config.ca.read_bytes())
     fresh = not config.database.exists()
-    conn = open_connection(config.database)
-    conn.close()
-    _note(result, config.database, fresh)
+    locally(config, lambda conn: None)
+    if not config.postgres:
+        _note(result, config.database, fresh)
     fresh = not config.keeper.exists()
     if fresh:  # else it may be in use
         SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write).close()
@@ -80,7 +84,7 @@ def init(
     # The row first: a token file without its row would never work, a row without a file harms nobody.
     if not config.token.exists():
         now = format_time(utc_now())
-        _job(config, lambda c: c.execute("INSERT INTO admin_token VALUES (?,?,?)", (token_hash(token), "init", now)))
+        locally(config, lambda c: c.execute("INSERT INTO admin_token VALUES (?,?,?)", (token_hash(token), "init", now)))
     _note(result, config.token, write_new(config.token, token.encode() + b"\n"))
     return result
 
@@ -95,7 +99,7 @@ def register_edge(config: CentralConfig, edge_id: str, key: VerifyKey) -> bool:
             OwnLog().append(conn, now, "edge.enrolled", {"edge_id": edge_id, "kid": key.kid})
         return made
 
-    return _job(config, job)
+    return locally(config, job)
 
 
 def register_key(config: CentralConfig, role: str, owner: str, key: VerifyKey) -> bool:
@@ -108,7 +112,7 @@ def register_key(config: CentralConfig, role: str, owner: str, key: VerifyKey) -
             OwnLog().append(conn, now, "key.registered", {"kid": key.kid, "role": role})
         return made
 
-    return _job(config, job)
+    return locally(config, job)
 
 
 def enrol_token(config: CentralConfig, edge_id: str | None = None) -> tuple[str, str]:
@@ -116,26 +120,18 @@ def enrol_token(config: CentralConfig, edge_id: str | None = None) -> tuple[str,
     if edge_id is not None:
         check_edge_id(edge_id)
     fingerprint = tls.fingerprint(config.ca.read_bytes()) if config.tls else ""
-    return _job(config, lambda conn: new_token(conn, format_time(utc_now()), fingerprint, edge_id))
+    return locally(config, lambda conn: new_token(conn, format_time(utc_now()), fingerprint, edge_id))
 
 
 def trust(config: CentralConfig, edge_id: str | None = None) -> KeySet:
     """The key set as central has it now: what an edge pins (only its own key), or all edges' with None."""
     store, witness = read_key(config.store_key).verify_key, read_key(config.witness_key).verify_key
-    return _job(config, lambda conn: key_set(conn, store, witness, config.witness_name, edge_id=edge_id))
+    return locally(config, lambda conn: key_set(conn, store, witness, config.witness_name, edge_id=edge_id))
 
 
 def vkey(config: CentralConfig) -> str:
     """The witness's verifier key line, for `audit verify`."""
     return str(NoteKey(config.witness_name, COSIGNATURE, read_key(config.witness_key).verify_key))
-
-
-def _job(config: CentralConfig, job: Callable[[Conn], T]) -> T:
-    conn = open_connection(config.database)
-    try:
-        return transaction(conn, job)
-    finally:
-        conn.close()
 
 
 def _certificates(result: InitResult, config: CentralConfig, names: Sequence[str]) -> None:

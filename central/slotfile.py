@@ -1,9 +1,10 @@
 """The keeper's slot file: recovery copies of shred keys, on one disk, overwritten in place, never in a database.
 
 Layout: a 64-byte head (magic, version), then 64-byte slots: state, version, 6 bytes zero, 32 bytes of key, the first 24
-bytes of SHA-256 over what stands before. All methods block and belong to one thread (central's database thread), so
-that a slot is on disk before the row that names it commits, and `commit` or `roll_back` follows each transaction: a key
-whose row was not committed is destroyed at once, a destroyed slot is free only once no row names it.
+bytes of SHA-256 over what stands before. All methods block. A thread is in one transaction of the database at a time, and
+what it writes and destroys here belongs to that: a slot is on disk before the row that names it commits, and `commit` or
+`roll_back` follows each transaction, on its thread. A key whose row was not committed is destroyed at once, a destroyed
+slot is free only once no row names it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import mmap
 import os
 import secrets
 import struct
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -22,6 +24,16 @@ import structlog
 from central.errors import CentralError
 
 _log = structlog.get_logger("central")
+
+
+class _Mine(threading.local):
+    """What one thread's transaction did. `fresh`: slots it wrote; `spent`: slots it destroyed; `dirty`: not synced yet."""
+
+    def __init__(self) -> None:
+        self.fresh: list[int] = []
+        self.spent: list[int] = []
+        self.dirty = False
+
 
 SLOT = 64
 _MAGIC = b"callwarden-keeper\0"
@@ -38,9 +50,9 @@ class SlotFile:
 
     def __init__(self, path: Path, *, allow_copy_on_write: bool = False) -> None:
         self._path = path
-        self._dirty = False
-        self._fresh: list[int] = []  # written in this transaction
-        self._spent: list[int] = []  # destroyed in this transaction
+        self._mine = _Mine()
+        #: Held while the list of free slots or of strays is looked at or changed, and while the file grows.
+        self._guard = threading.RLock()
         self._stray: list[int] = []  # written for rows that were not committed
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -87,11 +99,12 @@ class SlotFile:
         """
         encoded = _encode(key)
         try:
-            if not self._free:
-                self._grow()
-            number = self._free.pop()
-            self._fresh.append(number)
-            self._dirty = True
+            with self._guard:
+                if not self._free:
+                    self._grow()
+                number = self._free.pop()
+            self._mine.fresh.append(number)
+            self._mine.dirty = True
             os.pwrite(self._fd, encoded, _at(number))
         except OSError as error:
             raise _io(self._path, error) from error
@@ -99,12 +112,12 @@ class SlotFile:
 
     def flush(self) -> None:
         """Sync what `put` wrote, once for many. Raises CentralError keeper.io."""
-        if self._dirty:
+        if self._mine.dirty:
             try:
                 os.fdatasync(self._fd)
             except OSError as error:
                 raise _io(self._path, error) from error
-            self._dirty = False
+            self._mine.dirty = False
 
     def read(self, number: int) -> bytes:
         """The key in a slot. Raises CentralError keeper.shredded when it holds none (any more)."""
@@ -119,8 +132,9 @@ class SlotFile:
         The slots are free after `commit`. Raises CentralError keeper.io when one does not read back as written.
         """
         self._overwrite(numbers)
-        taken = set(self._free) | set(self._spent)
-        self._spent += [number for number in dict.fromkeys(numbers) if number not in taken]
+        with self._guard:
+            taken = set(self._free) | set(self._mine.spent)
+        self._mine.spent += [number for number in dict.fromkeys(numbers) if number not in taken]
 
     def _overwrite(self, numbers: Sequence[int]) -> None:
         wrote = {number: bytes([_DESTROYED]) + secrets.token_bytes(SLOT - 1) for number in numbers}
@@ -138,19 +152,22 @@ class SlotFile:
 
     def commit(self) -> None:
         """The transaction is committed: what it destroyed may be used again."""
-        self._free.extend(dict.fromkeys(self._spent))
-        self._fresh.clear()
-        self._spent.clear()
+        with self._guard:
+            if self._mine.spent:  # a repeat may have destroyed what is free already
+                self._free.extend(set(self._mine.spent).difference(self._free))
+        self._mine.fresh.clear()
+        self._mine.spent.clear()
         self._destroy_stray()
 
     def mark(self) -> tuple[int, int]:
         """A savepoint for `roll_back_to`."""
-        return len(self._fresh), len(self._spent)
+        return len(self._mine.fresh), len(self._mine.spent)
 
     def roll_back_to(self, mark: tuple[int, int]) -> None:
         """The rows since `mark` are not kept: the keys they named are destroyed, the slots they freed stay taken."""
-        self._stray += self._fresh[mark[0] :]
-        del self._fresh[mark[0] :], self._spent[mark[1] :]
+        with self._guard:
+            self._stray += self._mine.fresh[mark[0] :]
+        del self._mine.fresh[mark[0] :], self._mine.spent[mark[1] :]
         self._destroy_stray()
 
     def roll_back(self) -> None:
@@ -159,15 +176,16 @@ class SlotFile:
 
     def _destroy_stray(self) -> None:
         """What cannot be overwritten now is tried again after the next transaction, and by `sweep` at the next start."""
-        if not self._stray:
-            return
-        try:
-            self._overwrite(self._stray)
-        except CentralError as error:
-            _log.error("keys without a row are not destroyed yet", count=len(self._stray), why=str(error))
-            return
-        self._free.extend(self._stray)
-        self._stray.clear()
+        with self._guard:
+            if not self._stray:
+                return
+            try:
+                self._overwrite(self._stray)
+            except CentralError as error:
+                _log.error("keys without a row are not destroyed yet", count=len(self._stray), why=str(error))
+                return
+            self._free.extend(self._stray)
+            self._stray.clear()
 
     def sweep(self, in_use: Iterable[int]) -> int:
         """Shred live slots that no row names (a crash between slot and commit); how many.

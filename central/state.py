@@ -12,7 +12,8 @@ from aiohttp import web
 
 from central.config import CentralConfig
 from central.conn import Conn
-from central.db import Database
+from central.db import Database, open_database
+from central.edgebook import EdgeBook
 from central.errors import CentralError
 from central.keyfiles import read_key
 from central.log import OwnLog
@@ -35,6 +36,7 @@ class Central:
 
     config: CentralConfig
     db: Database
+    edges: EdgeBook = field(init=False)
     keeper: SlotFile
     store: SigningKey
     witness: SigningKey
@@ -43,6 +45,9 @@ class Central:
     replays: ReplayCache = field(default_factory=ReplayCache)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _doorbells: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.edges = EdgeBook(self.db)
 
     def now(self) -> str:
         """RFC 3339 UTC with milliseconds and Z."""
@@ -85,7 +90,7 @@ def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_no
     store, witness = read_key(config.store_key), read_key(config.witness_key)
     keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
     try:
-        database = Database(config.database, committed=keeper.commit, rolled_back=keeper.roll_back)
+        database = open_database(config, committed=keeper.commit, rolled_back=keeper.roll_back)
     except CentralError:
         keeper.close()
         raise

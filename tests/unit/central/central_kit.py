@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -45,12 +46,21 @@ class TestCentral:
     running: Running | None = None
     dpo: SigningKey = field(default_factory=a_key)
     tls: bool = False
+    postgres: str = ""
 
     def __post_init__(self) -> None:
-        self.made = setup.init(self.folder, "127.0.0.1:0", use_tls=self.tls)
+        self.made = setup.init(self.folder, "127.0.0.1:0", use_tls=self.tls, postgres=self.postgres)
         self.config = self.made.config
         setup.register_key(self.config, "dpo", "Dana", self.dpo.verify_key)
         self.token = self.config.token.read_text().strip()
+
+    def failure(self) -> Exception:
+        """What this engine's driver raises when its disk is full."""
+        if not self.postgres:
+            return sqlite3.OperationalError("database or disk is full")
+        import psycopg
+
+        return psycopg.errors.DiskFull("could not extend file: No space left on device")
 
     def wall(self) -> datetime:
         return datetime.now(UTC) + self.offset
@@ -199,9 +209,9 @@ class TestEdge:
 
 
 @asynccontextmanager
-async def a_central(folder: Path, *, tls: bool = False) -> AsyncIterator[TestCentral]:
-    """A started central in `folder`."""
-    central = TestCentral(folder, tls=tls)
+async def a_central(folder: Path, *, tls: bool = False, postgres: str = "") -> AsyncIterator[TestCentral]:
+    """A started central in `folder`, its database there or at `postgres`."""
+    central = TestCentral(folder, tls=tls, postgres=postgres)
     await central.start()
     try:
         yield central

@@ -1,16 +1,37 @@
+"""Every test of central runs on both engines: SQLite in a folder, and a real PostgreSQL."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from rig.postgres import Postgres, postgres, programs
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_central
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests of this process, a database for each."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL server of version 15 or newer on this host (Debian: apt-get install postgresql-15)")
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The conninfo of an empty database, or "" for SQLite."""
+    if request.param == "sqlite":
+        return ""
+    running: Postgres = request.getfixturevalue("server")
+    return running.database()
+
+
 @pytest.fixture
-async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
-    async with a_central(tmp_path / "central") as running:
+async def central(tmp_path: Path, engine: str) -> AsyncIterator[TestCentral]:
+    async with a_central(tmp_path / "central", postgres=engine) as running:
         yield running
 
 

@@ -6,12 +6,12 @@ import gzip
 import json
 import random
 import secrets
-import sqlite3
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from central.conn import Conn
 from central.slotfile import SlotFile
 from formats.keys import b64url
 from formats.wire import encode_batch, sign_batch
@@ -284,7 +284,7 @@ async def test_a_batch_that_is_not_committed_leaves_no_key(edge: TestEdge, monke
 
     def full() -> None:
         append()
-        raise sqlite3.OperationalError("database or disk is full")
+        raise central.failure()
 
     monkeypatch.setattr(central.running.central.keeper, "flush", full)
     status, answer = await edge.send(edge.opened(1, recording, key=key))
@@ -322,9 +322,9 @@ async def test_a_slot_is_free_only_once_its_row_is_gone(edge: TestEdge, monkeypa
     await edge.send(edge.opened(1, first, key=secrets.token_bytes(32)))
     real = inner.log.append
 
-    def full(conn: sqlite3.Connection, at: str, kind: str, body: dict[str, object]) -> int:
+    def full(conn: Conn, at: str, kind: str, body: dict[str, object]) -> int:
         if kind == "keeper.shredded":
-            raise sqlite3.OperationalError("database or disk is full")
+            raise central.failure()
         return real(conn, at, kind, body)
 
     monkeypatch.setattr(inner.log, "append", full)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from central import config, setup
-from central.db import open_connection
 from central.errors import CentralError
 from central.keyfiles import read_key
+from central.sqlite import open_connection
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 
 

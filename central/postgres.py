@@ -1,0 +1,276 @@
+"""Central on PostgreSQL 15 and newer: as many transactions at once as there are connections, in any number of processes.
+
+The schema is the text of schema_<n>.sql with its types respelt, so that the two engines cannot drift apart; `event`, which
+grows without end, is partitioned by month. READ COMMITTED, and what must not meet another of its kind takes
+`Conn.exclusive` first; a transaction that PostgreSQL ends all the same is run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any, Final, TypeVar
+
+from central.conn import Conn, Cursor
+from central.errors import CentralError
+from central.sqlite import SCHEMA
+
+try:
+    import psycopg
+    from psycopg.errors import DeadlockDetected, SerializationFailure
+    from psycopg.types.numeric import IntLoader
+except ImportError as error:
+    raise CentralError(
+        "environment.package",
+        "the configuration wants PostgreSQL, and its driver is not installed",
+        where="psycopg",
+        hint="pip install 'callwarden[postgres]' into central's virtual environment",
+    ) from error
+
+T = TypeVar("T")
+
+#: How often a transaction that PostgreSQL ended for another's sake is begun again.
+TRIES: Final = 5
+#: Advisory locks of this program: two 32-bit numbers, the first of them fixed (the ASCII of "cwd1").
+_LOCKS: Final = 0x63776431
+
+
+class PgRow:
+    """A row by number or name, as sqlite3.Row is."""
+
+    __slots__ = ("_names", "_values")
+
+    def __init__(self, names: dict[str, int], values: Sequence[Any]) -> None:
+        self._names, self._values = names, values
+
+    def __getitem__(self, key: int | str) -> Any:
+        return self._values[self._names[key] if isinstance(key, str) else key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def keys(self) -> list[str]:
+        """The columns' names, in order."""
+        return list(self._names)
+
+
+def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PgRow]:
+    names = {column.name: n for n, column in enumerate(cursor.description or ())}
+    return lambda values: PgRow(names, values)
+
+
+@lru_cache(maxsize=1024)
+def _spelt(sql: str) -> str:
+    """`?` is what jobs write for a value; they have no `?` and no `%` of another meaning."""
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+class PgConn:
+    """See `central.conn.Conn`."""
+
+    def __init__(self, raw: psycopg.Connection[PgRow]) -> None:
+        self._raw = raw
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """One statement."""
+        return self._raw.execute(_spelt(sql), tuple(parameters))
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
+        """One statement for each row of values."""
+        cursor = self._raw.cursor()
+        cursor.executemany(_spelt(sql), [tuple(values) for values in parameters])
+        return cursor
+
+    def exclusive(self, name: str, /) -> None:
+        """An advisory lock to the end of the transaction. Two names may share one: then they wait for each other."""
+        self._raw.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCKS, name))
+
+
+class PostgresDatabase:
+    """See `central.db.Database`."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        connections: int,
+        *,
+        committed: Callable[[], None] = lambda: None,
+        rolled_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._conninfo = conninfo
+        self._committed, self._rolled_back = committed, rolled_back
+        self._own = threading.local()
+        self._open: list[psycopg.Connection[PgRow]] = []
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="central-db")
+        with _connect(conninfo) as raw:
+            prepare(raw)
+        self.now(make_partitions)
+
+    async def run(self, job: Callable[[Conn], T]) -> T:
+        """See `central.db.Database`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.now, job)
+
+    def now(self, job: Callable[[Conn], T]) -> T:
+        """See `central.db.Database`."""
+        for left in reversed(range(TRIES)):
+            try:
+                result = self._in_transaction(job)
+            except (DeadlockDetected, SerializationFailure) as error:
+                if not left:
+                    raise _failed(error) from error
+            except psycopg.Error as error:
+                raise _failed(error) from error
+            else:
+                self._committed()
+                return result
+        raise AssertionError("unreachable")
+
+    def _in_transaction(self, job: Callable[[Conn], T]) -> T:
+        raw = self._connection()
+        try:
+            raw.execute("BEGIN")
+            result = job(PgConn(raw))
+            raw.execute("COMMIT")
+        except BaseException:
+            try:
+                if not raw.closed:
+                    raw.rollback()
+            finally:
+                self._rolled_back()
+            raise
+        return result
+
+    def _connection(self) -> psycopg.Connection[PgRow]:
+        """This thread's own; a new one where the last was lost."""
+        raw: psycopg.Connection[PgRow] | None = getattr(self._own, "raw", None)
+        if raw is None or raw.closed or raw.broken:
+            raw = _connect(self._conninfo)
+            self._own.raw = raw
+            self._open.append(raw)
+        return raw
+
+    async def close(self) -> None:
+        """See `central.db.Database`."""
+        await asyncio.get_running_loop().run_in_executor(None, lambda: self._threads.shutdown(wait=True))
+        for raw in self._open:
+            raw.close()
+
+
+def once(conninfo: str, job: Callable[[Conn], T]) -> T:
+    """One job in a connection of its own. Raises CentralError as `PostgresDatabase.now`."""
+    database = PostgresDatabase(conninfo, 1)
+    try:
+        return database.now(job)
+    finally:
+        for raw in database._open:
+            raw.close()
+
+
+def _connect(conninfo: str) -> psycopg.Connection[PgRow]:
+    try:
+        raw = psycopg.connect(conninfo, autocommit=True, row_factory=_rows, application_name="callwarden-central")
+    except psycopg.Error as error:
+        raise CentralError(
+            "central.database",
+            f"PostgreSQL cannot be reached: {str(error).strip()}",
+            status=503,
+            where="[central] postgres",
+            hint="is it running, and may this user connect?",
+        ) from error
+    raw.adapters.register_loader("numeric", IntLoader)  # sums of counts; nothing here has decimals
+    return raw
+
+
+def _failed(error: psycopg.Error) -> CentralError:
+    return CentralError(
+        "central.database",
+        f"the database failed: {str(error).strip()}",
+        status=503,
+        hint="look at PostgreSQL's log, then try again",
+    )
+
+
+# ------------------------------------------------------------ schema
+
+
+def prepare(raw: psycopg.Connection[PgRow]) -> None:
+    """Make the tables, or check their version. Raises CentralError config.newer_schema, config.database."""
+    try:
+        if raw.info.server_version < 150000:
+            raise CentralError(
+                "config.database", f"PostgreSQL 15 or newer is needed, this is {raw.info.server_version // 10000}"
+            )
+        with raw.transaction():
+            raw.execute("SELECT pg_advisory_xact_lock(%s, 0)", (_LOCKS,))  # two starters may race here
+            version = _version(raw)
+            if version > SCHEMA:
+                raise CentralError(
+                    "config.newer_schema",
+                    f"the database has schema {version}, this program knows {SCHEMA}",
+                    where="[central] postgres",
+                    hint="install the newer version again; nothing was changed",
+                )
+            for number in range(version + 1, SCHEMA + 1):
+                for statement in statements(number):
+                    raw.execute(statement)
+            if version < SCHEMA:
+                raw.execute(
+                    "INSERT INTO meta(key, value) VALUES ('schema', %s) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+                    (str(SCHEMA),),
+                )
+    except psycopg.Error as error:
+        raise CentralError("config.database", str(error).strip(), where="[central] postgres") from error
+
+
+def _version(raw: psycopg.Connection[PgRow]) -> int:
+    there = raw.execute("SELECT to_regclass('meta')").fetchone()
+    if there is None or there[0] is None:
+        return 0
+    row = raw.execute("SELECT value FROM meta WHERE key='schema'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def statements(number: int) -> list[str]:
+    """The statements of schema_<number>.sql as PostgreSQL spells them."""
+    script = (files("central") / f"schema_{number}.sql").read_text("utf-8")
+    script = re.sub(r"^\s*--.*$", "", script, flags=re.MULTILINE)
+    return [_translated(one.strip()) for one in script.split(";\n") if one.strip()]
+
+
+def _translated(statement: str) -> str:
+    text = re.sub(r"\)\s*STRICT(,\s*WITHOUT ROWID)?$", ")", statement)
+    text = text.replace("INTEGER PRIMARY KEY", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY")
+    text = re.sub(r"\bINTEGER\b", "BIGINT", text)
+    text = re.sub(r"\bBLOB\b", "BYTEA", text)
+    if text.startswith("CREATE TABLE event("):
+        # A unique key would have to name the month; that an event comes once is held by the lock of its edge.
+        text = text.replace(", PRIMARY KEY (edge_id, event_id))", ")")
+        text += ' PARTITION BY RANGE (received_at COLLATE "C")'
+    if text.startswith("CREATE UNIQUE INDEX event_seq"):
+        text = text.replace("UNIQUE ", "") + "; CREATE INDEX event_id ON event(edge_id, event_id)"
+    return text
+
+
+def make_partitions(conn: Conn, now: datetime | None = None) -> None:
+    """Job: the partitions of this month and the next two, each made once. A running central repeats it daily."""
+    now = now or datetime.now(UTC)
+    months = [divmod(now.year * 12 + now.month - 1 + ahead, 12) for ahead in range(4)]
+    names = [f"{year:04}-{month + 1:02}" for year, month in months]
+    conn.exclusive("partitions")
+    for begin, end in pairwise(names):
+        table = "event_" + begin.replace("-", "_")
+        if conn.execute("SELECT to_regclass(?)", (table,)).fetchone()[0] is None:
+            conn.execute(f"CREATE TABLE {table} PARTITION OF event FOR VALUES FROM ('{begin}') TO ('{end}')")
+
+
+__all__ = ["PostgresDatabase", "make_partitions", "once", "prepare", "statements"]

@@ -1,0 +1,108 @@
+"""A PostgreSQL of one's own for tests and measurements: in a folder, on a Unix socket, gone afterwards.
+
+The server's programs come from the host (Debian: postgresql-15). It refuses to run as root, so there it runs as nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+#: How long a start may take, seconds.
+START_S = 30.0
+#: Unix sockets have names of 107 bytes at most, so the folder's is short.
+PREFIX = "cw-pg-"
+
+
+def programs() -> Path | None:
+    """The folder of the newest server programs on this host, version 15 or newer; None where there are none."""
+    found = [p for p in Path("/usr/lib/postgresql").glob("*/bin") if p.parent.name.isdigit()]
+    found = [p for p in found if int(p.parent.name) >= 15 and (p / "initdb").exists() and (p / "postgres").exists()]
+    return max(found, key=lambda p: int(p.parent.name), default=None)
+
+
+class Postgres:
+    """A running server. `conninfo(name)` names a database on it."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder, self.process = folder, process
+        self._made = 0
+
+    def conninfo(self, database: str) -> str:
+        """As libpq spells it; without a password, since only this host's users reach the socket."""
+        return f"postgresql://callwarden@/{database}?host={self.folder}"
+
+    def database(self, template: str = "template1") -> str:
+        """A new database; its conninfo."""
+        self._made += 1
+        name = f"cw{os.getpid()}_{self._made}"
+        with psycopg.connect(self.conninfo("postgres"), autocommit=True) as conn:
+            conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.conninfo(name)
+
+
+def _user() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+@contextmanager
+def postgres(*, durable: bool = False, settings: tuple[str, ...] = ()) -> Iterator[Postgres]:
+    """Start one and stop it. `durable`: it syncs what it commits (a measurement needs that, most tests do not).
+
+    Raises RuntimeError when there are no programs or it does not start.
+    """
+    where = programs()
+    if where is None:
+        raise RuntimeError("no PostgreSQL server of version 15 or newer (Debian: apt-get install postgresql-15)")
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/var/tmp" if durable else "/tmp"))
+    user, data = _user(), folder / "data"
+    try:
+        if user:
+            os.chown(folder, user["user"], user["group"])
+        words = [str(where / "initdb"), "-D", str(data), "-U", "callwarden", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        subprocess.run([*words, "--no-sync"], check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
+        options = ["listen_addresses=", f"unix_socket_directories={folder}", "unix_socket_permissions=0777"]
+        options += [] if durable else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+        command = [str(where / "postgres"), "-D", str(data)]
+        for option in (*options, *settings):
+            command += ["-c", option]
+        folder.chmod(0o711)
+        with open(folder / "log", "wb") as log:
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **user)
+        server = Postgres(folder, process)
+        try:
+            _wait(server)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)  # "fast": connections are cut
+            process.wait(START_S)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(server: Postgres) -> None:
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            psycopg.connect(server.conninfo("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError as error:
+            if server.process.poll() is not None or time.monotonic() > end:
+                text = (server.folder / "log").read_text(errors="replace")
+                raise RuntimeError(f"PostgreSQL did not start: {error}\n{text}") from error
+            time.sleep(0.05)
+        else:
+            return
