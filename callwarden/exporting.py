@@ -16,6 +16,7 @@ from callwarden.gaps import gaps
 from callwarden.reading.bundle import Opened
 from callwarden.reading.files import copy, new_file
 from callwarden.reading.segments import file_key, payload, samples, sound_of
+from edge.errors import CallwardenError
 from formats.age import Identity
 from formats.keyset import KeySet
 from formats.wav import HEADER, wav_header
@@ -65,9 +66,19 @@ class Export:
         return self._done([target], size / (sound.rate * sound.decoded_frame), len(segments))
 
     def to_age(self, target: Path) -> Exported:
-        """One age file a segment, still encrypted: what `age -d -i IDENTITY` opens."""
+        """One age file a segment, still encrypted: what `age -d -i IDENTITY` opens.
+
+        Raises CallwardenError command.suite where a segment is not sealed with age.
+        """
         opened, sound = self._opened, sound_of(self._opened)
         segments = opened.segments()
+        if other := next((s["suite"] for s in segments if s["suite"] != "age1"), None):
+            raise CallwardenError(
+                "command.suite",
+                f"the recording is sealed with {other}, which no age tool reads",
+                hint="decrypt it with --identity FILE; to hand it on encrypted, encrypt that file with age",
+                where=opened.recording_id,
+            )
         files = [target if n == 0 else target.with_suffix(f".{n + 1}{target.suffix}") for n in range(len(segments))]
         for segment, path in zip(segments, files, strict=True):
             with new_file(path) as file:

@@ -55,6 +55,10 @@ class PayloadError(AgeError):
     """The payload was cut, altered, reordered or extended."""
 
 
+class SuiteError(FormatError):
+    """A suite that this version does not know."""
+
+
 class SealError(FormatError):
     """A sealed header does not open, or the caller broke the rule of the chunk stream while sealing."""
 

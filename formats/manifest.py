@@ -1,7 +1,7 @@
 """The manifest of a recording: what was recorded, under which permit, and what its sealed bytes must be.
 
-age has no associated data and no sender, so the edge signs this: canonical JSON as a compact JWS. A reader checks the
-manifest, the payload's hash and the file key's `key_id` before it releases audio (docs/spec/manifest.md).
+Sealing proves no sender, and age has no associated data, so the edge signs this: canonical JSON as a compact JWS. A reader
+checks the manifest, the payload's hash and the file key's `key_id` before it releases audio (docs/spec/manifest.md).
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from formats import canonical
-from formats.age.primitives import TAG
-from formats.age.stream import CHUNK, ENC_CHUNK, NONCE, payload_size
 from formats.errors import JsonError, ManifestError
 from formats.ids import check_id, parse_time
 from formats.jws import sign_compact, verify_compact
 from formats.keys import SigningKey
 from formats.keyset import KeySet
 from formats.pcm import STORED
+from formats.suites import TAG, suite_of
 
 TYPE: Literal["callwarden-manifest/v1"] = "callwarden-manifest/v1"
 TYP = "callwarden-manifest+json"
@@ -56,7 +55,7 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     segment_id: str
     number: int
-    suite: Literal["age1"]
+    suite: Literal["age1", "aes256gcm"]
     codec: str
     rate: int
     channels: int
@@ -119,10 +118,12 @@ def _check_segment(one: SegmentEntry, number: int) -> None:
     check_id(one.segment_id, where)
     if one.number != number:
         raise ManifestError("vault.manifest", f"{where} stands where segment {number} belongs")
-    closed = one.payload_bytes == payload_size(one.plain_bytes) and one.chunks == max(1, -(-one.plain_bytes // CHUNK))
-    # A segment cut off before its first chunk has a nonce, or not even that.
-    cut_off = one.plain_bytes == one.chunks * CHUNK and (
-        one.payload_bytes == NONCE + one.chunks * ENC_CHUNK or one.payload_bytes == one.chunks == 0
+    suite = suite_of(one.suite)
+    whole = (suite.payload_size(one.plain_bytes), suite.chunk_count(one.plain_bytes))
+    closed = (one.payload_bytes, one.chunks) == whole
+    # A segment cut off before its first chunk has a prefix, or not even that.
+    cut_off = one.plain_bytes == one.chunks * suite.chunk and (
+        one.payload_bytes == suite.truncated_size(one.chunks) or one.payload_bytes == one.chunks == 0
     )
     right = {"closed": closed, "truncated": cut_off, "shredded": closed or cut_off}[one.state]
     if not right or one.chunks < 0:
@@ -197,13 +198,15 @@ class PayloadReader(Protocol):
 
 def check_payload(entry: SegmentEntry, source: PayloadReader) -> None:
     """Read a whole payload without any key. Raises ManifestError `vault.payload_hash` unless it is the one described."""
+    suite = suite_of(entry.suite)
+    chunk, prefix = suite.enc_chunk, suite.prefix
     digest, tags, tail, total = hashlib.sha512(), TAGS_HASH_START, b"", 0
-    while part := source.read(ENC_CHUNK):
+    while part := source.read(chunk):
         digest.update(part)
-        tail += part[max(0, NONCE - total) :]  # what is kept is never more than one chunk and one read
+        tail += part[max(0, prefix - total) :]  # what is kept is never more than one chunk and one read
         total += len(part)
-        while len(tail) > ENC_CHUNK:
-            tags, tail = extend_tags_hash(tags, tail[ENC_CHUNK - TAG : ENC_CHUNK]), tail[ENC_CHUNK:]
+        while len(tail) > chunk:
+            tags, tail = extend_tags_hash(tags, tail[chunk - TAG : chunk]), tail[chunk:]
     if len(tail) >= TAG:
         tags = extend_tags_hash(tags, tail[-TAG:])
     facts = (total, digest.hexdigest(), tags.hex())

@@ -16,8 +16,8 @@ from formats.manifest import Manifest, verify_manifest
 Row = dict[str, Any]
 
 #: What of a segment the journal and the manifest must say alike. Of a removed one only the name is left to compare.
-_FACTS = ("segment_id", "number", "state", "plain_bytes", "payload_bytes", "key_id", "codec", "rate", "channels",
-          "encoding", "frames")  # fmt: skip
+_FACTS = ("segment_id", "number", "suite", "state", "plain_bytes", "payload_bytes", "key_id", "codec", "rate",
+          "channels", "encoding", "frames")  # fmt: skip
 
 
 class Opened:

@@ -10,10 +10,17 @@ from typing import IO
 from callwarden.reading.bundle import Opened, Row
 from callwarden.reading.files import copy
 from edge.errors import CallwardenError
-from formats.age import Identity, decrypt_stream, decrypt_truncated, open_header
+from formats.age import Identity
 from formats.errors import FormatError, NoMatchError
 from formats.manifest import check_key, check_payload, key_id
 from formats.pcm import Decoder, Sound
+from formats.place import Place
+from formats.suites import suite_of
+
+
+def place_of(opened: Opened, segment: Row) -> Place:
+    """Where the segment belongs, which some suites bind its ciphertext to."""
+    return Place(opened.recording_id, segment["segment_id"])
 
 
 def file_key(opened: Opened, segment: Row, identities: Sequence[Identity]) -> bytes:
@@ -23,7 +30,7 @@ def file_key(opened: Opened, segment: Row, identities: Sequence[Identity]) -> by
     """
     header = opened.door.header(opened.recording_id, segment["number"], opened.reading)
     try:
-        key = open_header(header, identities)
+        key = suite_of(segment["suite"]).open_header(header, identities, place_of(opened, segment))
         if opened.manifest is not None:
             check_key(opened.manifest.segments[segment["number"]], key)
         elif key_id(key).hex() != segment["key_id"]:
@@ -63,11 +70,15 @@ def payload(opened: Opened, segment: Row) -> Iterator[IO[bytes]]:
 def plaintext(opened: Opened, segment: Row, key: bytes) -> Iterator[bytes]:
     """The segment's bytes in its own codec, chunk by chunk, after the whole payload was verified."""
     closed = segment["state"] == "closed"
-    if segment["state"] == "truncated":
+    if segment["state"] == "truncated" and segment["end_reason"] == "resume_refused":
+        opened.warnings.append(f"segment {segment['number']} ended at a restart; the next one goes on where it ends")
+    elif segment["state"] == "truncated":
         opened.warnings.append(f"segment {segment['number']} was cut off: its whole chunks are in the file")
     with payload(opened, segment) as held:
         try:
-            yield from decrypt_stream(key, held) if closed else decrypt_truncated(key, held)
+            suite = suite_of(segment["suite"])
+            read = suite.read if closed else suite.read_truncated
+            yield from read(key, place_of(opened, segment), held)
         except FormatError as error:
             raise opened.refused(error) from error
 

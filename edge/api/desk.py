@@ -232,6 +232,7 @@ def _segment(recording: RecordingRow, row: SegmentRow) -> dict[str, Any]:
         "segment_id": row.segment_id,
         "number": row.number,
         "state": row.state,
+        "suite": row.header.suite,
         "chunks": row.chunks,
         "encoding": row.encoding,
         "frames": recording.frames_of(row),

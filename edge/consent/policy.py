@@ -25,7 +25,6 @@ Basis = Literal["", "consent", "contract", "legitimate_interests", "public_task"
 
 #: What this version can do of what the words allow. A policy that asks for more is refused at load, by name.
 SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
-    "suite": frozenset({"age1"}),
     "capture.rate": frozenset({"8000"}),
     "central.media": frozenset({"never"}),
 }
@@ -52,7 +51,7 @@ PROMPT_OF_MODE: Final[Mapping[str, str]] = {
     "never": "",
 }
 
-#: Plaintext of one sealed chunk (age v1's STREAM chunk), bytes.
+#: Plaintext of the longest sealed chunk of any suite (age v1's STREAM chunk), bytes.
 CHUNK_BYTES: Final = 64 * 1024
 #: What may gather in the spool between two seals, bytes; with one unfinished chunk and Asterisk's 32 KiB stdio buffer
 #: less than 256 KiB is resident in every format.
@@ -145,7 +144,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     capture: Capture = Capture()
     """Format of the audio and the seal's tick."""
     suite: Literal["age1", "aes256gcm"] = "age1"
-    """Encryption: "age1" is age v1 (X25519, ChaCha20-Poly1305). Only "age1" in this version."""
+    """Encryption: "age1" (default) is age v1, ChaCha20-Poly1305, and opens with the age tool. "aes256gcm" is AES-256-GCM
+    in C2SP chunked-encryption under HPKE keys, for who must have AES; a daemon that restarts begins a new segment."""
     recipients: tuple[str, ...] = ()
     """Public keys ("age1…") that can open the recordings; one of them is the recovery key. At least two, unless the
     check "no-recovery-recipient" is waived."""

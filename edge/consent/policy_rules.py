@@ -55,7 +55,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 
 def _unsupported(policy: Policy) -> Iterator[Problem]:
-    words = {"suite": policy.suite, "capture.rate": str(policy.capture.rate), "central.media": policy.central.media}
+    words = {"capture.rate": str(policy.capture.rate), "central.media": policy.central.media}
     for key, word in words.items():
         able = SUPPORTED[key]
         if word not in able:

@@ -17,14 +17,13 @@ from edge.failpoints import hit
 from edge.model.entities import ClosedSegment, Progress
 from edge.ports import Vault
 from edge.recorder.mute import Mute
-from edge.recorder.plan import CHUNK, Slice, plan, segment_chunks
+from edge.recorder.plan import Slice, plan, segment_chunks
 from edge.recorder.resume import ResumeFolder, ResumeKey
 from edge.recorder.sides import Sides
 from edge.recorder.spool import Spool, buffer_of
-from formats.age import NONCE, ChunkSealer
 from formats.manifest import extend_tags_hash
-
-TAG = 16
+from formats.place import Place
+from formats.suites import TAG, Sealer, Suite
 
 
 @dataclass(slots=True)
@@ -35,7 +34,7 @@ class OpenSegment:
     number: int
     spool_offset: int
     key: ResumeKey
-    sealer: ChunkSealer
+    sealer: Sealer
     chunks: int = 0
     plain_bytes: int = 0
     payload_bytes: int = 0
@@ -78,6 +77,7 @@ class Capture:
     byte_rate: int
     frame_bytes: int
     tick_s: float
+    suite: Suite
     recipients: tuple[str, ...]
     inode: int
     segment: OpenSegment
@@ -132,14 +132,15 @@ class Capture:
             return None
         if size < self.floor:
             raise CallwardenError("spool.lost", "the capture file was cut", where=spool.path(self.spool_name))
-        if upto <= self.start:
+        if upto < self.start or (upto == self.start and not (closing and segment.chunks)):
             return None
         todo = plan(
+            self.suite,
             spool_offset=segment.spool_offset,
             chunks=segment.chunks,
             size=upto,
             closing=closing,
-            limit=segment_chunks(self.byte_rate),
+            limit=segment_chunks(self.byte_rate, self.suite.chunk),
         )
         if not todo.slices:
             return None
@@ -147,7 +148,7 @@ class Capture:
             raise SegmentBroken(why)
         sealed = self._encrypt(spool, todo.slices)
         first = segment.payload_bytes == 0
-        data = segment.key.nonce + sealed if first else sealed
+        data = segment.sealer.prefix + sealed if first else sealed
         if first and not os.path.exists(vault.path(self.recording_id, segment.segment_id)):
             vault.create(self.recording_id, segment.segment_id)
         try:
@@ -162,15 +163,17 @@ class Capture:
         return self._piece(todo.slices, sealed, len(data), digest, rotate=todo.rotate, size=size)
 
     def _encrypt(self, spool: Spool, slices: tuple[Slice, ...]) -> bytes:
-        parts = []
-        for piece in slices:
-            plain = spool.take(self.spool_name, piece.offset, piece.offset + piece.length)
-            if plain is None:
-                raise SegmentBroken("the bytes to be sealed were freed before")
-            if len(plain) != piece.length:
-                raise SegmentBroken("the spool file became shorter")
-            parts.append(self.segment.sealer.seal(piece.index, plain, piece.last))
-        return b"".join(parts)
+        start, end = slices[0].offset, slices[-1].offset + slices[-1].length
+        plain = spool.take(self.spool_name, start, end) if end > start else b""
+        if plain is None:
+            raise SegmentBroken("the bytes to be sealed were freed before")
+        if len(plain) != end - start:
+            raise SegmentBroken("the spool file became shorter")
+        view, sealer = memoryview(plain), self.segment.sealer
+        return b"".join(
+            sealer.seal(one.index, view[one.offset - start : one.offset - start + one.length], one.last)
+            for one in slices
+        )
 
     def _piece(
         self,
@@ -251,7 +254,7 @@ class Capture:
 
 
 def reopened(
-    key: ResumeKey, *, number: int, spool_offset: int, progress: Progress, vault: Vault, recording_id: str
+    key: ResumeKey, suite: Suite, *, number: int, spool_offset: int, progress: Progress, vault: Vault, recording_id: str
 ) -> OpenSegment:
     """The open segment after a restart, its running hash read back from the committed part of the payload.
 
@@ -262,7 +265,7 @@ def reopened(
         number,
         spool_offset,
         key,
-        ChunkSealer(key.file_key, key.nonce),
+        suite.sealer(key.file_key, key.salt, Place(recording_id, key.segment_id)),
         progress.chunks,
         progress.plain_bytes,
         progress.payload_bytes,
@@ -272,7 +275,7 @@ def reopened(
         return segment
     left = progress.payload_bytes
     with open(vault.path(recording_id, key.segment_id), "rb") as payload:
-        if payload.read(NONCE) != key.nonce:
+        if payload.read(suite.prefix) != segment.sealer.prefix:
             raise SegmentBroken("the payload begins with another nonce")
         payload.seek(0)
         while left and (block := payload.read(min(left, 1 << 20))):
@@ -283,4 +286,4 @@ def reopened(
     return segment
 
 
-__all__ = ["CHUNK", "Capture", "Mute", "OpenSegment", "Piece", "SegmentBroken", "reopened"]
+__all__ = ["Capture", "Mute", "OpenSegment", "Piece", "SegmentBroken", "reopened"]

@@ -73,7 +73,7 @@ async def _cut_off(tools: Tools, capture: Capture) -> None:
     if mute is None:
         capture.awaits_sound = False  # the zeros of a pause before it are among what is dropped
     if mute is None and goes_on:
-        keys = await make_keys(tools.slots, capture.recording_id, capture.recipients)
+        keys = await make_keys(tools.slots, capture.suite, capture.recording_id, capture.recipients)
         await open_next(tools, capture, keys, number=old.number + 1, spool_offset=capture.next_offset)
 
 

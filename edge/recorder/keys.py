@@ -9,36 +9,43 @@ from dataclasses import dataclass
 from edge.failpoints import hit
 from edge.model.entities import HeaderRow
 from edge.ports import Slots
-from formats.age import make_header, parse_recipient
+from formats.age import parse_recipient
 from formats.manifest import key_id
+from formats.place import Place
 from formats.shred import seal_header
+from formats.suites import Suite
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentKeys:
-    """A file key with everything that must be on file before it seals its first byte."""
+    """A file key, the salt of its payload, and what must be on file before it seals its first byte."""
 
     segment_id: str
     file_key: bytes
-    nonce: bytes
+    salt: bytes
     header: HeaderRow
 
 
-async def make_keys(slots: Slots, recording_id: str, recipients: Sequence[str]) -> SegmentKeys:
+async def make_keys(slots: Slots, suite: Suite, recording_id: str, recipients: Sequence[str]) -> SegmentKeys:
     """A fresh file key, its header for `recipients`, sealed under a shred key that lies synced in its slot.
 
     Raises FormatError for a recipient that does not parse and CallwardenError vault.* when no slot can be written.
     """
     segment_id = secrets.token_hex(16)
-    file_key = secrets.token_bytes(16)
+    file_key = secrets.token_bytes(suite.file_key)
     shred_key = secrets.token_bytes(32)
-    header = make_header(file_key, [parse_recipient(r) for r in recipients], randbytes=secrets.token_bytes)
+    header = suite.make_header(
+        file_key,
+        [parse_recipient(r) for r in recipients],
+        Place(recording_id, segment_id),
+        randbytes=secrets.token_bytes,
+    )
     slot = await slots.put(shred_key)
     hit("start.slot_synced")
     sealed = seal_header(header, shred_key, secrets.token_bytes(12), recording_id, segment_id, 1)
     return SegmentKeys(
         segment_id,
         file_key,
-        secrets.token_bytes(16),
-        HeaderRow(segment_id, 1, "age1", sealed, slot, tuple(recipients), key_id(file_key)),
+        secrets.token_bytes(suite.salt),
+        HeaderRow(segment_id, 1, suite.name, sealed, slot, tuple(recipients), key_id(file_key)),
     )

@@ -16,6 +16,7 @@ _STATES: Final[dict[str, Literal["closed", "truncated", "shredded"]]] = {
     "shredded": "shredded",
 }
 _ENCODINGS: Final[dict[str, Literal["none", "flac", "opus"]]] = {"none": "none", "flac": "flac", "opus": "opus"}
+_SUITES: Final[dict[str, Literal["age1", "aes256gcm"]]] = {"age1": "age1", "aes256gcm": "aes256gcm"}
 
 
 def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, ended_at: str) -> Manifest:
@@ -30,7 +31,7 @@ def manifest_of(row: RecordingRow, *, edge_id: str, ending: str, frames: int, en
             SegmentEntry(
                 segment_id=segment.segment_id,
                 number=segment.number,
-                suite="age1",
+                suite=_SUITES[segment.header.suite],
                 codec=row.codec,
                 rate=row.rate,
                 channels=row.channels,

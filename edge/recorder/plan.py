@@ -1,7 +1,9 @@
 """Which bytes of a capture become which chunks: the arithmetic of sealing, pure.
 
-A chunk is sealed as not last only when at least one byte after it exists, because an empty last chunk is refused by
-every age implementation (C2SP age, "Payload"). After its last chunk a segment takes no more bytes.
+The suite says what a last chunk looks like. In `age1` it may be whole and must not be empty, so a chunk is sealed as not
+last only when at least one byte after it exists (C2SP age, "Payload"). In `aes256gcm` it is shorter than a whole one, so a
+whole chunk is never the last, and an empty one ends a segment whose bytes end at a chunk's end. After its last chunk a
+segment takes no more bytes.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-#: Plaintext bytes of a whole chunk (C2SP age v1).
-CHUNK: Final = 65536
+from formats.suites import Suite
+
 #: A segment lasts 15 minutes at most, so that one lost resume key or one damaged payload costs no more than that.
 SEGMENT_SECONDS: Final = 15 * 60
 
@@ -27,36 +29,42 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The slices of one tick. `rotate`: the segment is full and its next whole chunk must be its last."""
+    """The slices of one tick. `rotate`: the segment is full, its last slice ends it, and bytes of the next are there."""
 
     slices: tuple[Slice, ...]
     rotate: bool = False
 
 
-def segment_chunks(byte_rate: int) -> int:
-    """How many chunks a segment of `byte_rate` bytes per second may have (at least one)."""
-    return max(1, SEGMENT_SECONDS * byte_rate // CHUNK)
+def segment_chunks(byte_rate: int, chunk: int) -> int:
+    """How many chunks of `chunk` bytes a segment of `byte_rate` bytes per second may have (at least one)."""
+    return max(1, SEGMENT_SECONDS * byte_rate // chunk)
 
 
-def plan(*, spool_offset: int, chunks: int, size: int, closing: bool, limit: int) -> Plan:
-    """What to seal now of a segment that began at `spool_offset` and has `chunks` whole chunks sealed.
+def plan(suite: Suite, *, spool_offset: int, chunks: int, size: int, closing: bool, limit: int) -> Plan:
+    """What to seal now of a segment of `suite` that began at `spool_offset` and has `chunks` whole chunks sealed.
 
     `size` is the spool file's length; `closing` says that nobody writes to it any more; `limit` is `segment_chunks`.
     With `closing` the last slice carries the last flag unless the segment has to rotate first (then call again with
     the next segment). An empty capture gives no slices. Raises ValueError when the spool is shorter than what is sealed.
     """
-    start = spool_offset + chunks * CHUNK
+    whole = suite.chunk
+    start = spool_offset + chunks * whole
     left = size - start
     if left < 0:
         raise ValueError(f"the spool file has {size} bytes but {start} were sealed from it")
     slices: list[Slice] = []
     index = chunks
-    while left > CHUNK:
-        if index == limit - 1:
-            slices.append(Slice(index, start, CHUNK, True))
+    while left > whole or (left == whole and suite.short_last):
+        if index == limit - 1 and not suite.short_last:
+            slices.append(Slice(index, start, whole, True))
             return Plan(tuple(slices), rotate=True)
-        slices.append(Slice(index, start, CHUNK, False))
-        index, start, left = index + 1, start + CHUNK, left - CHUNK
-    if closing and left > 0:
+        if index == limit:
+            break
+        slices.append(Slice(index, start, whole, False))
+        index, start, left = index + 1, start + whole, left - whole
+    if index == limit and left > 0:
+        slices.append(Slice(index, start, 0, True))
+        return Plan(tuple(slices), rotate=True)
+    if closing and (left > 0 or (index > 0 and suite.short_last)):
         slices.append(Slice(index, start, left, True))
     return Plan(tuple(slices))

@@ -27,7 +27,8 @@ from edge.recorder.rounds import Rounds
 from edge.recorder.sides import Sides
 from edge.recorder.spool import PAIR
 from edge.recorder.tools import NOBODY, Tools, Watch, stop_monitor
-from formats.age import ChunkSealer
+from formats.place import Place
+from formats.suites import suite_of
 
 log = structlog.get_logger("recorder")
 
@@ -53,7 +54,7 @@ class Recorder(Rounds):
         recording_id = secrets.token_hex(16)
         two = "raw" if self.has_d else PAIR.removeprefix(".")
         suffix = two if policy.capture.channels == 2 else "sln"
-        keys = await make_keys(self._tools.slots, recording_id, policy.recipients)
+        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, policy.recipients)
         return Prepared(recording_id, secrets.token_hex(16), f"{secrets.token_hex(16)}.{suffix}", keys)
 
     async def discard(self, prepared: Prepared) -> None:
@@ -70,7 +71,7 @@ class Recorder(Rounds):
             permit_id=permit.permit_id,
             channel_uid=channel_uid,
             channel_name=channel_name,
-            suite="age1",
+            suite=policy.suite,
             capture_id=prepared.capture_id,
             spool_name=prepared.spool_name,
             codec=policy.capture.codec,
@@ -89,11 +90,12 @@ class Recorder(Rounds):
         """
         if permit.permit_id != new.permit_id or permit.call_id != new.call_id:
             raise ValueError("this permit is for another recording")
-        keys = prepared.keys
+        keys, suite = prepared.keys, suite_of(new.suite)
         inode = self._tools.spool.create(new.spool_name)
-        key = self._tools.resume.make(keys.segment_id, keys.file_key, keys.nonce, inode)
+        key = self._tools.resume.make(keys.segment_id, keys.file_key, keys.salt, inode)
         try:
-            self._tools.resume.save(key)
+            if suite.resumes:
+                self._tools.resume.save(key)
         except OSError as error:
             self._tools.spool.unlink(new.spool_name)
             raise CallwardenError(
@@ -101,7 +103,8 @@ class Recorder(Rounds):
                 hint="[edge] resume must be a folder in memory that the daemon may write, with room left",
             ) from error  # fmt: skip
         hit("start.resume_saved")
-        segment = OpenSegment(keys.segment_id, 0, 0, key, ChunkSealer(keys.file_key, keys.nonce))
+        sealer = suite.sealer(keys.file_key, keys.salt, Place(new.recording_id, keys.segment_id))
+        segment = OpenSegment(keys.segment_id, 0, 0, key, sealer)
         self._live.add(
             Capture(
                 recording_id=new.recording_id,
@@ -113,6 +116,7 @@ class Recorder(Rounds):
                 byte_rate=policy.capture.byte_rate,
                 frame_bytes=policy.capture.frame_bytes,
                 tick_s=seal_tick(policy),
+                suite=suite,
                 recipients=policy.recipients,
                 inode=inode,
                 segment=segment,

@@ -16,7 +16,8 @@ from edge.recorder.capture import Capture, Mute, OpenSegment, SegmentBroken, reo
 from edge.recorder.sides import Sides
 from edge.recorder.spool import files_of
 from edge.recorder.tools import Tools
-from formats.age import ChunkSealer
+from formats.place import Place
+from formats.suites import suite_of
 
 log = structlog.get_logger("recorder")
 
@@ -114,6 +115,7 @@ async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture 
         byte_rate=row.rate * row.frame_bytes,
         frame_bytes=row.frame_bytes,
         tick_s=_tick_s(row),
+        suite=suite_of(row.suite),
         recipients=last.header.recipients,
         inode=inode,
         segment=placeholder,
@@ -152,8 +154,9 @@ def _take_up_mute(capture: Capture, *, paused: bool) -> None:
 
 def _key_less(tools: Tools, row: RecordingRow, last: SegmentRow, inode: int) -> OpenSegment:
     """Stands for the segment that ended, or until `_resume` puts the real one: its key seals nothing."""
-    key = tools.resume.make(last.segment_id, bytes(16), bytes(16), inode)
-    sealer = ChunkSealer(bytes(16), bytes(16))
+    suite = suite_of(row.suite)
+    key = tools.resume.make(last.segment_id, bytes(suite.file_key), bytes(suite.salt), inode)
+    sealer = suite.sealer(key.file_key, key.salt, Place(row.recording_id, last.segment_id))
     return OpenSegment(
         last.segment_id, last.number, last.spool_offset, key, sealer, last.chunks, last.plain_bytes, last.payload_bytes
     )
@@ -161,6 +164,8 @@ def _key_less(tools: Tools, row: RecordingRow, last: SegmentRow, inode: int) -> 
 
 async def _resume(tools: Tools, capture: Capture, last: SegmentRow) -> str:
     """Go on with the open segment; the reason when that must not be."""
+    if not capture.suite.resumes:
+        return f"{capture.suite.name} never goes on with a segment"
     key = tools.resume.load(last.segment_id)
     if key is None:
         return "its resume key is gone"
@@ -171,6 +176,7 @@ async def _resume(tools: Tools, capture: Capture, last: SegmentRow) -> str:
         capture.segment = await tools.in_worker(
             lambda: reopened(
                 key,
+                capture.suite,
                 number=last.number,
                 spool_offset=last.spool_offset,
                 progress=progress,

@@ -1,5 +1,8 @@
 """The open segment's file key, kept in a tmpfs folder of the daemon's own so that a restart goes on with the segment.
 
+Only for suites that resume. A key of another suite is bound in the same way and checked before each write, but it lies
+nowhere outside the process, and a restart begins a new segment.
+
 It is bound to the machine's boot, the journal's incarnation, the spool file's inode and the distance between the wall
 and the monotonic clock. Any mismatch means that this key may already have sealed other bytes (a restored snapshot, a
 copied machine, a replaced file), and sealing twice under one key and counter gives the speech away: the key is then
@@ -21,11 +24,11 @@ MAX_CLOCK_JUMP_MS: Final = 2000
 
 
 class ResumeKey(msgspec.Struct, frozen=True):
-    """What a restarted daemon needs to go on. `file_key` and `nonce` are 16 bytes each."""
+    """What a restarted daemon needs to go on. `file_key` and `salt` have the lengths of the segment's suite."""
 
     segment_id: str
     file_key: bytes
-    nonce: bytes
+    salt: bytes
     boot_id: str
     incarnation: str
     inode: int
@@ -51,9 +54,9 @@ class ResumeFolder:
         self._clock = clock
         self._boot = boot_id()
 
-    def make(self, segment_id: str, file_key: bytes, nonce: bytes, inode: int) -> ResumeKey:
+    def make(self, segment_id: str, file_key: bytes, salt: bytes, inode: int) -> ResumeKey:
         """Bind a key to this boot, journal, file and clock."""
-        return ResumeKey(segment_id, file_key, nonce, self._boot, self._incarnation, inode, clock_gap_ms(self._clock))
+        return ResumeKey(segment_id, file_key, salt, self._boot, self._incarnation, inode, clock_gap_ms(self._clock))
 
     def save(self, key: ResumeKey) -> None:
         """Write it (0600). A torn file is one that does not load, which costs a new segment and nothing else."""

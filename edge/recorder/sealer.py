@@ -14,8 +14,8 @@ from edge.model.entities import NewSegment
 from edge.recorder.capture import Capture, OpenSegment, Piece, SegmentBroken
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.tools import Tools, stop_monitor
-from formats.age import ChunkSealer
 from formats.errors import FormatError
+from formats.place import Place
 
 log = structlog.get_logger("recorder")
 
@@ -171,7 +171,7 @@ async def roll(tools: Tools, capture: Capture, piece: Piece | None, reason: str,
         reason = "power_cut"
     await end_segment(tools, capture, piece, reason)
     old = capture.segment
-    keys = await make_keys(tools.slots, capture.recording_id, capture.recipients)
+    keys = await make_keys(tools.slots, capture.suite, capture.recording_id, capture.recipients)
     await open_next(tools, capture, keys, number=old.number + 1, spool_offset=offset)
     await tools.in_worker(lambda: tools.spool.punch(capture.spool_name, capture.segment.spool_offset))
 
@@ -221,7 +221,9 @@ async def open_next(tools: Tools, capture: Capture, keys: SegmentKeys, *, number
         NewSegment(keys.segment_id, capture.recording_id, number, capture.capture_id, spool_offset, keys.header)
     )
     hit("rotate.added")
-    key = tools.resume.make(keys.segment_id, keys.file_key, keys.nonce, capture.inode)
+    key = tools.resume.make(keys.segment_id, keys.file_key, keys.salt, capture.inode)
     # Before the save: without a resume key this daemon goes on all the same, and only a restart begins a new segment.
-    capture.segment = OpenSegment(keys.segment_id, number, spool_offset, key, ChunkSealer(keys.file_key, keys.nonce))
-    tools.resume.save(key)
+    sealer = capture.suite.sealer(keys.file_key, keys.salt, Place(capture.recording_id, keys.segment_id))
+    capture.segment = OpenSegment(keys.segment_id, number, spool_offset, key, sealer)
+    if capture.suite.resumes:
+        tools.resume.save(key)

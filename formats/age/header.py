@@ -17,7 +17,8 @@ from formats.age.scrypt import KIND as SCRYPT
 from formats.age.stanza import Identity, RandBytes, Recipient, Stanza
 from formats.errors import HeaderError, KeyFormatError, MacError, NoMatchError
 
-_VERSION = b"age-encryption.org/v1\n"
+#: The first line of every age v1 file.
+VERSION = b"age-encryption.org/v1\n"
 _MARK = b"---"
 _ARGUMENT = re.compile(r"[\x21-\x7e]+\Z")
 _COLUMNS = 64
@@ -69,7 +70,7 @@ def make_header(file_key: bytes, recipients: Sequence[Recipient], *, randbytes: 
         raise KeyFormatError("recipient.mixed", "post-quantum and other recipients must not share a file")
     stanzas = tuple(recipient.wrap(file_key, randbytes) for recipient in recipients)
     _check_scrypt_alone(stanzas)
-    signed = _VERSION + b"".join(stanza.encode() for stanza in stanzas) + _MARK
+    signed = VERSION + b"".join(stanza.encode() for stanza in stanzas) + _MARK
     return Header(stanzas, signed, _mac(file_key, signed)).encode()
 
 
@@ -105,11 +106,14 @@ def _read_stanza(first: str, lines: _Lines) -> Stanza:
             return Stanza(tuple(args), body)
 
 
-def read_header(source: LineReader) -> Header:
-    """The header at the start of `source`, which is left at the payload's first byte. Raises HeaderError."""
+def read_header(source: LineReader, version: bytes = VERSION) -> Header:
+    """The header at the start of `source`, which is left at the payload's first byte. Raises HeaderError.
+
+    version: the first line it must have. Another suite's header is framed the same way (docs/spec/aes256gcm.md).
+    """
     lines = _Lines(source)
-    if lines.next() + "\n" != _VERSION.decode():
-        raise HeaderError("vault.header", "not an age v1 file")
+    if lines.next().encode() + b"\n" != version:
+        raise HeaderError("vault.header", f"the header's first line is not {version.decode().strip()}")
     stanzas: list[Stanza] = []
     while True:
         before = len(lines.read)
@@ -142,10 +146,10 @@ class _Whole:
         return line
 
 
-def parse_header(data: bytes) -> Header:
+def parse_header(data: bytes, version: bytes = VERSION) -> Header:
     """The header that `data` is, with nothing after it. Raises HeaderError."""
     source = _Whole(data)
-    header = read_header(source)
+    header = read_header(source, version)
     if source.at != len(data):
         raise HeaderError("vault.header", "bytes follow the header")
     return header

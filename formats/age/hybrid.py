@@ -27,7 +27,8 @@ _HRP_RECIPIENT = "age1pq"
 _HRP_IDENTITY = "AGE-SECRET-KEY-PQ-"
 _MLKEM_PUBLIC = 1184  # FIPS 203, table 3
 _MLKEM_CIPHERTEXT = 1088  # FIPS 203, table 3
-_ENC = _MLKEM_CIPHERTEXT + 32
+#: Bytes of an encapsulated key: the ML-KEM ciphertext, then the X25519 share.
+ENC = _MLKEM_CIPHERTEXT + 32
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 
@@ -45,12 +46,13 @@ class HybridRecipient:
             raise KeyFormatError("recipient.malformed", "not a post-quantum recipient: expected age1pq1…")
         recipient = cls(data)
         try:
-            recipient._key()
+            recipient.key()
         except ValueError as error:
             raise KeyFormatError("recipient.malformed", "the recipient is not an ML-KEM-768 key") from error
         return recipient
 
-    def _key(self) -> hpke.MLKEM768X25519PublicKey:
+    def key(self) -> hpke.MLKEM768X25519PublicKey:
+        """The key as the library's HPKE takes it. Raises ValueError where it is none."""
         return hpke.MLKEM768X25519PublicKey(
             MLKEM768PublicKey.from_public_bytes(self.public[:_MLKEM_PUBLIC]),
             X25519PublicKey.from_public_bytes(self.public[_MLKEM_PUBLIC:]),
@@ -68,8 +70,8 @@ class HybridRecipient:
 
     def wrap(self, file_key: bytes, randbytes: RandBytes) -> Stanza:
         """A stanza for this recipient. `randbytes` is not used: OpenSSL draws the encapsulation's randomness itself."""
-        sealed = _SUITE.encrypt(file_key, self._key(), _INFO)
-        return Stanza((_KIND, b64encode(sealed[:_ENC])), sealed[_ENC:])
+        sealed = _SUITE.encrypt(file_key, self.key(), _INFO)
+        return Stanza((_KIND, b64encode(sealed[:ENC])), sealed[ENC:])
 
     def __str__(self) -> str:
         return bech32.encode(_HRP_RECIPIENT, self.public)
@@ -100,6 +102,19 @@ class HybridIdentity:
         stretched = hashlib.shake_256(self.seed).digest(96)
         return MLKEM768PrivateKey.from_seed_bytes(stretched[:64]), X25519PrivateKey.from_private_bytes(stretched[64:])
 
+    def key(self) -> hpke.MLKEM768X25519PrivateKey:
+        """The key as the library's HPKE takes it."""
+        return hpke.MLKEM768X25519PrivateKey(*self._parts())
+
+    def agrees_with(self, enc: bytes) -> bool:
+        """Whether the X25519 half of an encapsulated key (1120 bytes) is a point that keys can be agreed with: HPKE would
+        call a low-order point a mere mismatch, where a reader must stop."""
+        try:
+            self._parts()[1].exchange(X25519PublicKey.from_public_bytes(enc[_MLKEM_CIPHERTEXT:]))
+        except ValueError:
+            return False
+        return True
+
     def recipient(self) -> HybridRecipient:
         """The public half."""
         mlkem, x25519 = self._parts()
@@ -112,17 +127,13 @@ class HybridIdentity:
                 continue
             check_args(stanza, 2)
             enc = b64decode(stanza.args[1])
-            if len(enc) != _ENC:
+            if len(enc) != ENC:
                 raise HeaderError("vault.header", "an mlkem768x25519 share must be 1120 bytes")
             check_body(stanza.body)
-            mlkem, x25519 = self._parts()
+            if not self.agrees_with(enc):
+                raise HeaderError("vault.header", "an mlkem768x25519 share has a point of low order")
             try:
-                # HPKE would call a low-order point a mere mismatch; age demands that it stops the reader.
-                x25519.exchange(X25519PublicKey.from_public_bytes(enc[_MLKEM_CIPHERTEXT:]))
-            except ValueError as error:
-                raise HeaderError("vault.header", "an mlkem768x25519 share has a point of low order") from error
-            try:
-                return _SUITE.decrypt(enc + stanza.body, hpke.MLKEM768X25519PrivateKey(mlkem, x25519), _INFO)
+                return _SUITE.decrypt(enc + stanza.body, self.key(), _INFO)
             except InvalidTag:
                 continue
         return None

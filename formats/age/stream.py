@@ -63,6 +63,8 @@ class ChunkSealer:
 
     def __init__(self, file_key: bytes, nonce: bytes) -> None:
         self._aead = ChaCha20Poly1305(payload_key(file_key, nonce))
+        #: What the payload begins with.
+        self.prefix = nonce
 
     def seal(self, index: int, plaintext: Buffer, last: bool) -> bytes:
         """The sealed chunk, 16 bytes longer. Releases the GIL while it works.
@@ -95,7 +97,7 @@ class ChunkOpener:
             raise PayloadError("vault.payload", f"chunk {index} was altered or does not belong here") from error
 
 
-def _fill(source: Reader, size: int) -> bytes:
+def fill(source: Reader, size: int) -> bytes:
     """`size` bytes of `source`, fewer only at its end."""
     parts = []
     while size > 0 and (part := source.read(size)):
@@ -104,10 +106,9 @@ def _fill(source: Reader, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _nonce(source: Reader) -> bytes:
-    nonce = _fill(source, NONCE)
+def check_nonce(nonce: bytes) -> bytes:
+    """The nonce, which must be whole. Raises HeaderError: age counts the nonce among what comes before the payload."""
     if len(nonce) != NONCE:
-        # A header error, because age and its testkit count the nonce among what comes before the payload.
         raise HeaderError("vault.header", "the payload is shorter than its nonce")
     return nonce
 
@@ -119,10 +120,10 @@ def decrypt_stream(file_key: bytes, source: Reader) -> Iterator[bytes]:
     HeaderError where not even the nonce is whole. What was released before is genuine, but a reader that must not act
     on a part waits for the end.
     """
-    opener = ChunkOpener(file_key, _nonce(source))
+    opener = ChunkOpener(file_key, check_nonce(fill(source, NONCE)))
     index = 0
     while True:
-        sealed = _fill(source, ENC_CHUNK)
+        sealed = fill(source, ENC_CHUNK)
         if not sealed:
             raise PayloadError("vault.payload", "the payload ends without its last chunk: it was cut off")
         last = len(sealed) < ENC_CHUNK
@@ -146,9 +147,9 @@ def decrypt_truncated(file_key: bytes, source: Reader) -> Iterator[bytes]:
     whole chunk is never released. Raises PayloadError where a whole chunk does not verify as not last, so a closed
     stream of whole chunks is refused here.
     """
-    opener = ChunkOpener(file_key, _nonce(source))
+    opener = ChunkOpener(file_key, check_nonce(fill(source, NONCE)))
     index = 0
-    while len(sealed := _fill(source, ENC_CHUNK)) == ENC_CHUNK:
+    while len(sealed := fill(source, ENC_CHUNK)) == ENC_CHUNK:
         yield opener.open(index, sealed, last=False)
         index += 1
 
@@ -176,10 +177,10 @@ def encrypt_stream(file_key: bytes, nonce: bytes, source: Reader) -> Iterator[by
     """A whole closed payload: the nonce, then the sealed chunks of everything `source` gives."""
     sealer = ChunkSealer(file_key, nonce)
     yield nonce
-    chunk = _fill(source, CHUNK)
+    chunk = fill(source, CHUNK)
     index = 0
     while True:
-        after = _fill(source, CHUNK) if len(chunk) == CHUNK else b""
+        after = fill(source, CHUNK) if len(chunk) == CHUNK else b""
         yield sealer.seal(index, chunk, last=not after)
         if not after:
             return

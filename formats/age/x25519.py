@@ -56,6 +56,10 @@ class X25519Recipient:
         """The first 16 hex digits of SHA-256 over the recipient's text; names a key where space is short."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:16]
 
+    def key(self) -> X25519PublicKey:
+        """The key as the library takes it."""
+        return X25519PublicKey.from_public_bytes(self.public)
+
     def wrap(self, file_key: bytes, randbytes: RandBytes) -> Stanza:
         """A stanza for this recipient; takes 32 random bytes."""
         ephemeral = randbytes(32)
@@ -90,6 +94,18 @@ class X25519Identity:
         if hrp != _HRP_IDENTITY or len(data) != 32:
             raise KeyFormatError("recipient.malformed", "not an X25519 identity: expected AGE-SECRET-KEY-1…")
         return cls(data)
+
+    def key(self) -> X25519PrivateKey:
+        """The key as the library takes it."""
+        return X25519PrivateKey.from_private_bytes(self.secret)
+
+    def agrees_with(self, enc: bytes) -> bool:
+        """Whether a share (32 bytes) is a point that keys can be agreed with, not one of low order."""
+        try:
+            _share(self.secret, enc)
+        except ValueError:
+            return False
+        return True
 
     def recipient(self) -> X25519Recipient:
         """The public half."""

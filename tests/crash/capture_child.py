@@ -5,6 +5,7 @@ start, it recovers and seals until no capture is live. Whoever started it plays 
 `--hung-up`: Asterisk says that no channel is left. `--segment-chunks N`: a segment is full after N chunks.
 `--clock-jump`: the wall clock jumps ahead by an hour once a first piece is sealed.
 `--line FOLDER`: Asterisk's manager is this folder, see `FolderLine`, and what is wanted of the recording lies there too.
+`--suite NAME`: what it is sealed with.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+import msgspec
 
 from edge import log
 from edge.audit.log import AuditLog
@@ -55,6 +58,8 @@ POLICY = Policy(
     capture=Format(seal_every=Seconds(0.5)),
     recipients=(str(IDENTITY.recipient()),),
 )
+if "--suite" in sys.argv:
+    POLICY = msgspec.structs.replace(POLICY, suite=sys.argv[sys.argv.index("--suite") + 1])
 
 
 class NoAsterisk:
@@ -243,5 +248,5 @@ if __name__ == "__main__":
     log.set_up("console")
     if "--segment-chunks" in sys.argv:
         limit = int(sys.argv[sys.argv.index("--segment-chunks") + 1])
-        capture.segment_chunks = lambda byte_rate: limit  # type: ignore[attr-defined]
+        capture.segment_chunks = lambda byte_rate, chunk: limit  # type: ignore[attr-defined]
     asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))

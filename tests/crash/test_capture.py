@@ -24,10 +24,11 @@ import pytest
 
 from edge.vault.payloads import PayloadVault
 from edge.vault.slotfile import SlotFile
-from formats.age import decrypt_stream, decrypt_truncated, open_header
 from formats.keyset import KeySet, entry
 from formats.manifest import verify_manifest
+from formats.place import Place
 from formats.shred import unseal_header
+from formats.suites import suite_of
 from tests.crash import capture_child as child
 
 pytestmark = pytest.mark.crash
@@ -104,10 +105,11 @@ def opened(state: Path) -> tuple[bytes, list[tuple[str, str, int]], str]:
             continue
         shred_key = slots.read(header["slot"])
         plain = unseal_header(header["sealed_header"], shred_key, row["recording_id"], row["segment_id"], 1)
-        file_key = open_header(plain, [child.IDENTITY])
+        suite, place = suite_of(header["suite"]), Place(row["recording_id"], row["segment_id"])
+        file_key = suite.open_header(plain, [child.IDENTITY], place)
         payload = Path(vault.path(row["recording_id"], row["segment_id"])).read_bytes()
-        read = decrypt_stream if row["state"] == "closed" else decrypt_truncated
-        audio += b"".join(read(file_key, io.BytesIO(payload)))
+        read = suite.read if row["state"] == "closed" else suite.read_truncated
+        audio += b"".join(read(file_key, place, io.BytesIO(payload)))
     if recording["state"] == "sealed":
         keys = KeySet.of([entry(child.KEY.verify_key, "edge", "test", edge_id=child.EDGE_ID)])
         manifest = verify_manifest(recording["manifest"], keys)
@@ -130,7 +132,8 @@ def heard(state: Path, segment_id: str) -> bytes:
     slots.close()
     header = unseal_header(row["sealed_header"], key, row["recording_id"], segment_id, 1)
     payload = Path(PayloadVault(str(state / "vault")).path(row["recording_id"], segment_id)).read_bytes()
-    return b"".join(decrypt_stream(open_header(header, [child.IDENTITY]), io.BytesIO(payload)))
+    suite, place = suite_of(row["suite"]), Place(row["recording_id"], segment_id)
+    return b"".join(suite.read(suite.open_header(header, [child.IDENTITY], place), place, io.BytesIO(payload)))
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -40,11 +40,13 @@ from edge.recorder.manifests import manifest_maker
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
-from formats.age import CHUNK, ENC_CHUNK, NONCE, ChunkSealer, make_header, parse_recipient
+from formats.age import parse_recipient
 from formats.keys import SigningKey
 from formats.manifest import TAGS_HASH_START, extend_tags_hash, key_id
 from formats.note import Note
+from formats.place import Place
 from formats.shred import seal_header
+from formats.suites import Suite, suite_of
 
 ROOT = Path(__file__).parents[3]
 AT = "2026-01-31T12:00:00.000Z"
@@ -208,7 +210,9 @@ class Recorded:
     key_ids: list[str]
 
 
-async def record(edge: Edge, files: Opened, spans: list[bytes], *, end: str = "closed") -> Recorded:
+async def record(
+    edge: Edge, files: Opened, spans: list[bytes], *, end: str = "closed", suite: str = "age1"
+) -> Recorded:
     """A call whose caller agreed, with a segment per span. end: `closed`, `truncated` (the last span loses what is no
     whole chunk) or `live` (the last segment stays open at its whole chunks and nothing is signed)."""
     call = await add_call(files, outcome=None)
@@ -216,12 +220,12 @@ async def record(edge: Edge, files: Opened, spans: list[bytes], *, end: str = "c
     kept, slots, keys = [], [], []
     for number, span in enumerate(spans):
         last = number == len(spans) - 1
-        segment, file_key = await _segment(edge, files, recording_id, capture_id, number)
+        segment, file_key = await _segment(edge, files, suite_of(suite), recording_id, capture_id, number)
         slots.append(segment.header.slot)
         keys.append(segment.header.key_id.hex())
         if number == 0:
             new = NewRecording(
-                recording_id, call.call_id, permit_id, call.channel_uid, call.channel_name, "age1", capture_id,
+                recording_id, call.call_id, permit_id, call.channel_uid, call.channel_name, suite, capture_id,
                 new_id(), "sln", 8000, 2, segment, AT,
             )  # fmt: skip
             await journal.grant(call.call_id, event("given", call, 7000), permit_id, call.purposes, new)
@@ -229,7 +233,8 @@ async def record(edge: Edge, files: Opened, spans: list[bytes], *, end: str = "c
         else:
             await journal.add_segment(segment)
         whole = end != "closed" and last
-        progress = _seal(files, recording_id, segment.segment_id, file_key, span, whole=whole)
+        place = Place(recording_id, segment.segment_id)
+        progress = _seal(files, suite_of(suite), place, file_key, span, whole=whole)
         kept.append(span[: progress.plain_bytes])
         if last and end == "live":
             await journal.progress([progress])
@@ -250,28 +255,29 @@ async def record(edge: Edge, files: Opened, spans: list[bytes], *, end: str = "c
 
 
 async def _segment(
-    edge: Edge, files: Opened, recording_id: str, capture_id: str, number: int
+    edge: Edge, files: Opened, suite: Suite, recording_id: str, capture_id: str, number: int
 ) -> tuple[NewSegment, bytes]:
-    file_key, shred_key, segment_id = secrets.token_bytes(16), secrets.token_bytes(32), new_id()
-    header = make_header(file_key, [parse_recipient(r) for r in edge.recipients], randbytes=secrets.token_bytes)
+    file_key, shred_key, segment_id = secrets.token_bytes(suite.file_key), secrets.token_bytes(32), new_id()
+    recipients = [parse_recipient(r) for r in edge.recipients]
+    header = suite.make_header(file_key, recipients, Place(recording_id, segment_id), randbytes=secrets.token_bytes)
     sealed = seal_header(header, shred_key, secrets.token_bytes(12), recording_id, segment_id, 0)
     slot = await files.slots.put(shred_key)
-    row = HeaderRow(segment_id, 0, "age1", sealed, slot, tuple(edge.recipients), key_id(file_key))
+    row = HeaderRow(segment_id, 0, suite.name, sealed, slot, tuple(edge.recipients), key_id(file_key))
     return NewSegment(segment_id, recording_id, number, capture_id, 0, row), file_key
 
 
-def _seal(files: Opened, recording_id: str, segment_id: str, file_key: bytes, span: bytes, *, whole: bool) -> Progress:
-    nonce = secrets.token_bytes(NONCE)
-    sealer, tags, data = ChunkSealer(file_key, nonce), TAGS_HASH_START, nonce
-    count = len(span) // CHUNK if whole else max(1, -(-len(span) // CHUNK))
+def _seal(files: Opened, suite: Suite, place: Place, file_key: bytes, span: bytes, *, whole: bool) -> Progress:
+    sealer, chunk = suite.sealer(file_key, secrets.token_bytes(suite.salt), place), suite.chunk
+    tags, data = TAGS_HASH_START, sealer.prefix
+    count = len(span) // chunk if whole else suite.chunk_count(len(span))
     for index in range(count):
-        piece = sealer.seal(index, span[index * CHUNK : (index + 1) * CHUNK], last=not whole and index == count - 1)
+        piece = sealer.seal(index, span[index * chunk : (index + 1) * chunk], last=not whole and index == count - 1)
         tags, data = extend_tags_hash(tags, piece[-16:]), data + piece
-    files.vault.create(recording_id, segment_id)
-    files.vault.append(recording_id, segment_id, 0, data)
-    plain = count * CHUNK if whole else len(span)
-    assert not whole or len(data) == NONCE + count * ENC_CHUNK
-    return Progress(segment_id, count, plain, len(data), tags)
+    files.vault.create(place.recording_id, place.segment_id)
+    files.vault.append(place.recording_id, place.segment_id, 0, data)
+    plain = count * chunk if whole else len(span)
+    assert not whole or len(data) == suite.truncated_size(count)
+    return Progress(place.segment_id, count, plain, len(data), tags)
 
 
 async def erase(files: Opened, recorded: Recorded) -> None:

@@ -119,7 +119,7 @@ def refused(path: Path) -> CallwardenError:
         ('mode = "opt_in"', 'mode = "optin"', 3, "config.value", "optin"),
         ("rate = 8000", "rate = 16000", 11, "policy.unsupported", "not yet supported by this version"),
         ('"P6M"', '"P6M"\n[policy.support.override]\nwho = "x"\nwhy = "y"', 18, "config.missing_key", "until"),
-        ('mode = "opt_in"', 'suite = "aes256gcm"\nmode = "opt_in"', 3, "policy.unsupported", "not yet supported"),
+        ('mode = "opt_in"', 'suite = "aes128"\nmode = "opt_in"', 3, "config.value", "aes128"),
         ('basis = "consent"', 'basis = "contract"', 5, "policy.basis", "cannot stand on"),
         (OPERATOR, "ssh-ed25519 AAAAC3Nza", 13, "recipient.unknown_kind", "ssh-ed25519"),
         (OPERATOR, "age1yubikey1qf0", 13, "recipient.unknown_kind", "yubikey"),

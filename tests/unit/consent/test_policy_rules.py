@@ -8,6 +8,7 @@ import pytest
 from edge.consent.policy import (
     PROMPT_OF_MODE,
     Capture,
+    CentralSharing,
     Choices,
     Match,
     Policy,
@@ -37,7 +38,7 @@ def test_good_ones() -> None:
     ("policy", "changed", "key", "code"),
     [
         (ASK, {"capture": Capture(rate=16000)}, "capture.rate", "policy.unsupported"),
-        (ASK, {"suite": "aes256gcm"}, "suite", "policy.unsupported"),
+        (ASK, {"central": CentralSharing(media="replicate")}, "central.media", "policy.unsupported"),
         (ASK, {"beep": Seconds(4)}, "beep", "policy.out_of_range"),
         (ASK, {"beep": Seconds(61)}, "beep", "policy.out_of_range"),
         (ASK, {"pause_limit": Seconds(0.5)}, "pause_limit", "policy.out_of_range"),

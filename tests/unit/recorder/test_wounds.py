@@ -165,7 +165,7 @@ async def test_bytes_freed_behind_the_journals_back_are_stepped_over(patient: Pa
 async def test_rotation_survives_a_journal_that_fails_between_its_rows(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.recorder.capture.segment_chunks", lambda rate: 2)
+    monkeypatch.setattr("edge.recorder.capture.segment_chunks", lambda rate, chunk: 2)
     await patient.begin()
     patient.open()
     real, failures = patient.journal.add_segment, 2
