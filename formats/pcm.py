@@ -19,6 +19,8 @@ STORED: Final = {
     "ulaw": 1,
     "alaw": 1,
 }
+#: What digital silence is, byte for byte: MixMonitor writes it while it is muted, and phones that send none send it.
+SILENCE: Final = {**dict.fromkeys(STORED, 0x00), "ulaw": 0xFF, "alaw": 0xD5}
 
 
 def _ulaw(code: int) -> int:

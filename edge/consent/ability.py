@@ -53,7 +53,13 @@ def _audio(policy: Policy, ability: Ability) -> Iterator[Problem]:
     if options is None:
         return
     server = f"Asterisk {ability.version}".strip()
-    if policy.capture.channels == 2 and "D" not in options and not {"S", "r", "t"} <= options:
+    # Two files keep in step by option S, or by themselves where there is D (Asterisk 18.13 and later).
+    two_files = {"r", "t"} <= options and not options.isdisjoint("SD")
+    if policy.capture.two_files and not two_files:
+        message = f'{server} cannot keep the two sides of a call apart in codec "{policy.capture.codec}" (MixMonitor options r, t, S)'
+        hint = 'capture = { codec = "sln" }, capture = { channels = 1 }, or a newer Asterisk'
+        yield Problem("capture.channels", "policy.cannot_honour", message, hint)
+    elif policy.capture.channels == 2 and "D" not in options and not two_files:
         message = f"{server} cannot keep the two sides of a call apart (MixMonitor options D, or S, r and t)"
         yield Problem(
             "capture.channels", "policy.cannot_honour", message, "capture = { channels = 1 }, or a newer Asterisk"

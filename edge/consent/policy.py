@@ -25,7 +25,6 @@ Basis = Literal["", "consent", "contract", "legitimate_interests", "public_task"
 
 #: What this version can do of what the words allow. A policy that asks for more is refused at load, by name.
 SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
-    "capture.rate": frozenset({"8000"}),
     "central.media": frozenset({"never"}),
 }
 
@@ -56,6 +55,8 @@ CHUNK_BYTES: Final = 64 * 1024
 #: What may gather in the spool between two seals, bytes; with one unfinished chunk and Asterisk's 32 KiB stdio buffer
 #: less than 256 KiB is resident in every format.
 TICK_BYTES: Final = 128 * 1024
+#: Less by this for every further file of a capture: each has a buffer of its own in Asterisk.
+BUFFER_BYTES: Final = 32 * 1024
 #: No byte in the spool gets older than this, seconds (10 s promised, 1 s kept for the work itself).
 OLDEST_SECONDS: Final = 9.0
 
@@ -218,10 +219,17 @@ def _value(wanted: type, value: Any) -> object:
 
 
 def seal_tick(policy: Policy) -> float:
-    """Seconds between two seals: the smallest of the policy's `seal_every`, the time of 128 KiB, and 9 s less the time
-    of one chunk. Then under 256 KiB of a call are in the clear and no byte is older than 10 s, in every format."""
-    rate = policy.capture.byte_rate
-    return min(float(policy.capture.seal_every), TICK_BYTES / rate, OLDEST_SECONDS - CHUNK_BYTES / rate)
+    """Seconds between two seals under this policy; see `tick_seconds`."""
+    capture = policy.capture
+    return tick_seconds(float(capture.seal_every), capture.byte_rate, 2 if capture.two_files else 1)
+
+
+def tick_seconds(seal_every: float, byte_rate: int, files: int) -> float:
+    """Seconds between two seals: the smallest of the policy's `seal_every` (0: not known), the time of 128 KiB, less by
+    32 KiB for a second file, and 9 s less the time of one chunk. Then under 256 KiB of a call are in the clear and no byte
+    is older than 10 s, in every format."""
+    room = (TICK_BYTES - (files - 1) * BUFFER_BYTES) / byte_rate
+    return min(seal_every or room, room, OLDEST_SECONDS - CHUNK_BYTES / byte_rate)
 
 
 def required_sayings(policy: Policy, mode: str = "") -> tuple[str, ...]:
@@ -245,5 +253,5 @@ def required_sayings(policy: Policy, mode: str = "") -> tuple[str, ...]:
 __all__ = [
     "BASES_OF_MODE", "CHUNK_BYTES", "OLDEST_SECONDS", "PROMPT_OF_MODE", "SUPPORTED", "TICK_BYTES", "Basis", "Bounds", "Capture",
     "CentralSharing", "Choices", "Match", "Mode", "Override", "Policy", "Question", "Retention", "choose_language",
-    "did_digits", "from_document", "required_sayings", "seal_tick", "select",
+    "did_digits", "from_document", "required_sayings", "seal_tick", "select", "tick_seconds",
 ]  # fmt: skip

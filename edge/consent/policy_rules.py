@@ -44,6 +44,7 @@ def problems(policy: Policy) -> Iterator[Problem]:
         message = f"{policy.name!r} cannot be a policy's name"
         yield Problem("", "policy.bad_name", message, 'use letters, digits, "-" and "_"')
     yield from _unsupported(policy)
+    yield from _capture(policy)
     yield from _basis(policy)
     if policy.mode != "never":
         yield from _purposes(policy)
@@ -55,13 +56,21 @@ def problems(policy: Policy) -> Iterator[Problem]:
 
 
 def _unsupported(policy: Policy) -> Iterator[Problem]:
-    words = {"capture.rate": str(policy.capture.rate), "central.media": policy.central.media}
+    words = {"central.media": policy.central.media}
     for key, word in words.items():
         able = SUPPORTED[key]
         if word not in able:
             can = ", ".join(f'"{w}"' for w in sorted(able))
             message = f'{key} "{word}" is not yet supported by this version'
             yield Problem(key, "policy.unsupported", message, f"this version does {can}")
+
+
+def _capture(policy: Policy) -> Iterator[Problem]:
+    capture = policy.capture
+    if capture.rate not in (0, capture.hertz):
+        message = f'codec "{capture.codec}" is {capture.hertz} samples a second, not {capture.rate}'
+        hint = f'rate = {capture.hertz}, or codec = "{"sln16" if capture.rate == 16000 else "sln"}"'
+        yield Problem("capture.rate", "policy.capture", message, hint)
 
 
 def _basis(policy: Policy) -> Iterator[Problem]:

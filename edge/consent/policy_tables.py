@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from edge.consent.units import Day, Seconds
+from formats.pcm import STORED
 
 
 class Choices(Mapping[str, str]):
@@ -58,26 +59,39 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the audio is taken: signed 16-bit little-endian PCM without a header."""
+    """How the audio is taken: a format without a header, so that bytes in the spool are final when written."""
 
-    codec: Literal["sln"] = "sln"
-    """Only "sln" in this version: headerless, so bytes in the spool are final when written."""
-    rate: Literal[8000, 16000] = 8000
-    """Samples per second. Only 8000 in this version (default): what the telephone network carries."""
+    codec: Literal["sln", "sln16", "ulaw", "alaw"] = "sln"
+    """ "sln": 16-bit linear at 8 kHz (default), what the telephone network carries; "sln16": the same at 16 kHz, twice the
+    bytes, for wideband calls; "ulaw" and "alaw": G.711 at 8 kHz, half the bytes of "sln", and a pause is proven up to 4 s
+    later, because Asterisk's buffer of 32 KiB fills more slowly."""
+    rate: Literal[0, 8000, 16000] = 0
+    """Samples per second, for the reader: it must be the codec's own. Default 0: the codec's."""
     channels: Literal[1, 2] = 2
     """2 keeps each side in a channel of its own (default), 1 mixes them."""
     seal_every: Seconds = Seconds(4)
     """Longest time between two seals, 0.5 s to 8 s; see `seal_tick`. Default "4s": one fsync per call and 4 s."""
 
     @property
+    def hertz(self) -> int:
+        """Samples per second."""
+        return 16000 if self.codec == "sln16" else 8000
+
+    @property
     def byte_rate(self) -> int:
         """Bytes per second of capture."""
-        return self.rate * 2 * self.channels
+        return self.hertz * self.frame_bytes
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample of all channels."""
-        return 2 * self.channels
+        return STORED[self.codec] * self.channels
+
+    @property
+    def two_files(self) -> bool:
+        """Whether each side is a file of its own, whatever the server: MixMonitor's option D interleaves 16-bit linear
+        at 8 kHz and nothing else."""
+        return self.channels == 2 and self.codec != "sln"
 
 
 class CentralSharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -224,6 +224,11 @@ class Capture:
         return buffer_of(self.spool_name)
 
     @property
+    def buffer_ns(self) -> int:
+        """How long Asterisk's buffers take to fill, nanoseconds: the file grows no sooner."""
+        return self.buffer * 1_000_000_000 // self.byte_rate
+
+    @property
     def floor(self) -> int:
         """The file cannot be shorter than this. After an incident the open segment begins behind its end."""
         return self.segment.spool_end if self.segment.plain_bytes else 0

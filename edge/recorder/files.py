@@ -20,6 +20,7 @@ from typing import Final
 
 from edge.errors import CallwardenError
 from edge.failpoints import hit
+from formats.pcm import SILENCE
 
 _FALLOC_FL_KEEP_SIZE: Final = 0x01  # linux/falloc.h
 _FALLOC_FL_PUNCH_HOLE: Final = 0x02
@@ -29,6 +30,20 @@ _PAGE: Final = 4096
 _BLOCK: Final = 1 << 20
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+#: What the name of a capture ends with whose two sides are two files (`edge.recorder.spool`).
+PAIR: Final = ".pair"
+
+
+def codec_of(name: str) -> str:
+    """The codec in a capture's name, as Asterisk spells it."""
+    return name.removesuffix(PAIR).rpartition(".")[2]
+
+
+def silence_of(name: str) -> bytes:
+    """The byte that a muted monitor writes into a capture of this name."""
+    return bytes([SILENCE.get(codec_of(name), 0)])
 
 
 class Files:
@@ -133,13 +148,14 @@ class Files:
             os.close(fd)
 
     def first_sound(self, name: str, start: int, end: int) -> int | None:
-        """The offset of the first byte of [start, end) that is not zero, None when there is none. Holes cost nothing."""
-        at = start
+        """The offset of the first byte of [start, end) that is not digital silence, None when there is none. Holes cost
+        nothing."""
+        at, silence = start, silence_of(name)
         while (at := self.next_data(name, at)) < end:
             block = self.read(name, at, min(end, at + _BLOCK))
             if not block:
                 return None
-            if quiet := len(block) - len(block.lstrip(b"\0")):
+            if quiet := len(block) - len(block.lstrip(silence)):
                 if quiet < len(block):
                     return at + quiet
             else:
@@ -148,11 +164,11 @@ class Files:
         return None
 
     def last_sound(self, name: str, start: int, end: int) -> int:
-        """The offset behind the last byte of [start, end) that is not zero; `start` when there is none."""
-        at = end
+        """The offset behind the last byte of [start, end) that is not digital silence; `start` when there is none."""
+        at, silence = end, silence_of(name)
         while at > start:
             low = max(start, at - _BLOCK)
-            if loud := len(self.read(name, low, at).rstrip(b"\0")):
+            if loud := len(self.read(name, low, at).rstrip(silence)):
                 return low + loud
             at = low
         return start

@@ -25,6 +25,9 @@ log = structlog.get_logger("recorder")
 FRAMES: Final = 3
 #: How often the file is looked at while its zeros are awaited, seconds.
 POLL_S: Final = 0.05
+#: While the zeros are awaited the tick stands still. Speech of before that gets so old by it is sealed at once,
+#: nanoseconds (no byte gets older than 10 s).
+AGED_NS: Final = 8_500_000_000
 #: What a mute may take on top of two buffers' time, seconds.
 PATIENCE_S: Final = 1.0
 
@@ -184,6 +187,8 @@ async def _zeros(tools: Tools, capture: Capture, mute: Mute) -> None:
         async with capture.lock:
             if capture.mute is mute and not capture.finishing:
                 await advance(tools, capture)
+                if mute.cut is None and _aged(tools, capture):
+                    await _end_segment(tools, capture)
         if mute.failed:
             raise _failed(capture)
         if mute.cut is not None and mute.dropped - mute.cut >= frames(capture):
@@ -194,6 +199,11 @@ async def _zeros(tools: Tools, capture: Capture, mute: Mute) -> None:
                     await _end_segment(tools, capture)
             return
         await asyncio.sleep(POLL_S)
+
+
+def _aged(tools: Tools, capture: Capture) -> bool:
+    since = capture.unsealed_since_ns
+    return since is not None and not capture.segment.ended and tools.clock.mono_ns() - since > AGED_NS
 
 
 async def file(tools: Tools, capture: Capture) -> None:

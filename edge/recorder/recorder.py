@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from edge.consent.permit import Permit
-from edge.consent.policy import Policy, seal_tick
+from edge.consent.policy import Policy, tick_seconds
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import MonitorOrder, NewRecording, NewSegment
@@ -25,7 +25,7 @@ from edge.recorder.keys import make_keys
 from edge.recorder.opening import Prepared, order
 from edge.recorder.rounds import Rounds
 from edge.recorder.sides import Sides
-from edge.recorder.spool import PAIR
+from edge.recorder.spool import files_of, name_of
 from edge.recorder.tools import NOBODY, Tools, Watch, stop_monitor
 from formats.place import Place
 from formats.suites import suite_of
@@ -52,10 +52,10 @@ class Recorder(Rounds):
     async def prepare(self, policy: Policy) -> Prepared:
         """Keys and names for one recording. Raises CallwardenError vault.* or recipient.* when it cannot be sealed."""
         recording_id = secrets.token_hex(16)
-        two = "raw" if self.has_d else PAIR.removeprefix(".")
-        suffix = two if policy.capture.channels == 2 else "sln"
+        capture = policy.capture
+        name = name_of(secrets.token_hex(16), capture.codec, capture.channels, has_d=self.has_d)
         keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, policy.recipients)
-        return Prepared(recording_id, secrets.token_hex(16), f"{secrets.token_hex(16)}.{suffix}", keys)
+        return Prepared(recording_id, secrets.token_hex(16), name, keys)
 
     async def discard(self, prepared: Prepared) -> None:
         """The answer was no: its shred key is overwritten and the slot free again."""
@@ -75,7 +75,7 @@ class Recorder(Rounds):
             capture_id=prepared.capture_id,
             spool_name=prepared.spool_name,
             codec=policy.capture.codec,
-            rate=policy.capture.rate,
+            rate=policy.capture.hertz,
             channels=policy.capture.channels,
             segment=NewSegment(
                 prepared.keys.segment_id, prepared.recording_id, 0, prepared.capture_id, 0, prepared.keys.header
@@ -105,6 +105,7 @@ class Recorder(Rounds):
         hit("start.resume_saved")
         sealer = suite.sealer(keys.file_key, keys.salt, Place(new.recording_id, keys.segment_id))
         segment = OpenSegment(keys.segment_id, 0, 0, key, sealer)
+        tick_s = tick_seconds(float(policy.capture.seal_every), policy.capture.byte_rate, len(files_of(new.spool_name)))
         self._live.add(
             Capture(
                 recording_id=new.recording_id,
@@ -115,17 +116,17 @@ class Recorder(Rounds):
                 capture_id=new.capture_id,
                 byte_rate=policy.capture.byte_rate,
                 frame_bytes=policy.capture.frame_bytes,
-                tick_s=seal_tick(policy),
+                tick_s=tick_s,
                 suite=suite,
                 recipients=policy.recipients,
                 inode=inode,
                 segment=segment,
-                sides=Sides() if new.channels == 2 else None,
+                sides=Sides(codec=new.codec) if new.channels == 2 else None,
                 bridged_ns=self._tools.clock.mono_ns() if new.channel_uid in self._bridged else None,
             )
         )
         self._watchdog.ordered(new.channel_uid)
-        self._tick_s = min(self._tick_s, seal_tick(policy))
+        self._tick_s = min(self._tick_s, tick_s)
         return order(self._tools.spool, new.spool_name, policy)
 
     async def confirm(self, recording_id: str, monitor_id: str) -> None:

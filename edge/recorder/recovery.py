@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge.consent.policy import CHUNK_BYTES, OLDEST_SECONDS, TICK_BYTES
+from edge.consent.policy import tick_seconds
 from edge.errors import CallwardenError
 from edge.model.entities import ClosedSegment, Progress, RecordingRow, SegmentRow
 from edge.model.lifecycle import LIVE
@@ -68,9 +68,7 @@ async def recover(tools: Tools) -> Recovered:
 
 def _tick_s(row: RecordingRow) -> float:
     """As `edge.consent.policy.seal_tick`, of the policy it began under, which may not be loaded any more."""
-    rate = row.rate * row.frame_bytes
-    every = row.seal_every_ms / 1000 or TICK_BYTES / rate
-    return min(every, TICK_BYTES / rate, OLDEST_SECONDS - CHUNK_BYTES / rate)
+    return tick_seconds(row.seal_every_ms / 1000, row.rate * row.frame_bytes, len(files_of(row.spool_name)))
 
 
 async def remove_strangers(tools: Tools, known: set[str]) -> None:
@@ -122,7 +120,7 @@ async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture 
         monitor_id=row.monitor_id,
         size=size,
         growing=row.state != "starting",
-        sides=Sides(size) if row.channels == 2 else None,
+        sides=Sides(size, row.codec) if row.channels == 2 else None,
     )
     if last.plain_bytes == 0:
         capture.discard_to = last.spool_offset  # before it lies what an incident left behind, or nothing

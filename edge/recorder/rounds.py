@@ -27,6 +27,10 @@ GROWTH_DEADLINE_NS: Final = 3_000_000_000
 #: After so long without a new byte what is in the spool is sealed as it is, nanoseconds. Asterisk's buffer fills in
 #: 1 s (two channels) or 2 s (one); with a chunk's 4 s and the rescan's 1 s no byte gets older than 10 s.
 SETTLE_NS: Final = 4_000_000_000
+#: A buffer that takes longer than this to fill (one-byte samples: 4.1 s) is waited for by as much longer, nanoseconds.
+SETTLE_BUFFER_NS: Final = 3_500_000_000
+#: Likewise for the growth that is awaited.
+GROWTH_BUFFER_NS: Final = 2_000_000_000
 #: How often captures are looked at between ticks when nothing announces itself, seconds.
 RESCAN_S: Final = 1.0
 #: How often the watchdog listens while two are bridged, seconds: Asterisk writes once a second, and a side that fell
@@ -150,7 +154,7 @@ class Rounds:
             elif not capture.size and not capture.growing and capture.mute is None and self._overdue(capture):
                 over.append((capture, endings.never_grew))
                 self._hears.on_gap(capture.recording_id)
-            elif capture.unsealed and capture.mute is None and tools.clock.mono_ns() - capture.grew_ns > SETTLE_NS:
+            elif capture.unsealed and capture.mute is None and _settled(capture, tools.clock.mono_ns()):
                 still.append(capture)
         await self._grew(grown)
         for capture in still:
@@ -204,7 +208,11 @@ class Rounds:
         return None
 
     def _overdue(self, capture: Capture) -> bool:
-        return capture.bridged_ns is not None and self._tools.clock.mono_ns() - capture.bridged_ns > GROWTH_DEADLINE_NS
+        return (
+            capture.bridged_ns is not None
+            and self._tools.clock.mono_ns() - capture.bridged_ns
+            > GROWTH_DEADLINE_NS + max(0, capture.buffer_ns - GROWTH_BUFFER_NS)
+        )
 
     def _spawn(self, capture: Capture, work: Coroutine[Any, Any, None]) -> None:
         capture.finishing = True
@@ -227,3 +235,8 @@ class Rounds:
         """Have this capture looked at now; the others wait for the next rescan."""
         self._called.add(capture.recording_id)
         self._wake.set()
+
+
+def _settled(capture: Capture, now_ns: int) -> bool:
+    """Whether nothing has come for longer than Asterisk's buffer explains."""
+    return now_ns - capture.grew_ns > SETTLE_NS + max(0, capture.buffer_ns - SETTLE_BUFFER_NS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from formats.pcm import SILENCE, STORED
+
 #: A side is silent when it was so to the bit for this long, seconds. Rooms, lines and comfort noise are never that quiet.
 SILENT_S: Final = 1.0
 SIDES: Final = ("caller", "agent")
@@ -12,10 +14,11 @@ SIDES: Final = ("caller", "agent")
 
 @dataclass(slots=True)
 class Sides:
-    """`runs`: samples of exact zeros at the end of each side, up to byte `seen`; `told`: the side that was reported, and
-    when."""
+    """`codec`: by Asterisk's name; `runs`: samples of digital silence at the end of each side, up to byte `seen`; `told`:
+    the side that was reported, and when."""
 
     seen: int = 0
+    codec: str = "sln"
     runs: list[int] = field(default_factory=lambda: [0, 0])
     told: str = ""
     told_ns: int = 0
@@ -25,10 +28,11 @@ class Sides:
         self.seen, self.runs = size, [0, 0]
 
     def listen(self, data: bytes) -> None:
-        """More of the capture: whole samples of two channels of 16 bits."""
-        samples = len(data) // 4
-        for side, low in enumerate((0, 2)):
-            loud = max(len(data[low::4].rstrip(b"\0")), len(data[low + 1 :: 4].rstrip(b"\0")))
+        """More of the capture: whole samples of two channels."""
+        width, silence = STORED[self.codec], bytes([SILENCE[self.codec]])
+        samples = len(data) // (2 * width)
+        for side in range(2):
+            loud = max(len(data[side * width + byte :: 2 * width].rstrip(silence)) for byte in range(width))
             self.runs[side] = samples - loud if loud else self.runs[side] + samples
 
     def silent(self, rate: int) -> str:

@@ -1,24 +1,31 @@
 """The capture spool as captures see it: one run of bytes per capture, whatever files it is made of.
 
-Where MixMonitor has no option D (Asterisk 16) two channels are two files, which its option S keeps in step. Such a
-capture is named `….pair`, its files `….l.sln` (what the caller says) and `….r.sln`; offsets are those of the interleaved
-samples, so a byte of the pair is half a byte of each file. Whatever is not in both files yet is not there.
+Where MixMonitor's option D does not serve (Asterisk 16 has none; elsewhere it interleaves 16-bit linear at 8 kHz only)
+two channels are two files in step. Such a capture is named `NAME.CODEC.pair`, its files `NAME.l.CODEC` (what the caller
+says) and `NAME.r.CODEC`; offsets are those of the interleaved samples, so a byte of the pair is half a byte of each file.
+Whatever is not in both files yet is not there.
 """
 
 from __future__ import annotations
 
 from edge.errors import CallwardenError
-from edge.recorder.files import BUFFER, Files
-
-PAIR = ".pair"
+from edge.recorder.files import BUFFER, PAIR, Files, codec_of
+from formats.pcm import STORED
 
 
 def files_of(name: str) -> tuple[str, ...]:
     """The files a capture of this name is made of."""
     if not name.endswith(PAIR):
         return (name,)
-    stem = name.removesuffix(PAIR)
-    return f"{stem}.l.sln", f"{stem}.r.sln"
+    stem, _, codec = name.removesuffix(PAIR).rpartition(".")
+    return f"{stem}.l.{codec}", f"{stem}.r.{codec}"
+
+
+def name_of(stem: str, codec: str, channels: int, *, has_d: bool) -> str:
+    """What a capture is called. `has_d`: this MixMonitor has option D."""
+    if channels == 1:
+        return f"{stem}.{codec}"
+    return f"{stem}.raw" if codec == "sln" and has_d else f"{stem}.{codec}{PAIR}"
 
 
 def buffer_of(name: str) -> int:
@@ -50,7 +57,8 @@ class Spool(Files):
             return None
         if len(there) == 1:
             return there[0]
-        return _one([one[0] for one in there]), 2 * (min(one[1] for one in there) // 2 * 2)
+        width = STORED[codec_of(name)]
+        return _one([one[0] for one in there]), 2 * (min(one[1] for one in there) // width * width)
 
     def writer_gone(self, name: str) -> bool:
         """Whether nobody has any of the files open for writing."""
@@ -61,9 +69,11 @@ class Spool(Files):
         files = files_of(name)
         if len(files) == 1:
             return super().read(name, start, end)
-        low, high = start // 4 * 4, -(-end // 4) * 4
+        width = STORED[codec_of(name)]
+        frame = 2 * width
+        low, high = start // frame * frame, -(-end // frame) * frame
         left, right = (super(Spool, self).read(file, low // 2, high // 2) for file in files)
-        return interleaved(left, right)[start - low : end - low]
+        return interleaved(left, right, width)[start - low : end - low]
 
     def take(self, name: str, start: int, end: int) -> bytes | None:
         """The bytes of [start, end), whole samples, or None where one side was freed before."""
@@ -71,7 +81,7 @@ class Spool(Files):
         if len(files) == 1:
             return super().take(name, start, end)
         left, right = (super(Spool, self).take(file, start // 2, end // 2) for file in files)
-        return None if left is None or right is None else interleaved(left, right)
+        return None if left is None or right is None else interleaved(left, right, STORED[codec_of(name)])
 
     def next_data(self, name: str, offset: int) -> int:
         """The first offset whose page holds bytes on some side."""
@@ -96,12 +106,13 @@ class Spool(Files):
         return sum(super(Spool, self).resident(file) for file in files_of(name))
 
 
-def interleaved(left: bytes, right: bytes) -> bytes:
-    """Samples of 16 bits, left first; as long as the shorter side."""
-    samples = min(len(left), len(right)) // 2
-    out = bytearray(4 * samples)
-    for at, side, byte in ((0, left, 0), (1, left, 1), (2, right, 0), (3, right, 1)):
-        out[at::4] = side[byte : 2 * samples : 2]
+def interleaved(left: bytes, right: bytes, width: int) -> bytes:
+    """Samples of `width` bytes, left first; as long as the shorter side."""
+    whole = min(len(left), len(right)) // width * width
+    out = bytearray(2 * whole)
+    for number, side in enumerate((left, right)):
+        for byte in range(width):
+            out[number * width + byte :: 2 * width] = side[byte:whole:width]
     return bytes(out)
 
 

@@ -180,23 +180,23 @@ def open_parts(
     return journal, slots, vault, Recorder(tools)
 
 
-async def begin(journal: Journal, recorder: Recorder, spool: Path) -> None:
+async def begin(journal: Journal, recorder: Recorder, spool: Path, policy: Policy = POLICY) -> None:
     clock = SystemClock()
     call_id = secrets.token_hex(16)
     await journal.open_call(
         NewCall(
             call_id=call_id, linked_id=secrets.token_hex(4), channel_uid="1.1", channel_name="SIP/x-1", party_id=secrets.token_hex(16),
-            direction="inbound", policy_id="support", policy_version=POLICY.version, policy_document=POLICY.document,
-            mode="opt_in", purposes=POLICY.purposes, language="en", number_heard="100", number_class="plain",
+            direction="inbound", policy_id="support", policy_version=policy.version, policy_document=policy.document,
+            mode="opt_in", purposes=policy.purposes, language="en", number_heard="100", number_class="plain",
             started_at=clock.wall_text(),
         )
     )  # fmt: skip
-    prepared = await recorder.prepare(POLICY)
-    permit = grant(secrets.token_hex(16), call_id, "given", POLICY.purposes, "support", POLICY.version)
-    new = recorder.rows(prepared, permit, POLICY, "1.1", "SIP/x-1")
+    prepared = await recorder.prepare(policy)
+    permit = grant(secrets.token_hex(16), call_id, "given", policy.purposes, "support", policy.version)
+    new = recorder.rows(prepared, permit, policy, "1.1", "SIP/x-1")
     event = ConsentEvent("given", clock.wall_text(), clock.mono_ns(), {"key": "1"}, None)
-    await journal.grant(call_id, event, permit.permit_id, POLICY.purposes, new)
-    order = recorder.begin(permit, prepared, new, POLICY)
+    await journal.grant(call_id, event, permit.permit_id, policy.purposes, new)
+    order = recorder.begin(permit, prepared, new, policy)
     print(order.path, flush=True)
 
 

@@ -117,7 +117,7 @@ def refused(path: Path) -> CallwardenError:
         ('["en", "cs"]', "[]", 8, "policy.no_language", "languages"),
         ('["quality", "evidence"]', "[]", 7, "policy.no_purpose", "purpose"),
         ('mode = "opt_in"', 'mode = "optin"', 3, "config.value", "optin"),
-        ("rate = 8000", "rate = 16000", 11, "policy.unsupported", "not yet supported by this version"),
+        ("rate = 8000", "rate = 16000", 11, "policy.capture", "8000 samples a second"),
         ('"P6M"', '"P6M"\n[policy.support.override]\nwho = "x"\nwhy = "y"', 18, "config.missing_key", "until"),
         ('mode = "opt_in"', 'suite = "aes128"\nmode = "opt_in"', 3, "config.value", "aes128"),
         ('basis = "consent"', 'basis = "contract"', 5, "policy.basis", "cannot stand on"),

@@ -60,18 +60,18 @@ def test_every_change_is_a_new_version(changed: dict[str, object]) -> None:
 
 def test_tick_of_the_default_format_is_the_policys_own() -> None:
     assert seal_tick(ASK) == 4.0
-    fast = msgspec.structs.replace(ASK, capture=Capture(rate=16000, channels=2))
-    assert seal_tick(fast) == pytest.approx(2.048)
+    fast = msgspec.structs.replace(ASK, capture=Capture("sln16", channels=2))
+    assert seal_tick(fast) == pytest.approx(1.536)
     slow = msgspec.structs.replace(ASK, capture=Capture(channels=1, seal_every=Seconds(8)))
     assert seal_tick(slow) == pytest.approx(4.904)
 
 
-@pytest.mark.parametrize(("rate", "channels"), list(itertools.product((8000, 16000), (1, 2))))
+@pytest.mark.parametrize(("codec", "channels"), list(itertools.product(("sln", "sln16", "ulaw", "alaw"), (1, 2))))
 @pytest.mark.parametrize("every", [0.5, 4, 8])
-def test_tick_keeps_both_promises_in_every_format(rate: int, channels: int, every: float) -> None:
-    capture = Capture(rate=rate, channels=channels, seal_every=Seconds(every))  # type: ignore[arg-type]
+def test_tick_keeps_both_promises_in_every_format(codec: str, channels: int, every: float) -> None:
+    capture = Capture(codec=codec, channels=channels, seal_every=Seconds(every))  # type: ignore[arg-type]
     tick = seal_tick(msgspec.structs.replace(ASK, capture=capture))
-    stdio = 32 * 1024
+    stdio = 32 * 1024 * (2 if capture.two_files else 1)
     assert 0 < tick <= every
     assert CHUNK_BYTES + tick * capture.byte_rate + stdio <= 256 * 1024
     assert CHUNK_BYTES / capture.byte_rate + tick <= 10

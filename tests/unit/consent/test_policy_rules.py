@@ -37,7 +37,8 @@ def test_good_ones() -> None:
 @pytest.mark.parametrize(
     ("policy", "changed", "key", "code"),
     [
-        (ASK, {"capture": Capture(rate=16000)}, "capture.rate", "policy.unsupported"),
+        (ASK, {"capture": Capture(rate=16000)}, "capture.rate", "policy.capture"),
+        (ASK, {"capture": Capture(codec="sln16", rate=8000)}, "capture.rate", "policy.capture"),
         (ASK, {"central": CentralSharing(media="replicate")}, "central.media", "policy.unsupported"),
         (ASK, {"beep": Seconds(4)}, "beep", "policy.out_of_range"),
         (ASK, {"beep": Seconds(61)}, "beep", "policy.out_of_range"),

@@ -10,16 +10,18 @@ import os
 import random
 
 from edge.errors import CallwardenError
+from formats.pcm import SILENCE, STORED
 from tests.crash import capture_child as child
 
 BUFFER = 32768
 FRAME = 640
 
 
-def _side(data: bytes, low: int) -> bytes:
+def _side(data: bytes, number: int, width: int) -> bytes:
     """One channel of interleaved samples."""
     out = bytearray(len(data) // 2)
-    out[0::2], out[1::2] = data[low::4], data[low + 1 :: 4]
+    for byte in range(width):
+        out[byte::width] = data[number * width + byte :: 2 * width]
     return bytes(out)
 
 
@@ -28,8 +30,9 @@ class Line(child.NoAsterisk):
 
     up = True
 
-    def __init__(self, monitor: str = "0x7f", seed: int = 1) -> None:
+    def __init__(self, monitor: str = "0x7f", seed: int = 1, codec: str = "sln") -> None:
         self.monitor = monitor
+        self.width, self.silence = STORED[codec], SILENCE[codec]
         self.said = self.secret = b""
         self.muted = False
         self.deaf = False  # a mute that is acknowledged and has no effect
@@ -52,23 +55,23 @@ class Line(child.NoAsterisk):
         os.write(self._fds[0], data)
 
     def frame(self) -> bytes:
-        """One frame of speech: no byte of it is zero."""
-        return bytes(self._random.randrange(1, 256) for _ in range(FRAME))
+        """One frame of speech: no byte of it is digital silence."""
+        return bytes((self.silence + self._random.randrange(1, 256)) % 256 for _ in range(FRAME))
 
     def talk(self, frames: int, *, quiet: bool = False) -> None:
         """So many frames are spoken; `quiet`: both sides send digital silence."""
         for _ in range(frames):
             if not self._fds:
                 return
-            data = bytes(FRAME) if quiet else self.frame()
+            data = bytes([self.silence]) * FRAME if quiet else self.frame()
             if self.muted and not quiet:
                 self.secret += data
             elif not self.muted:
                 self.said += data
-            self._write(bytes(FRAME) if self.muted and not self.deaf else data)
+            self._write(bytes([self.silence]) * FRAME if self.muted and not self.deaf else data)
 
     def _write(self, data: bytes) -> None:
-        sides = [data] if len(self._fds) == 1 else [_side(data, 0), _side(data, 2)]
+        sides = [data] if len(self._fds) == 1 else [_side(data, number, self.width) for number in (0, 1)]
         for n, side in enumerate(sides):
             self._buffers[n] += side
             if len(self._buffers[n]) >= BUFFER:

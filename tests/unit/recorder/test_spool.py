@@ -111,7 +111,7 @@ def test_a_killed_writer_is_gone_too(spool: Spool) -> None:
 
 # ---------------------------------------------------------------- two files a capture
 
-PAIR = "cd" * 16 + ".pair"
+PAIR = "cd" * 16 + ".sln.pair"
 
 
 def test_two_files_read_as_one_run_of_samples(spool: Spool, shm: Path) -> None:

@@ -30,6 +30,8 @@ CHUNK = 65536
 class Patient:
     """One begun capture and the hand that writes into its file."""
 
+    policy = child.POLICY
+
     def __init__(self, state: Path, spool: Path) -> None:
         self.state, self.folder = state, spool
         self.journal, self.slots, self.vault, self.recorder = child.open_parts(state, spool)
@@ -41,7 +43,7 @@ class Patient:
         await self.journal.audit_log.unlock(self.journal, self.slots)  # type: ignore[attr-defined]
         await self.recorder.recover()
         if not len(self.recorder._live):
-            await child.begin(self.journal, self.recorder, self.folder)
+            await child.begin(self.journal, self.recorder, self.folder, self.policy)
         (capture,) = self.recorder._live
         self.path = self.tools.spool.path(capture.spool_name)
         self.capture = capture
@@ -460,6 +462,13 @@ async def test_a_recording_that_cannot_be_taken_up_does_not_go_on_unseen(patient
     ("channels", "has_d", "more", "said"),
     [
         (2, True, {}, "DIR/NAME.raw,bD"),
+        (1, True, {"codec": "sln16"}, "DIR/NAME.sln16,b"),
+        (1, False, {"codec": "ulaw"}, "DIR/NAME.ulaw,b"),
+        (1, True, {"codec": "alaw"}, "DIR/NAME.alaw,b"),
+        # Option D interleaves 16-bit linear at 8 kHz only, also where there is one.
+        (2, True, {"codec": "sln16"}, ",bSr(DIR/NAME.l.sln16)t(DIR/NAME.r.sln16)"),
+        (2, True, {"codec": "ulaw"}, ",bSr(DIR/NAME.l.ulaw)t(DIR/NAME.r.ulaw)"),
+        (2, False, {"codec": "alaw"}, ",bSr(DIR/NAME.l.alaw)t(DIR/NAME.r.alaw)"),
         (1, True, {}, "DIR/NAME.sln,b"),
         (2, True, {"wait": "record", "beep": Seconds(15)}, "DIR/NAME.raw,DB(15)"),
         (2, False, {}, ",bSr(DIR/NAME.l.sln)t(DIR/NAME.r.sln)"),
@@ -470,7 +479,9 @@ async def test_what_asterisk_is_told(
     patient: Patient, channels: Any, has_d: bool, more: dict[str, Any], said: str
 ) -> None:
     patient.recorder.has_d = has_d
-    policy = replace(child.POLICY, capture=replace(child.POLICY.capture, channels=channels), **more)
+    more = dict(more)
+    capture = replace(child.POLICY.capture, channels=channels, codec=more.pop("codec", "sln"), rate=0)
+    policy = replace(child.POLICY, capture=capture, **more)
     prepared = await patient.recorder.prepare(policy)
     told = order(patient.tools.spool, prepared.spool_name, policy)
     name = prepared.spool_name.partition(".")[0]
