@@ -15,6 +15,10 @@ from callwarden.options import DEFAULT_CONFIG, Invocation
 _AT = "callwarden.commands."
 _COMMANDS = {
     "audit": (_AT + "audit:audit", "Verify the audit log."),
+    "backup": (
+        _AT + "backup:backup",
+        "Back this edge up, and check a backup. `callwarden backup FOLDER` is short for `backup make FOLDER`.",
+    ),
     "calls": (_AT + "calls:calls", "List calls and what was answered."),
     "central": (_AT + "central:central", "The central store: set up, run, erase, look."),
     "config": (_AT + "config:config", "Check the configuration."),
@@ -37,6 +41,7 @@ _COMMANDS = {
     "receipt": (_AT + "receipt:receipt", "Show and verify deletion receipts."),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
     "reload": (_AT + "reload:reload", "Have the daemon read its policies anew, without dropping calls."),
+    "restore": (_AT + "backup:restore", "Put a backup back, while the daemon is stopped."),
     "resume": (_AT + "live:resume", "Let a paused recording go on, unless another reason holds it."),
     "run": (_AT + "run:run", "Run the edge daemon."),
     "start": (_AT + "live:start", "Ask the caller of a `manual` call now, and record if they agree."),

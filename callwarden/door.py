@@ -57,6 +57,10 @@ class Door(Protocol):
     def reload(self) -> Json: ...
     def audit_entries(self, start: int, end: int) -> list[Json]: ...
     def audit_checkpoints(self) -> Json: ...
+    def backups(self) -> list[Json]: ...
+    def backup_begun(self, backup_id: str, place: str, expires_at: str | None) -> None: ...
+    def backup_made(self, backup_id: str) -> None: ...
+    def accept_restore(self, reason: str) -> Json: ...
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -168,6 +172,19 @@ class SocketDoor:
 
     def audit_checkpoints(self) -> Json:
         return self._json("GET", "/v1/audit/checkpoints")
+
+    def backups(self) -> list[Json]:
+        found: list[Json] = self._json("GET", "/v1/backups")
+        return found
+
+    def backup_begun(self, backup_id: str, place: str, expires_at: str | None) -> None:
+        self._json("POST", f"/v1/backups/{backup_id}", place=place, expires=expires_at or "")
+
+    def backup_made(self, backup_id: str) -> None:
+        self._json("POST", f"/v1/backups/{backup_id}/made")
+
+    def accept_restore(self, reason: str) -> Json:
+        return self._json("POST", "/v1/restore/accept", reason=reason)
 
 
 def _refusal(response: http.client.HTTPResponse) -> CallwardenError:

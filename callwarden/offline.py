@@ -16,6 +16,7 @@ from callwarden.door import Json, Reading, Source
 from callwarden.keyfiles import read_signing_key
 from edge.api.actdesk import ActDesk, StatedBy
 from edge.api.auditdesk import AuditDesk
+from edge.api.backupdesk import BackupDesk, Copy
 from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
@@ -24,6 +25,7 @@ from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import EdgeConfig
 from edge.errors import CallwardenError
+from edge.gate import pending
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
@@ -88,15 +90,20 @@ class OfflineDoor:
         self._unlock = unlock
         self._desk, self._acts, self._audit = Desk(deps), ActDesk(deps), AuditDesk(deps)
         self._evidence = EvidenceDesk(deps, self._desk)
+        self._backups, self._refusal = BackupDesk(deps), deps.refusal
         self._runner, self._owner = runner, owner
 
-    def _run(self, question: Coroutine[Any, Any, T]) -> T:
+    def _run(self, question: Coroutine[Any, Any, T], *, always: bool = False) -> T:
+        """`always`: it gives nothing out that could have been erased after a backup that was put back."""
+        if not always and (refusal := self._refusal()) is not None:
+            question.close()
+            raise refusal
         with acting_as(self._owner):
             return self._runner.run(question)
 
     def status(self) -> Json:
         """See `Door`; so for all that follow."""
-        return self._run(self._desk.status())
+        return self._run(self._desk.status(), always=True)
 
     def calls(self) -> Json:
         return self._run(self._desk.calls())
@@ -139,10 +146,22 @@ class OfflineDoor:
         return self._run(self._acts.reload(os.getuid()))
 
     def audit_entries(self, start: int, end: int) -> list[Json]:
-        return self._run(self._audit.audit_entries(start, end))
+        return self._run(self._audit.audit_entries(start, end), always=True)
 
     def audit_checkpoints(self) -> Json:
-        return self._run(self._audit.audit_checkpoints())
+        return self._run(self._audit.audit_checkpoints(), always=True)
+
+    def backups(self) -> list[Json]:
+        return list(self._run(self._backups.backups(), always=True))
+
+    def backup_begun(self, backup_id: str, place: str, expires_at: str | None) -> None:
+        self._run(self._backups.begin(Copy(backup_id, place, expires_at), os.getuid()), always=True)
+
+    def backup_made(self, backup_id: str) -> None:
+        self._run(self._backups.finish(backup_id, os.getuid()), always=True)
+
+    def accept_restore(self, reason: str) -> Json:
+        return self._run(self._backups.accept(os.getuid(), reason), always=True)
 
 
 def _by(reading: Reading) -> ReadBy:
@@ -189,9 +208,12 @@ def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
             journal = Journal.open(config.edge.journal, audit=audit, clock=SystemClock(), edge_id=config.edge.id)
             slots = _LateSlots(config, journal.instance_id)
             vault = PayloadVault(str(config.edge.vault))
+            mark = runner.run(journal.restore_mark())
+        waits = mark is not None and not mark.accepted
         deps = ApiDeps(
             config.edge.id, key.verify_key.jwk(), journal, journal.views, slots, vault,
             attest=lambda typ, payload: sign_general(payload, [(key, key.kid)], typ),
+            refusal=lambda: pending("its daemon has not asked central what was erased since") if waits else None,
         )  # fmt: skip
         try:
             yield OfflineDoor(deps, runner, owner, lambda: audit.unlock(journal, slots))

@@ -43,6 +43,7 @@ def _take(central: Central, conn: Conn, edge_id: str, events: list[Event]) -> di
     """Job: store and project every event; one that fails is rejected alone."""
     conn.exclusive(f"edge:{edge_id}")
     items = []
+    taken: set[int] = set()
     for event in events:
         conn.execute("SAVEPOINT item")
         mark = central.keeper.mark()
@@ -54,8 +55,10 @@ def _take(central: Central, conn: Conn, edge_id: str, events: list[Event]) -> di
             status = f"rejected:{error.code}"
         conn.execute("RELEASE item")
         items.append({"id": event.id, "status": status})
+        if status == "duplicate":
+            taken.add(event.sequence)
     central.keeper.flush()
-    return {"items": items, "contiguous": _advance(conn, edge_id, events[0].incarnation)}
+    return {"items": items, "contiguous": _advance(conn, edge_id, events[0].incarnation, taken)}
 
 
 def _take_one(central: Central, conn: Conn, edge_id: str, event: Event) -> str:
@@ -90,15 +93,17 @@ def _take_one(central: Central, conn: Conn, edge_id: str, event: Event) -> str:
     return "accepted"
 
 
-def _advance(conn: Conn, edge_id: str, incarnation: int) -> int:
-    """The highest number up to which everything is here."""
+def _advance(conn: Conn, edge_id: str, incarnation: int, taken: set[int]) -> int:
+    """The highest number up to which everything is here. `taken`: numbers of this batch whose events are here already,
+    perhaps under another number: a journal put back from a backup counts anew, and sends what it had not sent then."""
     row = conn.execute(
         "SELECT contiguous FROM stream WHERE edge_id=? AND incarnation=?", (edge_id, incarnation)
     ).fetchone()
     before = at = int(row["contiguous"]) if row else 0
-    for (seq,) in conn.execute(
+    rows = conn.execute(
         "SELECT seq FROM event WHERE edge_id=? AND incarnation=? AND seq>? ORDER BY seq", (edge_id, incarnation, at)
-    ):
+    )
+    for seq in sorted({row[0] for row in rows} | {seq for seq in taken if seq > at}) if taken else (r[0] for r in rows):
         if seq != at + 1:
             break
         at = seq

@@ -9,13 +9,15 @@ from aiohttp import web
 from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
 from central.errors import CentralError
-from central.problems import field, object_body
+from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
 from formats import canonical
 from formats.ids import is_id
 from formats.jws import sign_compact
 
 TYP = "callwarden-keeper+json"
+#: Tombstones in one answer.
+PAGE = 1000
 
 
 def routes() -> list[web.RouteDef]:
@@ -129,14 +131,20 @@ def statement_answer(statement: str) -> dict[str, Any]:
 
 
 async def get_tombstones(request: web.Request) -> web.Response:
-    """Edge: everything of it that was erased, for a journal restored from a backup."""
+    """Edge: everything of it that was erased, for a journal restored from a backup. `?after=` what an answer's `last` was;
+    an answer without items is the end. `receipt_id`: the edge's own receipt that says it is done, where it is here."""
     central = request.app[CENTRAL]
     edge_id = (await edge_request(request)).edge_id
+    after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
     def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(
-            "SELECT recording_id, jti, at FROM tombstone WHERE edge_id=? ORDER BY at, recording_id", (edge_id,)
+            "SELECT t.rowid AS n, t.recording_id, t.jti, t.at, (SELECT r.receipt_id FROM receipt r WHERE"
+            " r.edge_id=t.edge_id AND r.recording_id=t.recording_id AND r.result='done' LIMIT 1) AS receipt_id"
+            " FROM tombstone t WHERE t.edge_id=? AND t.rowid>? ORDER BY t.rowid LIMIT ?",
+            (edge_id, after, limit),
         )
         return [dict(row) for row in rows]
 
-    return json_answer({"tombstones": await central.db.run(job)})
+    found = await central.db.run(job)
+    return json_answer({"tombstones": found, "last": found[-1]["n"] if found else after})

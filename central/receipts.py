@@ -21,6 +21,7 @@ def routes() -> list[web.RouteDef]:
     """In from edges, out to administrators."""
     return [
         web.post("/v1/edges/{edge_id}/receipts", post_receipts),
+        web.get("/v1/edges/{edge_id}/receipts", get_own_receipts, allow_head=False),
         web.get("/v1/receipts", get_receipts, allow_head=False),
         web.get("/v1/receipts/{receipt_id}", get_receipt, allow_head=False),
     ]
@@ -105,6 +106,24 @@ def receipt_answer(conn: Conn, row: Row) -> dict[str, Any]:
         "received_at": row["received_at"],
         "document": document if proves else None,
     }
+
+
+async def get_own_receipts(request: web.Request) -> web.Response:
+    """Edge: the receipts it signed, `?after=` as for tombstones: a journal put back from a backup lacks the newest."""
+    central = request.app[CENTRAL]
+    edge_id = (await edge_request(request)).edge_id
+    after = query_int(request, "after", 0)
+
+    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+        rows = conn.execute(
+            "SELECT rowid AS seq, receipt_id, jti, n, result, jws FROM receipt WHERE edge_id=? AND rowid>? ORDER BY rowid"
+            " LIMIT ?",
+            (edge_id, after, MAX_RECEIPTS),
+        )
+        return [dict(row) for row in rows]
+
+    found = await central.db.run(job)
+    return json_answer({"receipts": found, "last": found[-1]["seq"] if found else after})
 
 
 async def get_receipts(request: web.Request) -> web.Response:

@@ -38,6 +38,7 @@ from edge.config.check import group_id
 from edge.config.schema import is_loopback
 from edge.consent.ability import Ability
 from edge.errors import CallwardenError
+from edge.gate import Gate
 from edge.notices.sender import Notices
 from edge.notices.settings import settings_of
 from edge.number_key import NumberKey
@@ -81,6 +82,7 @@ class Daemon:
         self.key = key
         self.trust = trust
         self.audit = AuditLog()
+        self.gate = Gate()
         edge, asterisk = config.edge, config.asterisk
         self.journal = Journal.open(edge.journal, audit=self.audit, clock=self.clock, edge_id=edge.id)
         self.policies = PolicyBook(config, self.journal, self.clock, self._look)
@@ -115,7 +117,7 @@ class Daemon:
                 slots=self.slots,
                 vault=self.vault,
                 spool=self.spool,
-                resume=ResumeFolder(edge.resume, self.journal.instance_id, self.clock),
+                resume=ResumeFolder(edge.resume, self.journal.incarnation, self.clock),
                 clock=self.clock,
                 asterisk=self.ami,
                 make_manifest=manifest_maker(edge.id, key),
@@ -176,6 +178,8 @@ class Daemon:
                 house=lambda: self.config.retention,
                 witness_elsewhere=not is_loopback(urlsplit(config.central.url).hostname or "localhost"),
                 country=lambda: self.config.telephony.country,
+                elsewhere=self.sync.elsewhere if self.sync else None,
+                gate=self.gate,
             )
         )
         settings_of(config)  # a secret that cannot be used stops the start, not a text one day
@@ -200,7 +204,8 @@ class Daemon:
             journal=self.journal,
             slots=self.slots,
             clock=self.clock,
-            incarnation=incarnation_of(self.journal.instance_id),
+            incarnation=incarnation_of(self.journal.incarnation),
+            gate=self.gate,
             delivered=lambda: self.executor.wake(),
         )
 
@@ -292,6 +297,7 @@ class Daemon:
             "calls": self.tracker.open,
             "captures": self.recorder.live,
             "standing": [alarm.message for alarm in self.policies.standing()],
+            "restored": (shut.message if (shut := self.gate.refusal()) else ""),
             "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
             **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
             "pid": os.getpid(),
@@ -305,6 +311,8 @@ class Daemon:
         await self.audit.unlock(self.journal, self.slots)
         if swept:
             log.info("keys that no row names were destroyed", count=swept)
+        if (mark := await self.journal.restore_mark()) is not None:
+            self.gate.shut(f"what was erased since {mark.made_at} is not known here yet")
         await self._note_outage()
         await self.policies.begin()
         await self.recorder.recover()
@@ -332,6 +340,8 @@ class Daemon:
             live=self.conductor,
             reload=self.policies.reload,
             attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
+            refusal=self.gate.refusal,
+            accepted=self.executor.wake,
         )
         self.door = await serve(make_app(deps), self.config.edge.socket)
         # What is here now stays: the collector need not walk through it again and again while calls run.

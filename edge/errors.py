@@ -53,6 +53,11 @@ EXIT_OF: dict[str, Exit] = {
     "environment": Exit.ENVIRONMENT,
     "keeper": Exit.ENVIRONMENT,
     "usage": Exit.USAGE,
+    "backup": Exit.UNVERIFIED,
+    "backup.place": Exit.ENVIRONMENT,
+    "backup.busy": Exit.ENVIRONMENT,
+    "restore": Exit.ENVIRONMENT,
+    "restore.pending": Exit.PENDING,
 }
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from edge.api.actdesk import ActDesk
 from edge.api.auditdesk import AuditDesk
+from edge.api.backupdesk import BackupDesk
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
 from edge.api.words import ReadBy
@@ -17,6 +18,7 @@ from edge.errors import CallwardenError
 DESK = web.AppKey("desk", Desk)
 ACTS = web.AppKey("acts", ActDesk)
 AUDIT = web.AppKey("audit", AuditDesk)
+BACKUPS = web.AppKey("backups", BackupDesk)
 EVIDENCE = web.AppKey("evidence", EvidenceDesk)
 
 

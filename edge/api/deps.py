@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from edge.errors import CallwardenError
 from edge.ports import Journal, LiveCalls, Slots, Vault
 
 Json = dict[str, Any]
@@ -46,6 +47,11 @@ class Reader(Protocol):
         ...
 
 
+def served() -> CallwardenError | None:
+    """Nothing stands in the way of reads."""
+    return None
+
+
 def nothing() -> Mapping[str, Any]:
     """Readiness of a daemon that does not run."""
     return {}
@@ -57,7 +63,8 @@ class ApiDeps:
     daemon knows, with `ready` (bool) and `reason` (text) among it; empty when the daemon is stopped. live: what can be
     asked of a call that goes on; None when the daemon is stopped. reload: read the policies anew and answer what changed,
     or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
-    with documents it made itself."""
+    with documents it made itself. refusal: why nothing is given out now (a restored journal that is not settled), or None.
+    accepted: somebody let a restored journal serve."""
 
     edge_id: str
     edge_jwk: Mapping[str, str]
@@ -69,3 +76,5 @@ class ApiDeps:
     live: LiveCalls | None = None
     reload: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     attest: Callable[[str, bytes], Mapping[str, Any]] | None = None
+    refusal: Callable[[], CallwardenError | None] = served
+    accepted: Callable[[], None] = lambda: None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from edge.api.actdesk import StatedBy
-from edge.api.carry import ACTS, AUDIT, EVIDENCE, number, peer_uid, reader
+from edge.api.backupdesk import Copy
+from edge.api.carry import ACTS, AUDIT, BACKUPS, EVIDENCE, number, peer_uid, reader
 from edge.errors import CallwardenError
 
 
@@ -42,10 +43,33 @@ async def _audit_checkpoints(request: web.Request) -> web.Response:
     return web.json_response(await request.app[AUDIT].audit_checkpoints())
 
 
+async def _backups(request: web.Request) -> web.Response:
+    return web.json_response(await request.app[BACKUPS].backups())
+
+
+async def _backup_begun(request: web.Request) -> web.Response:
+    query = request.query
+    copy = Copy(request.match_info["id"], query.get("place", ""), query.get("expires") or None)
+    return web.json_response(await request.app[BACKUPS].begin(copy, peer_uid(request)))
+
+
+async def _backup_made(request: web.Request) -> web.Response:
+    return web.json_response(await request.app[BACKUPS].finish(request.match_info["id"], peer_uid(request)))
+
+
+async def _accept(request: web.Request) -> web.Response:
+    reason = request.query.get("reason", "")
+    return web.json_response(await request.app[BACKUPS].accept(peer_uid(request), reason))
+
+
 ROUTES = [
     web.post("/v1/calls/{call}/{act:withdraw|pause|resume|start|incident}", _act),
     web.post("/v1/reload", _reload),
     web.get("/v1/evidence/{call}", _evidence),
     web.get("/v1/audit/entries", _audit_entries),
     web.get("/v1/audit/checkpoints", _audit_checkpoints),
+    web.get("/v1/backups", _backups),
+    web.post("/v1/backups/{id}", _backup_begun),
+    web.post("/v1/backups/{id}/made", _backup_made),
+    web.post("/v1/restore/accept", _accept),
 ]

@@ -10,6 +10,7 @@ import socket
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -17,7 +18,8 @@ from aiohttp import web
 from edge.api import routes_act, routes_read
 from edge.api.actdesk import ActDesk
 from edge.api.auditdesk import AuditDesk
-from edge.api.carry import ACTS, AUDIT, DESK, EVIDENCE
+from edge.api.backupdesk import BackupDesk
+from edge.api.carry import ACTS, AUDIT, BACKUPS, DESK, EVIDENCE
 from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
@@ -33,13 +35,15 @@ _STATUS = {
     Exit.UNVERIFIED: 409,
     Exit.UNREACHABLE: 503,
     Exit.ENVIRONMENT: 503,
+    Exit.PENDING: 503,
 }
 
 
 def make_app(deps: ApiDeps) -> web.Application:
     """The application; see docs/cli.md for its paths."""
-    app = web.Application(middlewares=[_errors], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[_errors, _gate(deps)], client_max_size=64 * 1024)
     app[DESK] = desk = Desk(deps)
+    app[BACKUPS] = BackupDesk(deps)
     app[ACTS], app[AUDIT], app[EVIDENCE] = ActDesk(deps), AuditDesk(deps), EvidenceDesk(deps, desk)
     app.add_routes([*routes_read.ROUTES, *routes_act.ROUTES])
     return app
@@ -79,6 +83,22 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
         os.chown(path, -1, gid)
     path.chmod(mode)
     return listener
+
+
+#: What answers also while a restored journal is not settled: it gives nothing out that could have been erased since.
+ALWAYS: Final = ("/v1/status", "/v1/audit/", "/v1/backups", "/v1/restore/", "/v1/reload")
+
+
+def _gate(deps: ApiDeps) -> Callable[..., Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def gate(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.method == "GET" and not request.path.startswith(ALWAYS) and (refusal := deps.refusal()) is not None:
+            raise refusal
+        return await handler(request)
+
+    return gate
 
 
 @web.middleware

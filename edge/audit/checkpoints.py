@@ -18,9 +18,10 @@ EVERY_SECONDS: Final = 60.0
 EVERY_ENTRIES: Final = 100
 
 
-def origin(edge_id: str, instance_id: str) -> str:
-    """The log's name: a new journal file is a new log, so that a lost one never looks like a rewritten one."""
-    return f"callwarden/{edge_id}/{instance_id}"
+def origin(edge_id: str, incarnation: str) -> str:
+    """The log's name: a new journal file is a new log, so that a lost one never looks like a rewritten one; one put back
+    from a backup (`<instance>/<n>`) goes on from what the backup has, under a name of its own."""
+    return f"callwarden/{edge_id}/{incarnation}"
 
 
 class Checkpointer:
@@ -38,7 +39,7 @@ class Checkpointer:
         self._key = key
         self._every_seconds = every_seconds
         self._every_entries = every_entries
-        self.origin = origin(journal.edge_id, journal.instance_id)
+        self.origin = origin(journal.edge_id, journal.incarnation)
         self._lock = asyncio.Lock()
         self._new = asyncio.Event()
 

@@ -12,12 +12,13 @@ from edge.ports.evidence import EvidenceBook
 from edge.ports.holds import HoldBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.restores import ElsewherePort, RestoreBook
 from edge.ports.retention import RetentionBook
 from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, RecorderPort
 from edge.ports.vault import Slots, Vault
 
 __all__ = [
-    "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
+    "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost", "ElsewherePort",
     "EvidenceBook", "Handler", "HoldBook", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook",
-    "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RetentionBook", "Slots", "Vault",
+    "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RestoreBook", "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ from edge.model.entities import (
 from edge.ports.evidence import EvidenceBook
 from edge.ports.holds import HoldBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.restores import RestoreBook
 from edge.ports.retention import RetentionBook
 
 
@@ -267,7 +268,7 @@ class AuditBook(Protocol):
 
 class Journal(
     CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, RetentionBook, EvidenceBook, OutboxBook,
-    AuditBook, Protocol,
+    AuditBook, RestoreBook, Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""
 
@@ -280,7 +281,13 @@ class Journal(
     def edge_id(self) -> str: ...
     @property
     def instance_id(self) -> str:
-        """32 hex digits, random, new with every new journal file: the incarnation in the audit log's origin."""
+        """32 hex digits, random, new with every new journal file: whose slots they are."""
+        ...
+
+    @property
+    def incarnation(self) -> str:
+        """`instance_id`, and behind a slash how often it was put back from a backup, where it was: the last part of the
+        audit log's origin, and what numbers of events and keys of open segments are bound to."""
         ...
 
     async def slots_in_use(self) -> Sequence[int]:

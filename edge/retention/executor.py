@@ -21,6 +21,7 @@ from edge.retention.live import COMMANDS, LiveOrders
 from edge.retention.means import Means, fleet_of
 from edge.retention.obstacles import Obstacles
 from edge.retention.receipts import Receipts
+from edge.retention.restored import Restored
 from edge.retention.terms import TermsBook
 from formats.errors import FormatError
 from formats.ids import format_time
@@ -51,6 +52,7 @@ class Executor:
         self._live = LiveOrders(means, self._receipts)
         self._incidents = Incidents(means)
         self._expiry = Expiry(means, self.kept, self.terms, self._due)
+        self._restored = Restored(means, self._eraser)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
         self._look_at = 0
@@ -93,6 +95,10 @@ class Executor:
     async def once(self) -> None:
         """One pass over everything unfinished. Orders about live calls go first: somebody is speaking, and an erasure may
         wait long for central's keeper."""
+        try:
+            await self._restored.settle()
+        except CallwardenError as error:
+            self._say("restore", error)
         await self.holding.look()
         ordered = set()
         read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]

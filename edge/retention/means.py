@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from edge.consent.retention import House, Retention
-from edge.ports import Clock, Journal, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
+from edge.gate import Gate
+from edge.ports import Clock, ElsewherePort, Journal, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
 from formats.keys import SigningKey
 from formats.keyset import KeySet
 
@@ -43,6 +44,8 @@ class Means:
     house: Callable[[], House] = House
     country: Callable[[], str] = str
     witness_elsewhere: bool = False
+    elsewhere: ElsewherePort | None = None
+    gate: Gate = field(default_factory=Gate)
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """Run what blocks in the worker thread."""

@@ -25,6 +25,7 @@ from edge.store.notices import Notices
 from edge.store.orders import Orders
 from edge.store.outbox import Outbox
 from edge.store.recordings import Recordings
+from edge.store.restores import Restores, incarnation
 from edge.store.retention import Retaining
 from edge.store.writer import Writer, translate, truncate_wal
 
@@ -33,7 +34,9 @@ T = TypeVar("T")
 TRUNCATE_WAIT_MS = 2000
 
 
-class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Holds, Retaining, Evidence, Outbox, Audits):
+class Journal(
+    Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Holds, Retaining, Evidence, Outbox, Audits, Restores
+):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
     _lock: int
@@ -50,6 +53,7 @@ class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Holds
         try:
             conn = schema.prepare(path, edge_id)
             identity = dict(conn.execute("SELECT key, value FROM meta WHERE key IN ('edge_id', 'instance_id')"))
+            identity["incarnation"] = incarnation(conn)
         except BaseException:
             os.close(lock)
             raise
@@ -81,6 +85,11 @@ class Journal(Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Holds
     def instance_id(self) -> str:
         """See `edge.ports.Journal`."""
         return self._identity["instance_id"]
+
+    @property
+    def incarnation(self) -> str:
+        """See `edge.ports.Journal`."""
+        return self._identity["incarnation"]
 
     async def slots_in_use(self) -> Sequence[int]:
         """See `edge.ports.Journal`. Read through the writer, so that nothing committed before is missed."""

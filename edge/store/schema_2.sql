@@ -22,3 +22,7 @@ ALTER TABLE due_erasure ADD COLUMN why TEXT NOT NULL DEFAULT '';
 -- Retention terms that somebody approved (JSON); scope: a policy's name, '' for what belongs to no policy.
 CREATE TABLE retention_terms(
   scope TEXT PRIMARY KEY, terms TEXT NOT NULL, approved_at TEXT NOT NULL, approved_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- Copies of this journal that were made: a certificate names them, and nobody can say that there are none.
+CREATE TABLE backup(
+  backup_id TEXT PRIMARY KEY, place TEXT NOT NULL, begun_at TEXT NOT NULL, finished_at TEXT,
+  expires_at TEXT) STRICT, WITHOUT ROWID;

@@ -6,6 +6,7 @@ Nothing here holds state that matters: what is to be sent is in the journal, and
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -15,9 +16,11 @@ from typing import Any
 import structlog
 
 from edge.errors import CallwardenError
+from edge.gate import Gate
 from edge.ports import Clock, Journal, Slots
 from edge.sync.audit import AuditMirror
 from edge.sync.backoff import Backoff
+from edge.sync.elsewhere import Elsewhere
 from edge.sync.inbox import Inbox
 from edge.sync.keeper import Keeper
 from edge.sync.pump import Pump
@@ -35,15 +38,16 @@ COALESCE_S = 1.0
 IDLE_S = 15.0
 
 
-def incarnation_of(instance_id: str) -> int:
-    """The number under which a journal file's events are counted: 48 bits of its random instance id, so that a journal
-    that was made anew never reuses numbers central knows."""
-    return int(instance_id[:12], 16)
+def incarnation_of(incarnation: str) -> int:
+    """The number under which a journal's events are counted: 48 bits of its random instance id, so that a journal that was
+    made anew never reuses numbers central knows; once it was put back from a backup, of the hash of its incarnation."""
+    instance_id, _, restores = incarnation.partition("/")
+    return int((hashlib.sha256(incarnation.encode()).hexdigest() if restores else instance_id)[:12], 16)
 
 
 class Sync:
     """Everything edge says to central. `trust` is the pinned key set; `witness_name` the name in its cosignatures,
-    which is the owner of the witness's entry; `incarnation`: see `incarnation_of`."""
+    which is the owner of the witness's entry; `incarnation`: see `incarnation_of`; `gate`: nothing is sent while it is shut."""
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Sync:
         clock: Clock,
         incarnation: int,
         delivered: Callable[[], None] = lambda: None,
+        gate: Gate | None = None,
     ) -> None:
         self._uplink = Uplink(url, edge_id, key, ca_pem=ca_pem, clock=clock, random_bytes=os.urandom)
         self._journal = journal
@@ -69,13 +74,16 @@ class Sync:
         self._inbox = Inbox(self._uplink, journal, trust, clock, delivered)
         self._wakes = {name: asyncio.Event() for name in ("events", "audit", "receipts")}
         self._failing: dict[str, str] = {}
+        self._gate = gate or Gate()
         self.keeper = Keeper(self._uplink, trust)
+        self.elsewhere = Elsewhere(self._uplink)
 
     async def run(self) -> None:
         """Until cancelled. Central being away is not an error here."""
         self._journal.on_new(self.wake)
         self.wake()
         try:
+            await self._gate.wait()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._outgoing("events", self._pump.send))
                 group.create_task(self._outgoing("audit", self._audit.send))

@@ -1,0 +1,126 @@
+"""After a restore: what was erased since the backup is erased again, before anything is given out. Write order `restore`.
+
+Two witnesses: the slot file, which was never in a backup (a header that its slot does not open was erased), and central
+(tombstones). The first is asked at once; the edge serves when central was asked too, or when somebody accepts.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import structlog
+
+from edge.errors import CallwardenError
+from edge.failpoints import hit
+from edge.model.entities import RecordingRow
+from edge.ports.restores import RestoreMark
+from edge.retention.erasure import Destroyed, Eraser
+from edge.retention.means import Means
+from formats.errors import SealError
+from formats.shred import unseal_header
+
+log = structlog.get_logger("retention")
+
+#: Cause of an erasure that was made before the restore and is made again.
+CAUSE: Final = "erased_before_restore"
+#: States in which a recording has keys that may have been destroyed since.
+_KEPT: Final = ("sealed", "quarantined")
+
+
+class Restored:
+    """Settles a journal that was put back."""
+
+    def __init__(self, means: Means, eraser: Eraser) -> None:
+        self._means = means
+        self._eraser = eraser
+        self._looked = False
+        self._intended: set[str] = set()
+        self.pending = True
+
+    async def settle(self) -> None:
+        """Repeated until it is done; nothing where nothing is to settle. Raises CallwardenError sync.*, vault.*, journal.*."""
+        if not self.pending:
+            return
+        means = self._means
+        mark = await means.journal.restore_mark()
+        if mark is None:
+            self._done()
+            return
+        if not self._looked:
+            for row in await means.journal.recordings(states=_KEPT):
+                if await self._key_is_gone(row):
+                    await self._intend(row)
+            self._looked = True
+        if mark.accepted:
+            means.gate.open()
+        facts = await self._from_central(mark)
+        if facts is None:
+            return
+        await self._erase_all()
+        await means.journal.settle_restore(facts)
+        hit("restore.settled")
+        log.info("the restored journal is settled", backup=mark.backup_id, **facts)
+        self._done()
+
+    def _done(self) -> None:
+        self.pending = False
+        self._means.gate.open()
+
+    async def _from_central(self, mark: RestoreMark) -> dict[str, int | None] | None:
+        """What central knows, applied; None while nobody may serve without it."""
+        means = self._means
+        if means.elsewhere is None:
+            return {"tombstones": None, "receipts": None, "witnessed": None} if mark.accepted else None
+        stones = await means.elsewhere.tombstones()
+        receipts = await means.elsewhere.receipts()
+        witnessed = await means.elsewhere.witnessed()
+        hit("restore.tombstones_fetched")
+        for stone in stones:
+            row = await means.journal.recording(stone.recording_id)
+            if row is not None:
+                if row.state != "erased":
+                    await self._intend(row)
+                continue
+            await means.in_worker(partial(means.vault.unlink, stone.recording_id))
+            await means.journal.bury_unknown(stone.recording_id, stone.at, stone.receipt_id)
+        hit("restore.buried")
+        await means.journal.take_back_receipts(receipts)
+        hit("restore.receipts_taken")
+        return {
+            "tombstones": len(stones),
+            "receipts": len(receipts),
+            "witnessed": max(witnessed.values(), default=None),
+        }
+
+    async def _intend(self, row: RecordingRow) -> None:
+        if row.state != "erasing":  # else an order or a due erasure has it in hand
+            await self._eraser.intend(row, None, CAUSE)
+            self._intended.add(row.recording_id)
+
+    async def _erase_all(self) -> None:
+        for recording_id in sorted(self._intended):
+            await self._eraser.erase(recording_id, cause=CAUSE, jti=None, sign=_nobody)
+
+    async def _key_is_gone(self, row: RecordingRow) -> bool:
+        """No header of it opens any more under the key in its slot: somebody destroyed them all after the backup."""
+        named = [segment for segment in row.segments if segment.header.slot]
+        for segment in named:
+            try:
+                key = await self._means.slots.read(segment.header.slot)
+                unseal_header(
+                    segment.header.sealed_header, key, row.recording_id, segment.segment_id, segment.header.version
+                )
+            except SealError:
+                continue  # the slot holds another recording's key
+            except CallwardenError as error:
+                if error.code == "vault.slot_shredded":
+                    continue
+                log.warning("a key cannot be looked at", recording=row.recording_id, code=error.code)
+                return False
+            return False
+        return bool(named)
+
+
+async def _nobody(_: Destroyed) -> None:
+    return None

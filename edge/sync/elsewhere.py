@@ -1,0 +1,66 @@
+"""What central remembers of this edge, asked for after a restore: tombstones, receipts, how much of its log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge.errors import CallwardenError
+from edge.model.entities import ReceiptRow
+from edge.ports.restores import Tombstone
+from edge.sync.uplink import Uplink
+from formats.errors import FormatError
+from formats.ids import is_id
+from formats.keyset import KeySet, entry
+from formats.orders import verify_receipt
+
+
+class Elsewhere:
+    """`ElsewherePort` over HTTP."""
+
+    def __init__(self, uplink: Uplink) -> None:
+        self._uplink = uplink
+
+    async def tombstones(self) -> Sequence[Tombstone]:
+        """See `ElsewherePort`."""
+        return [
+            Tombstone(one["recording_id"], str(one.get("at")), _text(one.get("receipt_id")))
+            for one in await self._pages("tombstones")
+            if is_id(str(one.get("recording_id")))
+        ]
+
+    async def receipts(self) -> Sequence[ReceiptRow]:
+        """See `ElsewherePort`. One that this edge did not sign is left out."""
+        own = KeySet.of([entry(self._uplink.key.verify_key, "edge", "this edge", edge_id=self._uplink.edge_id)])
+        found = []
+        for one in await self._pages("receipts"):
+            try:
+                claims, _ = verify_receipt(str(one.get("jws")), own)
+            except FormatError:
+                continue
+            found.append(ReceiptRow(claims.receipt_id, claims.jti, claims.n, claims.result, str(one["jws"]), None))
+        return found
+
+    async def witnessed(self) -> Mapping[str, int]:
+        """See `ElsewherePort`."""
+        answer = await self._uplink.get(self._uplink.edge_path("audit"))
+        logs = answer.get("logs")
+        return {str(one["origin"]): int(one["size"]) for one in logs} if isinstance(logs, list) else {}
+
+    async def _pages(self, what: str) -> list[dict[str, Any]]:
+        """All items of a list that central gives out page by page."""
+        items: list[dict[str, Any]] = []
+        after = 0
+        while True:
+            answer = await self._uplink.get(self._uplink.edge_path(f"{what}?after={after}"))
+            page, last = answer.get(what), answer.get("last")
+            if not isinstance(page, list) or not isinstance(last, int):
+                raise CallwardenError("sync.answer", f"central's answer has no {what}", where=what, retryable=True)
+            items += [one for one in page if isinstance(one, dict)]
+            if not page or last <= after:
+                return items
+            after = last
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
