@@ -1,0 +1,209 @@
+"""Row 59: an old backup put back. What was erased since goes again before anything is given out or sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from central import setup
+from formats.keys import SigningKey
+from tests.unit.central.central_kit import TestCentral, a_central
+from tests.unit.retention.restore_kit import RestoredEdge, keep, put_back
+from tests.unit.sync.sync_kit import until
+
+KEY = SigningKey.from_seed(b"\x21" * 32)
+
+
+@pytest.fixture
+async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
+    async with a_central(tmp_path / "central") as running:
+        setup.register_edge(running.config, "edge-1", KEY.verify_key)
+        yield running
+
+
+async def reported(edge: RestoredEdge) -> None:
+    assert edge.sync is not None
+    await edge.checkpointer.make()
+    await edge.sync.flush()
+
+
+async def entries(edge: RestoredEdge, kind: str) -> list[dict[str, object]]:
+    rows = [json.loads(one.entry) for one in await edge.journal.audit_entries(0, 10_000)]
+    return [one["body"] for one in rows if one["kind"] == kind]
+
+
+async def test_59_nothing_deleted_comes_back(central: TestCentral, tmp_path: Path) -> None:
+    """Erased after the backup, known to it or not: tombstones first, then it serves, and the rest still opens."""
+    (tmp_path / "edge").mkdir()
+    edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    gone, kept = await edge.record(), await edge.record()
+    await reported(edge)
+    keep(edge.folder, tmp_path / "kept")
+    later = await edge.record()
+    for one in (gone, later):
+        await reported(edge)
+        await edge.erase(one.recording_id)
+    await reported(edge)
+    await edge.close()
+
+    put_back(edge.folder, tmp_path / "kept")
+    edge = await RestoredEdge.open(edge.folder, KEY, central)
+    try:
+        assert await edge.state(gone.recording_id) == "sealed", "the backup brings it back"
+        assert edge.gate.refusal() is not None
+        await edge.executor.once()
+        assert edge.gate.refusal() is None
+        assert await edge.state(gone.recording_id) == "erased"
+        assert edge.vault.length(gone.recording_id, gone.segment.segment_id) == 0
+        assert (await edge.journal.tombstone(later.recording_id) or {})["cause"] == "erased_before_restore"
+        assert await edge.state(kept.recording_id) == "sealed"
+        assert len(await edge.slots.read(kept.segment.header.slot)) == 32
+        settled = await entries(edge, "restore.settled")
+        assert [(one["tombstones"], one["accepted"]) for one in settled] == [(2, False)]
+        assert int(str(settled[0]["witnessed"])) > 0
+        await edge.executor.once()
+        assert len(await entries(edge, "restore.settled")) == 1
+    finally:
+        await edge.close()
+
+
+async def test_59_the_slot_file_alone_knows_what_was_erased(tmp_path: Path) -> None:
+    """Without any central: a header that its slot does not open was erased, also where the slot has another key by now."""
+    edge = await RestoredEdge.open(tmp_path, KEY, None)
+    gone, kept = await edge.record(), await edge.record()
+    keep(tmp_path, tmp_path / "kept")
+    await edge.erase(gone.recording_id)
+    for _ in range(64 - 4 + 1):
+        await edge.record()  # the freed slot is given out again
+    assert len(await edge.slots.read(gone.segment.header.slot)) == 32
+    await edge.close()
+    put_back(tmp_path, tmp_path / "kept")
+    edge = await RestoredEdge.open(tmp_path, KEY, None)
+    try:
+        await edge.executor.once()
+        assert await edge.state(gone.recording_id) == "erased"
+        assert await edge.state(kept.recording_id) == "sealed"
+        refusal = edge.gate.refusal()
+        assert refusal is not None
+        assert "--accept-without-tombstones" in refusal.hint
+        assert await edge.journal.accept_restore(0, "there is no central")
+        await edge.executor.once()
+        assert edge.gate.refusal() is None
+        assert await edge.journal.restore_mark() is None
+    finally:
+        await edge.close()
+
+
+async def test_accepted_while_central_is_away_and_asked_when_it_is_back(central: TestCentral, tmp_path: Path) -> None:
+    (tmp_path / "edge").mkdir()
+    edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    first = await edge.record()
+    await reported(edge)
+    keep(edge.folder, tmp_path / "kept")
+    later = await edge.record()
+    await reported(edge)
+    await edge.erase(later.recording_id)
+    await edge.close()
+    put_back(edge.folder, tmp_path / "kept")
+    await central.stop()
+    edge = await RestoredEdge.open(edge.folder, KEY, central)
+    try:
+        await edge.executor.once()
+        assert edge.gate.refusal() is not None, "central is away: nobody knows"
+        assert await edge.journal.accept_restore(7, "the auditor waits")
+        await edge.executor.once()
+        assert edge.gate.refusal() is None
+        assert await edge.journal.restore_mark() is not None, "still owed"
+        await central.start()
+        await edge.executor.once()
+        assert await edge.journal.restore_mark() is None
+        assert await edge.journal.tombstone(later.recording_id) is not None
+        assert await edge.state(first.recording_id) == "sealed"
+        assert [one["uid"] for one in await entries(edge, "restore.accepted")] == [7]
+    finally:
+        await edge.close()
+
+
+async def test_a_new_incarnation_flows_without_false_alarms(central: TestCentral, tmp_path: Path) -> None:
+    """Numbers begin anew; what was sent after the backup is a duplicate; the log is cosigned under its new name."""
+    (tmp_path / "edge").mkdir()
+    edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    await edge.record()
+    await reported(edge)
+    await edge.record()  # waits in the outbox when the backup is made, and is sent afterwards
+    keep(edge.folder, tmp_path / "kept")
+    await reported(edge)
+    await edge.record()
+    await reported(edge)
+    await edge.close()
+    put_back(edge.folder, tmp_path / "kept")
+    edge = await RestoredEdge.open(edge.folder, KEY, central)
+    try:
+        assert edge.sync is not None
+        running = asyncio.create_task(edge.sync.run())
+        await asyncio.sleep(0.3)
+        assert not edge.sync.status()["errors"], "nothing is even tried while the gate is shut"
+        before = await edge.journal.outbox_depth()
+        assert before[0] > 0
+        await edge.executor.once()
+        new = await edge.record()
+        await edge.checkpointer.make()
+        await until(lambda: _empty(edge), 20)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await reported(edge)
+        head = await edge.journal.last_cosigned()
+        assert head is not None
+        assert head.note.splitlines()[0].endswith(f"{edge.journal.instance_id}/1")
+        rows = await central.rows("SELECT recording_id FROM recording")
+        assert len(rows) == 4
+        assert (new.recording_id,) in rows
+        alarms = [row[0] for row in await central.rows("SELECT code FROM alarm")]
+        assert alarms == ["audit.incarnation"], "said once, and nothing of a fork or a rollback"
+        here = [one["code"] for one in await entries(edge, "alarm.raised")]
+        assert here == []
+    finally:
+        await edge.close()
+
+
+async def _empty(edge: RestoredEdge) -> bool:
+    return (await edge.journal.outbox_depth())[0] == 0
+
+
+async def test_receipts_that_were_given_come_back(central: TestCentral, tmp_path: Path) -> None:
+    """An order that was answered after the backup is delivered again: its next receipt has a number of its own."""
+    (tmp_path / "edge").mkdir()
+    edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    gone = await edge.record()
+    await reported(edge)
+    keep(edge.folder, tmp_path / "kept")
+    order = await central.signed_order(gone.recording_id)
+    assert (await central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    assert edge.sync is not None
+    await edge.sync._inbox.poll(0)
+    await edge.executor.once()
+    await reported(edge)
+    [receipt] = await central.rows("SELECT jti, n, result FROM receipt")
+    assert receipt[1:] == (0, "done")
+    await edge.close()
+
+    put_back(edge.folder, tmp_path / "kept")
+    edge = await RestoredEdge.open(edge.folder, KEY, central)
+    try:
+        assert edge.sync is not None
+        await edge.executor.once()
+        assert [(one.n, one.result) for one in await edge.journal.receipts_of(receipt[0])] == [(0, "done")]
+        tomb = await edge.journal.tombstone(gone.recording_id)
+        assert tomb is not None
+        assert await edge.sync._inbox.poll(0) == 1, "delivered again: the journal forgot it"
+        await edge.executor.once()
+        await reported(edge)
+        found = await central.rows("SELECT n, result FROM receipt ORDER BY n")
+        assert found == [(0, "done"), (1, "already")]
+        assert await edge.journal.receipts_to_send() == []
+    finally:
+        await edge.close()
