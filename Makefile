@@ -61,7 +61,7 @@ prompts: $(STAMP) ## build the shipped prompts from their texts
 	@./prompts/build.sh
 
 failpoints: ## list every named failpoint
-	@grep -rhoE 'hit\("[a-z_.]+"\)' --include=*.py edge central | sed -E 's/hit\("(.*)"\)/\1/' | sort -u
+	@grep -rhoE 'hit\("[a-z_.]+"\)' --include=*.py edge central callwarden | sed -E 's/hit\("(.*)"\)/\1/' | sort -u
 
 locks: $(STAMP) ## renew the hashed locks (needs uv)
 	@sh rig/locks.sh

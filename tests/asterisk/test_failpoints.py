@@ -20,6 +20,7 @@ from rig.places import PROJECT
 from tests.asterisk import test_dialplan_star, test_live_pause, test_live_withdraw
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
 from tests.crash import (
+    test_backup,
     test_capture,
     test_notices,
     test_number_key,
@@ -141,7 +142,7 @@ def test_killed_at(scenario: Scenario, sweep: Sweep) -> None:
 
 def test_every_failpoint_is_killed_at_somewhere() -> None:
     """A failpoint that no test ever hits is a step of a write order that nobody has seen fail."""
-    sources = [p for folder in ("edge", "central") for p in (PROJECT / folder).rglob("*.py")]
+    sources = [p for folder in ("edge", "central", "callwarden") for p in (PROJECT / folder).rglob("*.py")]
     named = {name for path in sources for name in _points(path)}
     here = {s.name for s in ALL}
     alone = {p.partition(":")[0] for p in (*test_capture.STEPS, *test_capture.BEFORE_ASTERISK)}
@@ -149,7 +150,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= {*test_live_pause.KILLED_AT, *test_live_withdraw.KILLED_AT, *test_dialplan_star.KILLED_AT}
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
-    alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS)}
+    alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS)}
     assert named - here - alone == set()
     assert here - named == set(), "these are no failpoints any more"
     assert len(here) >= 40
