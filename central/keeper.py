@@ -135,16 +135,16 @@ async def get_tombstones(request: web.Request) -> web.Response:
     an answer without items is the end. `receipt_id`: the edge's own receipt that says it is done, where it is here."""
     central = request.app[CENTRAL]
     edge_id = (await edge_request(request)).edge_id
-    after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
+    after, limit = request.query.get("after", ""), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
     def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(
-            "SELECT t.rowid AS n, t.recording_id, t.jti, t.at, (SELECT r.receipt_id FROM receipt r WHERE"
+            "SELECT t.recording_id, t.jti, t.at, (SELECT r.receipt_id FROM receipt r WHERE"
             " r.edge_id=t.edge_id AND r.recording_id=t.recording_id AND r.result='done' LIMIT 1) AS receipt_id"
-            " FROM tombstone t WHERE t.edge_id=? AND t.rowid>? ORDER BY t.rowid LIMIT ?",
+            " FROM tombstone t WHERE t.edge_id=? AND t.recording_id>? ORDER BY t.recording_id LIMIT ?",
             (edge_id, after, limit),
         )
         return [dict(row) for row in rows]
 
     found = await central.db.run(job)
-    return json_answer({"tombstones": found, "last": found[-1]["n"] if found else after})
+    return json_answer({"tombstones": found, "last": found[-1]["recording_id"] if found else after})

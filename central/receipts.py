@@ -114,10 +114,9 @@ async def get_own_receipts(request: web.Request) -> web.Response:
     edge_id = (await edge_request(request)).edge_id
     after = query_int(request, "after", 0)
 
-    def job(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute(
-            "SELECT rowid AS seq, receipt_id, jti, n, result, jws FROM receipt WHERE edge_id=? AND rowid>? ORDER BY rowid"
-            " LIMIT ?",
+            "SELECT seq, receipt_id, jti, n, result, jws FROM receipt WHERE edge_id=? AND seq>? ORDER BY seq LIMIT ?",
             (edge_id, after, MAX_RECEIPTS),
         )
         return [dict(row) for row in rows]

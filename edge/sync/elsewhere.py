@@ -50,14 +50,14 @@ class Elsewhere:
     async def _pages(self, what: str) -> list[dict[str, Any]]:
         """All items of a list that central gives out page by page."""
         items: list[dict[str, Any]] = []
-        after = 0
+        after: int | str = ""
         while True:
-            answer = await self._uplink.get(self._uplink.edge_path(f"{what}?after={after}"))
+            answer = await self._uplink.get(self._uplink.edge_path(f"{what}?after={after}" if after else what))
             page, last = answer.get(what), answer.get("last")
-            if not isinstance(page, list) or not isinstance(last, int):
+            if not isinstance(page, list) or not isinstance(last, int | str):
                 raise CallwardenError("sync.answer", f"central's answer has no {what}", where=what, retryable=True)
             items += [one for one in page if isinstance(one, dict)]
-            if not page or last <= after:
+            if not page or last == after:
                 return items
             after = last
 
