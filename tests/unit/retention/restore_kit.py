@@ -13,7 +13,6 @@ from typing import Any
 from central import setup
 from edge.audit.checkpoints import Checkpointer
 from edge.audit.log import AuditLog
-from edge.consent.units import Period
 from edge.gate import Gate
 from edge.model.entities import HeaderRow, NewRecording
 from edge.ports.restores import RestoreMark
@@ -74,7 +73,7 @@ class RestoredEdge:
             journal=journal, slots=slots, vault=vault, recorder=NobodyLive(),  # type: ignore[arg-type]
             keeper=sync.keeper if sync else None, clock=clock, key=key,
             trust=setup.trust(central.config, "edge-1") if central else None,  # type: ignore[arg-type]
-            edge_id="edge-1", minimum_of=lambda _: Period("P0D"), head=no_head, worker=worker,
+            edge_id="edge-1", terms_of=lambda _: None, head=no_head, worker=worker,
             elsewhere=sync.elsewhere if sync else None, gate=gate,
         )  # fmt: skip
         return cls(folder, journal, slots, vault, sync, Executor(means), gate, Checkpointer(journal, key), worker)
