@@ -73,8 +73,7 @@ async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_n
     runner = web.AppRunner(make_app(central), auto_decompress=False, access_log=None, shutdown_timeout=5)
     running = Running(central, settings.url, runner)
     try:
-        swept = await central.db.run(lambda conn: sweep_keeper(central, conn))
-        if swept:
+        if settings.keeper_socket is None and (swept := await central.db.run(lambda conn: sweep_keeper(central, conn))):
             _log.warning("keys without a row were destroyed", count=swept)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
@@ -107,6 +106,9 @@ async def serve(settings: CentralConfig) -> None:
     _log.info("central stopped")
 
 
-def run(path: Path) -> None:
-    """Load `central.toml` and serve (blocking)."""
-    asyncio.run(serve(config.load(path)))
+def run(path: Path, listen: str | None = None) -> None:
+    """Load `central.toml` and serve (blocking); `listen`: host:port instead of the configured one."""
+    settings = config.load(path)
+    if listen is not None:
+        settings = config.listening_at(settings, listen)
+    asyncio.run(serve(settings))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ class CentralConfig:
     tls: HTTPS; plain HTTP only on loopback. Paths are absolute. poll_max_s: longest a long-poll waits, in seconds.
     postgres: where PostgreSQL is, as libpq spells it ("postgresql://callwarden@/callwarden?host=/run/postgresql"), without
     a password (use peer authentication or a passfile); "" keeps everything in the SQLite file `database`. connections:
-    how many of them this process opens to PostgreSQL.
+    how many of them this process opens to PostgreSQL. keeper_socket: where `callwarden central keeper` listens, for several
+    processes on one PostgreSQL; None: this process keeps the keys itself.
     """
 
     host: str
@@ -43,6 +44,7 @@ class CentralConfig:
     poll_max_s: float
     postgres: str = ""
     connections: int = 8
+    keeper_socket: Path | None = None
 
     @property
     def url(self) -> str:
@@ -79,6 +81,7 @@ _DEFAULTS: dict[str, Any] = {
     "poll_max_s": 30,
     "postgres": "",
     "connections": 8,
+    "keeper_socket": "",
 }
 
 
@@ -88,6 +91,20 @@ def split_listen(listen: str, where: str = "central.listen") -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise CentralError("config.listen", f"not an address: {listen!r}", where=where, hint='write "127.0.0.1:8443"')
     return host.strip("[]"), int(port)
+
+
+def listening_at(settings: CentralConfig, listen: str) -> CentralConfig:
+    """The same at another address. Raises CentralError config.listen, config.plain_http."""
+    host, port = split_listen(listen, "--listen")
+    _refuse_plain_http(host, settings.tls, "--listen")
+    return replace(settings, host=host, port=port)
+
+
+def _refuse_plain_http(host: str, tls: bool, where: str) -> None:
+    if not tls and not is_loopback(host):
+        raise CentralError(
+            "config.plain_http", f"plain HTTP is for loopback only, not {host}", where=where, hint="set tls = true"
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -132,10 +149,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
             raise CentralError("config.type", f"{key} must be of type {kind.__name__}", where=where)
     full = _DEFAULTS | table
     host, port = split_listen(full["listen"], where)
-    if not full["tls"] and not is_loopback(host):
-        raise CentralError(
-            "config.plain_http", f"plain HTTP is for loopback only, not {host}", where=where, hint="set tls = true"
-        )
+    _refuse_plain_http(host, full["tls"], where)
     fleet = full["fleet"]
     if not fleet or any(c.isspace() or c in "+/" or not c.isprintable() for c in fleet):
         raise CentralError("config.fleet", "fleet must be a word without spaces, + and /", where=where)
@@ -163,6 +177,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         poll_max_s=float(full["poll_max_s"]),
         postgres=_postgres(full["postgres"], where),
         connections=_connections(full["connections"], where),
+        keeper_socket=data / full["keeper_socket"] if full["keeper_socket"] else None,
     )
 
 

@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 #: How often a transaction that PostgreSQL ended for another's sake is begun again.
 TRIES: Final = 5
+#: No statement takes so long, nor is a transaction idle so long, seconds: the keeper's sweep relies on that.
+STATEMENT_S: Final = 20
 #: Advisory locks of this program: two 32-bit numbers, the first of them fixed (the ASCII of "cwd1").
 _LOCKS: Final = 0x63776431
 
@@ -179,6 +181,7 @@ def once(conninfo: str, job: Callable[[Conn], T]) -> T:
 def _connect(conninfo: str) -> psycopg.Connection[PgRow]:
     try:
         raw = psycopg.connect(conninfo, autocommit=True, row_factory=_rows, application_name="callwarden-central")
+        raw.execute(f"SET statement_timeout='{STATEMENT_S}s'; SET idle_in_transaction_session_timeout='{STATEMENT_S}s'")
     except psycopg.Error as error:
         raise CentralError(
             "central.database",

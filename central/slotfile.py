@@ -174,6 +174,21 @@ class SlotFile:
         """As `roll_back_to`, for the whole transaction."""
         self.roll_back_to((0, 0))
 
+    def abandon(self) -> None:
+        """How this thread's transaction ended is not known: what it wrote and destroyed stays as it is, taken."""
+        self._mine.fresh.clear()
+        self._mine.spent.clear()
+
+    def live(self) -> frozenset[int]:
+        """Every slot that holds a key."""
+        return frozenset(n for n in range(self._count) if self._state(n) == _LIVE)
+
+    def reserve(self, in_use: Iterable[int]) -> None:
+        """A destroyed slot that a row still names (a crash in the middle of an erase) is not free: the erase comes again."""
+        named = set(in_use)
+        with self._guard:
+            self._free = [n for n in self._free if n not in named]
+
     def _destroy_stray(self) -> None:
         """What cannot be overwritten now is tried again after the next transaction, and by `sweep` at the next start."""
         with self._guard:
@@ -188,13 +203,10 @@ class SlotFile:
             self._stray.clear()
 
     def sweep(self, in_use: Iterable[int]) -> int:
-        """Shred live slots that no row names (a crash between slot and commit); how many.
-
-        A destroyed slot that a row still names (a crash in the middle of an erase) is not free: the erase comes again.
-        """
+        """Shred live slots that no row names (a crash between slot and commit), before anybody writes; how many."""
         named = set(in_use)
-        self._free = [n for n in self._free if n not in named]
-        stray = [n for n in range(self._count) if n not in named and self._state(n) == _LIVE]
+        self.reserve(named)
+        stray = sorted(self.live() - named)
         if stray:
             self.shred(stray)
         return len(stray)

@@ -15,6 +15,7 @@ from central.conn import Conn
 from central.db import Database, open_database
 from central.edgebook import EdgeBook
 from central.errors import CentralError
+from central.keeperlink import Keeper, KeeperLink
 from central.keyfiles import read_key
 from central.log import OwnLog
 from central.replay import ReplayCache
@@ -37,7 +38,7 @@ class Central:
     config: CentralConfig
     db: Database
     edges: EdgeBook = field(init=False)
-    keeper: SlotFile
+    keeper: Keeper
     store: SigningKey
     witness: SigningKey
     wall: Callable[[], datetime] = utc_now
@@ -88,7 +89,11 @@ CENTRAL = web.AppKey("central", Central)
 def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_now) -> Central:
     """Open every file central needs (blocking; before the loop serves). Raises CentralError config.* keeper.*."""
     store, witness = read_key(config.store_key), read_key(config.witness_key)
-    keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
+    keeper: Keeper
+    if config.keeper_socket is not None:
+        keeper = KeeperLink(config.keeper_socket)
+    else:
+        keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
     try:
         database = open_database(config, committed=keeper.commit, rolled_back=keeper.roll_back)
     except CentralError:
@@ -99,6 +104,12 @@ def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_no
 
 def sweep_keeper(central: Central, conn: Conn) -> int:
     """Job at start: shred slots that no header row names, and detach slots of recordings that have a tombstone."""
+    bury(central.keeper, conn)
+    return central.keeper.sweep(named_slots(conn))
+
+
+def bury(keeper: Keeper, conn: Conn) -> None:
+    """Job: a kill in the middle of an erase may leave rows that name the slots of a recording with a tombstone."""
     buried = [
         row[0]
         for row in conn.execute(
@@ -107,12 +118,15 @@ def sweep_keeper(central: Central, conn: Conn) -> int:
         )
     ]
     if buried:
-        central.keeper.shred(buried)
+        keeper.shred(buried)
         conn.executemany(
             "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE keeper_slot=?", [(n,) for n in buried]
         )
-    named = [r[0] for r in conn.execute("SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL")]
-    return central.keeper.sweep(named)
+
+
+def named_slots(conn: Conn) -> frozenset[int]:
+    """Job: every slot that a row names."""
+    return frozenset(r[0] for r in conn.execute("SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL"))
 
 
 def key_set(

@@ -75,14 +75,33 @@ def init(
     default=_DEFAULT,
     show_default=True,
 )
+@click.option("--listen", help="Address and port instead of the configured ones: one of several processes.")
 @click.option("--log", "form", type=click.Choice(["json", "console"]), default="json", show_default=True)
-def run(central_config: Path, form: str) -> None:
+def run(central_config: Path, listen: str | None, form: str) -> None:
     """Run central."""
     from central import app
     from edge import log
 
     log.set_up("json" if form == "json" else "console")
-    app.run(central_config)
+    app.run(central_config, listen)
+
+
+@click.command()
+@click.option(
+    "--central-config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CENTRAL_CONFIG",
+    default=_DEFAULT,
+    show_default=True,
+)
+@click.option("--log", "form", type=click.Choice(["json", "console"]), default="json", show_default=True)
+def keeper(central_config: Path, form: str) -> None:
+    """Run the keeper of recovery keys by itself, for several processes of central on one PostgreSQL."""
+    from central import keeperrun
+    from edge import log
+
+    log.set_up("json" if form == "json" else "console")
+    keeperrun.run(central_config)
 
 
 @click.command(name="enrol-token")

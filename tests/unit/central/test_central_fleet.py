@@ -1,0 +1,184 @@
+"""Several processes of central: one PostgreSQL, one keeper, a proxy that takes them in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from central.app import Running, start
+from central.errors import CentralError
+from central.keeperlink import KeeperLink
+from central.keeperrun import KeeperProcess
+from central.slotfile import SlotFile
+from rig.postgres import Postgres
+from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+
+
+@asynccontextmanager
+async def round_robin(ports: list[int]) -> AsyncIterator[int]:
+    """A plain proxy: each connection to the next one; its port."""
+    turns = itertools.cycle(ports)
+    held: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", next(turns))
+        tasks = {asyncio.create_task(copy(reader, forth)), asyncio.create_task(copy(back, writer))}
+        held.update(tasks)
+        await asyncio.wait(tasks)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in held:
+            task.cancel()
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path, server: Postgres) -> AsyncIterator[TestCentral]:
+    """Three processes' worth of central behind a proxy; requests go through it."""
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    keeper = KeeperProcess(central.config)
+    several: list[Running] = [await start(central.config, wall=central.wall) for _ in range(3)]
+    central.running = several[0]
+    async with round_robin([int(one.url.rsplit(":", 1)[1]) for one in several]) as port:
+        central.config = replace(central.config, port=port)
+        yield central
+    for one in several:
+        await one.stop()
+    keeper.stop()
+
+
+@pytest.fixture
+def edges(fleet: TestCentral) -> list[TestEdge]:
+    return [TestEdge(fleet, edge_id=f"pbx-{n}") for n in range(6)]
+
+
+async def test_edges_report_through_any_of_them_and_keys_lie_in_one_keeper(
+    fleet: TestCentral, edges: list[TestEdge]
+) -> None:
+    keys = {(edge.edge_id, n): secrets.token_bytes(32) for edge in edges for n in range(1, 9)}
+
+    async def report(edge: TestEdge) -> None:
+        for n in range(1, 9):
+            event = edge.opened(n, an_id(), key=keys[edge.edge_id, n])
+            for word in ("accepted", "duplicate"):  # the repeat meets another process
+                status, answer = await edge.send(event)
+                assert (status, answer["items"][0]["status"], answer["contiguous"]) == (200, word, n)
+
+    await asyncio.gather(*(report(edge) for edge in edges))
+    slots = [slot for (slot,) in await fleet.rows("SELECT keeper_slot FROM header")]
+    link = KeeperLink(fleet.config.keeper_socket or Path())
+    assert {link.read(slot) for slot in slots} == set(keys.values())
+    assert len(slots) == len(keys)
+
+
+async def test_a_delivery_queued_by_one_wakes_the_poll_at_another(fleet: TestCentral, edges: list[TestEdge]) -> None:
+    recordings = {edge.edge_id: an_id() for edge in edges}
+    for edge in edges:
+        await edge.send(edge.opened(1, recordings[edge.edge_id], key=secrets.token_bytes(32)))
+
+    async def wait(edge: TestEdge) -> int:
+        status, answer = await edge.ask("GET", edge.path("deliveries?after=0&wait=20"))
+        assert status == 200
+        return len(answer["deliveries"])
+
+    polls = [asyncio.create_task(wait(edge)) for edge in edges]
+    await asyncio.sleep(1)
+    for edge in edges:
+        order = await fleet.signed_order(recordings[edge.edge_id])
+        assert (await fleet.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    assert await asyncio.wait_for(asyncio.gather(*polls), 10) == [1] * len(edges)
+
+
+async def test_orders_of_all_at_once_have_numbers_without_gaps_and_one_log(
+    fleet: TestCentral, edges: list[TestEdge]
+) -> None:
+    edge = edges[0]
+    recordings = [an_id() for _ in range(12)]
+    await edge.send(*(edge.opened(n, one, key=secrets.token_bytes(32)) for n, one in enumerate(recordings, 1)))
+    orders = [await fleet.signed_order(one) for one in recordings]
+    answers = await asyncio.gather(*(fleet.admin("POST", "/v1/orders", {"order": order}) for order in orders))
+    assert {status for status, _ in answers} == {202}
+    numbers = await fleet.rows("SELECT seq FROM delivery WHERE edge_id=? ORDER BY seq", edge.edge_id)
+    assert [n for (n,) in numbers] == list(range(1, 13))
+    entries = await fleet.rows("SELECT idx FROM log ORDER BY idx")
+    assert [n for (n,) in entries] == list(range(len(entries)))
+
+
+async def test_a_key_whose_transaction_is_lost_with_its_process_goes_after_a_while(
+    tmp_path: Path, server: Postgres
+) -> None:
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    socket = central.config.keeper_socket
+    assert socket is not None
+    first = KeeperProcess(central.config)
+    link = KeeperLink(socket)
+    slot = link.put(secrets.token_bytes(32))
+    link.flush()
+    link.close()  # in the middle of its transaction
+    await asyncio.sleep(0.2)
+    first.stop()
+    second = KeeperProcess(central.config, settle_s=0.3)
+    link = KeeperLink(socket)
+    assert len(link.read(slot)) == 32  # nobody can know yet
+    kept = link.put(secrets.token_bytes(32))
+    await asyncio.sleep(1)
+    with pytest.raises(CentralError, match="holds no key"):
+        link.read(slot)
+    assert len(link.read(kept)) == 32  # written behind the start: its row may be under way
+    second.stop()
+
+
+def test_without_its_keeper_central_does_not_start_and_two_keepers_are_refused(
+    tmp_path: Path, server: Postgres
+) -> None:
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    with pytest.raises(CentralError, match="names no socket"):
+        KeeperProcess(central.config)
+    socket = tmp_path / "keeper.sock"
+    with pytest.raises(CentralError, match="does not answer"):
+        KeeperLink(socket)
+    central.config = replace(central.config, keeper_socket=socket)
+    keeper = KeeperProcess(central.config)
+    assert socket.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(CentralError, match="another central uses this keeper"):
+        KeeperProcess(central.config)
+    keeper.stop()
+
+
+def test_what_is_no_question_ends_its_connection_only(tmp_path: Path, server: Postgres) -> None:
+    import socket as sockets
+
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    assert central.config.keeper_socket is not None
+    keeper = KeeperProcess(central.config)
+    for text in (b"x\n", b'["nothing", 1]\n', b'["read", {}]\n', b'["put", "zz"]\n', b"[1]\n", b"[" * 100_000 + b"\n"):
+        with sockets.socket(sockets.AF_UNIX) as raw:
+            raw.connect(str(central.config.keeper_socket))
+            raw.sendall(text)
+            assert raw.recv(100) == b""
+    assert len(KeeperLink(central.config.keeper_socket).mark()) == 2
+    keeper.stop()
+    assert SlotFile(central.config.keeper).live() == frozenset()
