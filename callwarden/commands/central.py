@@ -12,7 +12,10 @@ _COMMANDS = {
     "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
     "erase": (_AT + "central_erase:erase", "Order a recording erased and wait for the edge's receipt."),
     "init": (_AT + "central_setup:init", "Make central's keys, CA, token, database and configuration."),
-    "keeper": (_AT + "central_setup:keeper", "Run the keeper of recovery keys for several processes of central."),
+    "keeper": (
+        _AT + "central_setup:keeper",
+        "Run the keeper of recovery keys by itself, for several processes of central on one PostgreSQL.",
+    ),
     "order": (
         _AT + "central_order:order",
         "Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).",
