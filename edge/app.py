@@ -51,6 +51,7 @@ from edge.recorder.resume import ResumeFolder
 from edge.recorder.spool import Spool
 from edge.recorder.tools import Tools, Watch
 from edge.retention.executor import Executor, Means
+from edge.retention.means import Bounds
 from edge.sinks import Sinks
 from edge.store.journal import Journal
 from edge.sync.service import Sync, incarnation_of
@@ -177,6 +178,7 @@ class Daemon:
                 hasher=self.number_key.hasher,
                 house=lambda: self.config.retention,
                 witness_elsewhere=not is_loopback(urlsplit(config.central.url).hostname or "localhost"),
+                bounds=self._bounds,
                 country=lambda: self.config.telephony.country,
                 elsewhere=self.sync.elsewhere if self.sync else None,
                 gate=self.gate,
@@ -215,6 +217,10 @@ class Daemon:
     def config(self) -> EdgeConfig:
         """What is in effect now; a reload replaces it."""
         return self.policies.config
+
+    def _bounds(self) -> Bounds:
+        erasure = self.config.erasure
+        return Bounds(erasure.window, erasure.late, erasure.daily_share, erasure.daily_free)
 
     async def _look(self, config: EdgeConfig) -> Callable[[], None]:
         """Judge a configuration that is to be put into effect by what it names: files and prompts, read anew."""

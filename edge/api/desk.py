@@ -168,10 +168,21 @@ class Desk:
             raise CallwardenError("usage.form", "form is wav or age", where="form")
         body = {"recording_id": row.recording_id, "form": form} | _said(by)
         body["purpose"] = await self._granted(row, by, body)
+        # The copy's row first: a certificate that lists a copy nobody took is better than one that lacks a copy.
+        await self._deps.journal.note_exported(row.recording_id, form, str(body["purpose"]))
         await self._deps.journal.note_audit("recording.exported", body=body)
 
     async def _granted(self, row: RecordingRow, by: ReadBy, facts: Json) -> str:
-        """The purpose this reading is for. Raises command.purpose after an audit entry when the permit lacks it."""
+        """The purpose this reading is for. Raises command.purpose after an audit entry when the permit lacks it,
+        command.restricted where an order waits to destroy the recording."""
+        if (order := await self._deps.journal.restricted_by(row.recording_id)) is not None:
+            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": "restricted"})
+            raise CallwardenError(
+                "command.restricted",
+                "the recording is restricted: an order will destroy it unless that is cancelled",
+                hint=f"order {order}; callwarden order show {order}",
+                where=row.recording_id,
+            )
         granted = list(_permit(await self.dossier(row.call_id), row).get("purposes", []))
         if not by.purpose:
             return granted[0] if granted else "unstated"

@@ -22,6 +22,7 @@ from edge.config.schema import (
     CentralSection,
     EdgeConfig,
     EdgeSection,
+    ErasureSection,
     NoticesSection,
     TelephonySection,
 )
@@ -55,6 +56,7 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "telephony": TelephonySection,
     "notices": NoticesSection,
     "retention": House,
+    "erasure": ErasureSection,
 }
 
 
@@ -113,7 +115,9 @@ class _Reader:
         telephony = self._section("telephony", TelephonySection)
         notices = self._section("notices", NoticesSection)
         retention = self._section("retention", House)
+        erasure = self._section("erasure", ErasureSection)
         self._refuse(sections.of_edge(edge, asterisk))
+        self._refuse(sections.of_erasure(erasure, edge))
         if central.url or (central.enabled and "central" in self.tree):
             hint = "enrolment gives this edge its key"
             self._refuse(sections.of_url(("central", "url"), central.url, password_hint=hint))
@@ -134,6 +138,7 @@ class _Reader:
             agents=MappingProxyType(agents),
             notices=notices,
             retention=retention,
+            erasure=erasure,
             jurisdictions=table,
             places=MappingProxyType(dict(self.source.where)),
         )

@@ -19,6 +19,7 @@ from edge.config.schema import (
     AsteriskSection,
     CentralSection,
     EdgeSection,
+    ErasureSection,
     NoticesSection,
     TelephonySection,
 )
@@ -46,6 +47,7 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[notices]", NoticesSection),
     ("[retention]", House),
     ("[retention] floor and ceiling", Limits),
+    ("[erasure]", ErasureSection),
     ("[policy.NAME]", Policy),
     ("[policy.NAME] match", Match),
     ("[policy.NAME] override", Override),

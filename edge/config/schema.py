@@ -17,7 +17,7 @@ import msgspec
 from edge.consent.jurisdiction import STRICTEST, Table
 from edge.consent.policy import Policy
 from edge.consent.retention import House
-from edge.consent.units import Day, Seconds
+from edge.consent.units import Day, Period, Seconds
 
 #: Start-up checks that `waive` may name, each with what is given up.
 WAIVABLE: Final[Mapping[str, str]] = MappingProxyType(
@@ -25,6 +25,7 @@ WAIVABLE: Final[Mapping[str, str]] = MappingProxyType(
         "unencrypted-swap": "memory with speech in it may be written to a disk in the clear",
         "cow-filesystem": "an overwritten key may survive in an old copy of its block",
         "no-recovery-recipient": "a lost operator key loses the recordings",
+        "erasure-window": "an order to erase many calls can be cancelled for less than a day",
         "spool-not-mount": "other files share the spool's memory, and its size is not bounded",
     }
 )
@@ -98,7 +99,7 @@ class EdgeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     edge/consent/jurisdictions.toml, which says how to make your own."""
     waive: tuple[str, ...] = ()
     """Names of start-up checks to do without: "unencrypted-swap", "cow-filesystem", "no-recovery-recipient",
-    "spool-not-mount". Default: none. Each waiver is said at every start."""
+    "spool-not-mount", "erasure-window". Default: none. Each waiver is said at every start."""
 
 
 class AsteriskSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -189,6 +190,23 @@ class NoticesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Address of the notice, put into the text. Default: none."""
 
 
+class ErasureSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[erasure]`: orders to erase all calls of a person or under a policy. Without the table the defaults hold."""
+
+    window: Seconds = Seconds(86400)
+    """How long such an order can be cancelled before anything is destroyed, 1 s to 168 h. The calls are restricted
+    meanwhile. Default "24h"; less only with `waive = ["erasure-window"]` in `[edge]`, to try things out."""
+    late: Period = Period("P7D")
+    """How long after that calls are still looked for that began before the order's `as_of`: those that go on, and those
+    that are reported or adopted late. Default "P7D"."""
+    daily_share: int = 10
+    """Percent of this edge's recordings that such orders may take within 24 hours under one DPO's key, 0 to 100. Above
+    it the edge demands a second. Default 10."""
+    daily_free: int = 20
+    """Recordings within 24 hours that need no second key whatever their share, 0 or more. Default 20: on a small edge a
+    single caller has a tenth of everything."""
+
+
 class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration as the daemon holds it. A reload makes a new one; nothing changes in place."""
 
@@ -210,6 +228,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[notices]`."""
     retention: House = House()
     """`[retention]`."""
+    erasure: ErasureSection = ErasureSection()
+    """`[erasure]`."""
     jurisdictions: Table = STRICTEST
     """The table the policies were judged by."""
     places: Mapping[tuple[str | int, ...], str]

@@ -14,6 +14,7 @@ from edge.config.schema import (
     AgentSection,
     AsteriskSection,
     EdgeSection,
+    ErasureSection,
     NoticesSection,
     TelephonySection,
     is_loopback,
@@ -56,6 +57,20 @@ def of_edge(edge: EdgeSection, asterisk: AsteriskSection) -> Iterator[Wrong]:
         if not low <= value <= high:
             message = f"{name} of {value:g} s is out of range"
             yield Wrong(("asterisk", name), "config.value", message, f"{low:g} s to {high:g} s")
+
+
+def of_erasure(erasure: ErasureSection, edge: EdgeSection) -> Iterator[Wrong]:
+    """`[erasure]`."""
+    least = 1 if "erasure-window" in edge.waive else 86400
+    if not least <= erasure.window <= 168 * 3600:
+        hint = '"24h" to "168h"; less only with waive = ["erasure-window"] in [edge]'
+        yield Wrong(("erasure", "window"), "config.value", f"window of {erasure.window:g} s is out of range", hint)
+    if not 0 <= erasure.daily_share <= 100:
+        message = f"daily_share {erasure.daily_share} is out of range"
+        yield Wrong(("erasure", "daily_share"), "config.value", message, "percent, 0 to 100")
+    if erasure.daily_free < 0:
+        message = f"daily_free {erasure.daily_free} is out of range"
+        yield Wrong(("erasure", "daily_free"), "config.value", message, "0 or more recordings")
 
 
 def of_url(key: Key, url: str, *, password_hint: str) -> Iterator[Wrong]:

@@ -9,6 +9,7 @@ from edge.ports.asterisk import (
     Handler,
 )
 from edge.ports.evidence import EvidenceBook
+from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
@@ -18,7 +19,8 @@ from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, Recorder
 from edge.ports.vault import Slots, Vault
 
 __all__ = [
-    "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost", "ElsewherePort",
-    "EvidenceBook", "Handler", "HoldBook", "Journal", "KeeperPort", "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook",
-    "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RestoreBook", "RetentionBook", "Slots", "Vault",
+    "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
+    "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "LiveBook", "LiveCalls",
+    "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RestoreBook",
+    "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

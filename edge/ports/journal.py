@@ -25,6 +25,7 @@ from edge.model.entities import (
     SegmentRow,
 )
 from edge.ports.evidence import EvidenceBook
+from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 from edge.ports.restores import RestoreBook
@@ -171,8 +172,11 @@ class IncidentBook(Protocol):
 class OrderBook(Protocol):
     """Inbox, receipts, erasure."""
 
-    async def take_delivery(self, seq: int, jti: str | None, jws: str | None, *, void: bool, at: str) -> bool:
-        """Store a delivery and its order (state `received`) unless known; audit. False if this seq was stored before."""
+    async def take_delivery(
+        self, seq: int, jti: str | None, jws: str | None, *, void: bool, at: str, slot: int | None = None
+    ) -> bool:
+        """Store a delivery and its order (state `received`) unless known; audit. False if this seq was stored before.
+        `slot`: where the opening of its person lies, already synced; named by no row where the order was known."""
         ...
 
     async def last_delivery(self) -> int:
@@ -267,8 +271,8 @@ class AuditBook(Protocol):
 
 
 class Journal(
-    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, RetentionBook, EvidenceBook, OutboxBook,
-    AuditBook, RestoreBook, Protocol,
+    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, FindBook, RetentionBook,
+    EvidenceBook, OutboxBook, AuditBook, RestoreBook, Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""
 

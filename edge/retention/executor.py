@@ -18,14 +18,16 @@ from edge.retention.holding import Holding
 from edge.retention.incidents import Incidents
 from edge.retention.kept import Kept
 from edge.retention.live import COMMANDS, LiveOrders
+from edge.retention.many import ManyOrders
 from edge.retention.means import Means, fleet_of
 from edge.retention.obstacles import Obstacles
+from edge.retention.people import People
 from edge.retention.receipts import Receipts
 from edge.retention.restored import Restored
 from edge.retention.terms import TermsBook
 from formats.errors import FormatError
 from formats.ids import format_time
-from formats.orders import OrderClaims, VerifiedOrder, order_sha256, read_order, verify_order
+from formats.orders import MANY, OrderClaims, VerifiedOrder, order_sha256, read_order, verify_order
 
 log = structlog.get_logger("retention")
 
@@ -33,6 +35,7 @@ log = structlog.get_logger("retention")
 RETRY_S: Final = 3.0
 #: How often everything is looked at whose time may be over, seconds; answers that are past theirs count for nothing meanwhile.
 LOOK_EVERY_S: Final = 600.0
+_FIRST: Final = COMMANDS | {"cancel"}
 UNFINISHED: Final = ("received", "deferred", "executing")
 
 
@@ -53,6 +56,8 @@ class Executor:
         self._incidents = Incidents(means)
         self._expiry = Expiry(means, self.kept, self.terms, self._due)
         self._restored = Restored(means, self._eraser)
+        self.people = People(means, self._receipts)
+        self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
         self._look_at = 0
@@ -100,15 +105,20 @@ class Executor:
         except CallwardenError as error:
             self._say("restore", error)
         await self.holding.look()
-        ordered = set()
+        """One pass over everything unfinished. Orders about live calls go first, and those that stop another: somebody is
+        speaking, and an erasure may wait long for central's keeper."""
+        ordered: set[str] = set()
         read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
-        for order, claims in sorted(read, key=lambda one: one[1] is not None and one[1].cmd not in COMMANDS):
+        for order, claims in sorted(read, key=lambda one: one[1] is not None and one[1].cmd not in _FIRST):
             try:
-                await self._carry_out(order)
+                fresh = await self._means.journal.order(order.jti)
+                if fresh is not None and fresh.state in UNFINISHED:  # else another order has ended it meanwhile
+                    await self._carry_out(fresh)
             except CallwardenError as error:
                 self._say(order.jti, error)
                 if claims is not None:
                     ordered.add(claims.target.id)
+                    ordered |= await self._many.calls_of(order.jti)
         for row in await self._means.journal.recordings(states=("erasing",)):
             if ordered.isdisjoint((row.recording_id, row.call_id)):  # else its order ends it and has the receipt
                 await self._try(row.recording_id, row)
@@ -147,6 +157,12 @@ class Executor:
             await self._store(await self._live.answer(row, order), "answered")
         elif claims.cmd == "erase" and claims.target.kind in ("recording", "call"):
             await self._erase(row, order)
+        elif claims.cmd == "erase" and claims.target.kind in MANY:
+            await self._many.carry_out(row, order)
+        elif claims.cmd == "cancel":
+            await self._many.cancel(row, order)
+        elif claims.cmd == "locate" and claims.target.kind == "person":
+            await self.people.locate(row, claims)
         else:
             await self._answer(row, "refused:command.unsupported", f"{claims.cmd} of a {claims.target.kind}")
 

@@ -6,15 +6,31 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from edge.consent.retention import House, Retention
+from edge.consent.units import Period
 from edge.gate import Gate
 from edge.ports import Clock, ElsewherePort, Journal, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
 from formats.keys import SigningKey
 from formats.keyset import KeySet
 
 T = TypeVar("T")
+
+
+_LATE: Final = Period("P7D")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds of orders about many calls. window: seconds in which such an order can be cancelled; late: how long after that
+    calls are looked for; daily_share: percent of the recordings that go within 24 hours under one DPO's key; daily_free:
+    recordings that need no second key whatever their share."""
+
+    window: float = 86400.0
+    late: Period = _LATE
+    daily_share: int = 10
+    daily_free: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +40,8 @@ class Means:
     carries out orders about calls that are going on; None refuses them. `digest`: a number in E.164 to its HMAC under this
     edge's key, the form in which it outlives an erasure; None: no number does. `hasher`: the same for many numbers; None:
     no person can be held. `house`: the terms over all policies. `country`: where national spellings of numbers are at
-    home. `witness_elsewhere`: central runs on another machine, so its clock is another one."""
+    home. `witness_elsewhere`: central runs on another machine, so its clock is another one.
+    `bounds`: of orders about many calls, as configured now."""
 
     journal: Journal
     slots: Slots
@@ -46,6 +63,7 @@ class Means:
     witness_elsewhere: bool = False
     elsewhere: ElsewherePort | None = None
     gate: Gate = field(default_factory=Gate)
+    bounds: Callable[[], Bounds] = Bounds
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """Run what blocks in the worker thread."""

@@ -17,6 +17,7 @@ from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
 from edge.store.evidence import Evidence
+from edge.store.finds import Finds
 from edge.store.holds import Holds
 from edge.store.incidents import Incidents
 from edge.store.live import Live
@@ -35,7 +36,20 @@ TRUNCATE_WAIT_MS = 2000
 
 
 class Journal(
-    Calls, Recordings, Incidents, Live, Memory, Notices, Orders, Holds, Retaining, Evidence, Outbox, Audits, Restores
+    Calls,
+    Recordings,
+    Incidents,
+    Live,
+    Memory,
+    Notices,
+    Orders,
+    Holds,
+    Finds,
+    Retaining,
+    Evidence,
+    Outbox,
+    Audits,
+    Restores,
 ):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
@@ -96,7 +110,8 @@ class Journal(
 
         def job(conn: sqlite3.Connection) -> Sequence[int]:
             rows = conn.execute(
-                "SELECT slot FROM header WHERE slot > 0 UNION SELECT CAST(value AS INTEGER) FROM meta"
+                "SELECT slot FROM header WHERE slot > 0 UNION SELECT slot FROM order_target WHERE slot > 0"
+                " UNION SELECT CAST(value AS INTEGER) FROM meta"
                 " WHERE key IN ('audit_slot', ?)",
                 (SLOT_META,),
             )

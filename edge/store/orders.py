@@ -27,14 +27,15 @@ def _receipts(conn: sqlite3.Connection, where: str, *args: Any) -> list[ReceiptR
     return [ReceiptRow(*row) for row in rows]
 
 
-def _order_state(conn: sqlite3.Connection, jti: str) -> str | None:
+def order_state(conn: sqlite3.Connection, jti: str) -> str | None:
+    """Where an order stands; None when there is no such order."""
     row = conn.execute("SELECT state FROM inbox WHERE jti=?", (jti,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def _move_order(conn: sqlite3.Connection, jti: str, state: str) -> bool:
+def move_order(conn: sqlite3.Connection, jti: str, state: str) -> bool:
     """Put an order into `state`; False when it is there already. Raises journal.unknown, ValueError."""
-    before = _order_state(conn, jti)
+    before = order_state(conn, jti)
     if before is None:
         raise missing("order", jti)
     if before == state:
@@ -78,7 +79,9 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str) -> None:
 class Orders(Base):
     """The `OrderBook` of the journal."""
 
-    async def take_delivery(self, seq: int, jti: str | None, jws: str | None, *, void: bool, at: str) -> bool:
+    async def take_delivery(
+        self, seq: int, jti: str | None, jws: str | None, *, void: bool, at: str, slot: int | None = None
+    ) -> bool:
         """See `edge.ports.OrderBook`."""
 
         def job(conn: sqlite3.Connection) -> bool:
@@ -88,11 +91,13 @@ class Orders(Base):
                 "INSERT INTO delivery(seq, jti, void, received_at) VALUES(?, ?, ?, ?)", (seq, jti, int(void), at)
             )
             new = False
-            if jti is not None and jws is not None and not void and _order_state(conn, jti) is None:
+            if jti is not None and jws is not None and not void and order_state(conn, jti) is None:
                 conn.execute(
                     "INSERT INTO inbox(jti, jws, state, received_at) VALUES(?, ?, ?, ?)",
                     (jti, jws, step(ORDER, "", "arrive"), at),
                 )
+                if slot is not None:
+                    conn.execute("INSERT INTO order_target(jti, slot) VALUES(?, ?)", (jti, slot))
                 new = True
             elif jti is not None:  # answered with the stored receipt: central asks again because it lost that
                 conn.execute(
@@ -133,7 +138,7 @@ class Orders(Base):
         """See `edge.ports.OrderBook`."""
 
         def job(conn: sqlite3.Connection) -> None:
-            if _move_order(conn, jti, "executing"):
+            if move_order(conn, jti, "executing"):
                 self._audit.append(conn, self._clock.wall_text(), "order.begun", body={"jti": jti})
 
         await self._writer.do(job)
@@ -151,8 +156,8 @@ class Orders(Base):
                     (step(RECORDING, before, "erase"), recording_id),
                 )
                 changed = True
-            if jti is not None and _order_state(conn, jti) in ("received", "deferred"):
-                changed = _move_order(conn, jti, "executing") or changed
+            if jti is not None and order_state(conn, jti) in ("received", "deferred"):
+                changed = move_order(conn, jti, "executing") or changed
             if changed:
                 self._audit.append(
                     conn, self._clock.wall_text(), "erase.intended", subject=call_id, call_id=call_id,
@@ -195,8 +200,8 @@ class Orders(Base):
                 conn, self._clock.wall_text(), "recording.erased", subject=call_id, call_id=call_id, body=facts
             )
             # A receipt that stands on a ground answers no order.
-            if receipt is not None and store_receipt(conn, receipt) and answers and _order_state(conn, receipt.jti):
-                _move_order(conn, receipt.jti, "answered")
+            if receipt is not None and store_receipt(conn, receipt) and answers and order_state(conn, receipt.jti):
+                move_order(conn, receipt.jti, "answered")
             emit(conn, "recording.erased", recording_id, {**facts, "call_id": call_id})
 
         await self._writer.do(job)
@@ -207,7 +212,7 @@ class Orders(Base):
         def job(conn: sqlite3.Connection) -> None:
             if not store_receipt(conn, receipt):
                 return
-            _move_order(conn, receipt.jti, state)
+            move_order(conn, receipt.jti, state)
             self._audit.append(
                 conn, self._clock.wall_text(), "order.answered",
                 body={"jti": receipt.jti, "n": receipt.n, "result": receipt.result, "state": state},
@@ -235,8 +240,8 @@ class Orders(Base):
                 return
             conn.execute("UPDATE receipt SET acked_at=? WHERE receipt_id=?", (at, receipt_id))
             newest = conn.execute("SELECT max(n) FROM receipt WHERE jti=?", (jti,)).fetchone()[0]
-            if n == newest and _order_state(conn, jti) == "answered":
-                _move_order(conn, jti, "acknowledged")
+            if n == newest and order_state(conn, jti) == "answered":
+                move_order(conn, jti, "acknowledged")
             self._audit.append(conn, self._clock.wall_text(), "receipt.acknowledged", body={"jti": jti, "n": n})
 
         await self._writer.do(job)

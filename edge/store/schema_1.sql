@@ -50,11 +50,12 @@ CREATE TABLE consent_event(
   at_wall TEXT NOT NULL, at_mono INTEGER NOT NULL, evidence TEXT NOT NULL) STRICT;
 CREATE INDEX consent_event_call ON consent_event(call_id);
 -- Anonymisation sets meta.anonymising inside its own transaction and removes it again; it makes evidence less, and cuts
--- times to the minute.
+-- times to the minute, or to the hour.
 CREATE TRIGGER consent_event_final BEFORE UPDATE ON consent_event
   WHEN NOT EXISTS(SELECT 1 FROM meta WHERE key = 'anonymising')
     OR (NEW.seq, NEW.call_id, NEW.party_id, NEW.kind) IS NOT (OLD.seq, OLD.call_id, OLD.party_id, OLD.kind)
-    OR NEW.at_wall NOT IN (OLD.at_wall, substr(OLD.at_wall, 1, 16) || ':00.000Z')
+    OR NEW.at_wall NOT IN (OLD.at_wall, substr(OLD.at_wall, 1, 16) || ':00.000Z',
+      substr(OLD.at_wall, 1, 13) || ':00:00.000Z')
     OR NEW.at_mono NOT IN (OLD.at_mono, 0)
   BEGIN SELECT RAISE(ABORT, 'consent events are only ever added'); END;
 CREATE TRIGGER consent_event_kept BEFORE DELETE ON consent_event

@@ -26,3 +26,42 @@ CREATE TABLE retention_terms(
 CREATE TABLE backup(
   backup_id TEXT PRIMARY KEY, place TEXT NOT NULL, begun_at TEXT NOT NULL, finished_at TEXT,
   expires_at TEXT) STRICT, WITHOUT ROWID;
+
+
+-- Erasure of many calls (a person, a policy), rectification, copies that were given out, anonymous calls.
+
+-- Whom an order is about. The opening of a person's commitment (salt and number) lies in a slot; 0: wiped, or none.
+CREATE TABLE order_target(
+  jti TEXT PRIMARY KEY REFERENCES inbox(jti), slot INTEGER NOT NULL CHECK(slot >= 0)) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX order_target_slot ON order_target(slot) WHERE slot > 0;
+
+-- What such an order found: restricted at once, destroyed from shred_at on.
+CREATE TABLE find(
+  jti TEXT NOT NULL REFERENCES inbox(jti), call_id TEXT NOT NULL REFERENCES call(call_id), found_at TEXT NOT NULL,
+  shred_at TEXT NOT NULL, state TEXT NOT NULL CHECK(state IN ('waiting','done')), waits_for TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY(jti, call_id)) STRICT, WITHOUT ROWID;
+CREATE INDEX find_call ON find(call_id) WHERE state = 'waiting';
+
+-- Searches for a person, to bound how many there are in an hour.
+CREATE TABLE locate(seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL) STRICT;
+
+-- Copies made outside the vault; a deletion certificate lists them.
+CREATE TABLE exported(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, recording_id TEXT NOT NULL REFERENCES recording(recording_id),
+  form TEXT NOT NULL, purpose TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+CREATE INDEX exported_recording ON exported(recording_id);
+
+-- A correction of a call's metadata: the old value only as HMAC under the salt of its call.
+CREATE TABLE rectification(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL REFERENCES call(call_id),
+  field TEXT NOT NULL CHECK(field IN ('number','language','policy')), old_hmac TEXT NOT NULL, reason TEXT NOT NULL,
+  uid INTEGER NOT NULL, at TEXT NOT NULL) STRICT;
+CREATE INDEX rectification_call ON rectification(call_id);
+
+-- An anonymous call keeps its hour, and how long it was in whole seconds.
+ALTER TABLE call ADD COLUMN duration_s INTEGER CHECK(duration_s >= 0);
+ALTER TABLE call ADD COLUMN anonymised_at TEXT;
+-- A search for a number looks here and nowhere else.
+CREATE INDEX party_e164 ON party(number_e164) WHERE number_e164 IS NOT NULL;
+CREATE INDEX party_hmac ON party(number_hmac) WHERE number_hmac IS NOT NULL;
+CREATE INDEX party_heard ON party(call_id) WHERE number_heard IS NOT NULL AND number_e164 IS NULL;

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.failpoints import hit
-from edge.ports import Clock, Journal
+from edge.ports import Clock, Journal, Slots
 from edge.sync.uplink import Uplink
 from formats import canonical
 from formats.errors import FormatError
 from formats.jws import verify_compact
 from formats.keyset import KeySet
-from formats.orders import DELIVERY_TYP, DeliveryClaims, read_order, verify_delivery
+from formats.orders import DELIVERY_TYP, DeliveryClaims, OrderClaims, Person, read_order, verify_delivery
 from formats.orders.claims import decode
 
 #: How long central may hold a poll, and how much longer we wait for its answer, seconds.
@@ -28,10 +28,11 @@ class Inbox:
     """One long-poll at a time. `delivered` is called after new orders were stored."""
 
     def __init__(
-        self, uplink: Uplink, journal: Journal, trust: KeySet, clock: Clock, delivered: Callable[[], None]
+        self, uplink: Uplink, journal: Journal, slots: Slots, trust: KeySet, clock: Clock, delivered: Callable[[], None]
     ) -> None:
         self._uplink = uplink
         self._journal = journal
+        self._slots = slots
         self._trust = trust
         self._clock = clock
         self._delivered = delivered
@@ -61,7 +62,7 @@ class Inbox:
         try:
             claims = verify_delivery(str(jws), self._trust, aud=self._uplink.edge_id, now=self._clock.wall_text())
             order = canonical.dumps(claims.order).decode() if claims.order is not None else None
-            jti = read_order(order).jti if order is not None else None
+            ordered = read_order(order) if order is not None else None
         except FormatError as error:
             if error.code == "command.expired":
                 return await self._expired(str(jws), error)
@@ -70,13 +71,33 @@ class Inbox:
         if claims.seq != seq:
             await self._refuse(seq, "command.sequence", "the delivery has another number than its envelope")
             return False
-        return await self._store(claims, jti, order)
+        return await self._store(claims, ordered, order, item.get("opening"))
 
-    async def _store(self, claims: DeliveryClaims, jti: str | None, order: str | None) -> bool:
+    async def _store(
+        self, claims: DeliveryClaims, ordered: OrderClaims | None, order: str | None, opening: object
+    ) -> bool:
         hit("sync.delivery_checked")
-        new = await self._journal.take_delivery(claims.seq, jti, order, void=order is None, at=self._clock.wall_text())
+        jti = ordered.jti if ordered is not None else None
+        slot = await self._put(ordered, opening)
+        at = self._clock.wall_text()
+        new = await self._journal.take_delivery(claims.seq, jti, order, void=order is None, at=at, slot=slot)
         hit("sync.delivery_stored")
+        if slot is not None and jti is not None and await self._journal.opening_slot(jti) != slot:
+            await self._slots.release([slot])  # the order was known
         return new
+
+    async def _put(self, ordered: OrderClaims | None, opening: object) -> int | None:
+        """The number that an order is about goes into a slot, never into a row. One that does not fit is left out: the
+        order is stored without it and refused by its executor."""
+        if ordered is None or ordered.target.kind != "person" or opening is None:
+            return None
+        try:
+            person = Person.of_document(opening, ordered.target.id)
+        except FormatError:
+            return None
+        slot = await self._slots.put(person.packed())
+        hit("sync.opening_synced")
+        return slot
 
     async def _expired(self, jws: str, error: FormatError) -> bool:
         """Too late to act on, but its number is used up: it is stored as void, so that the sequence goes on."""

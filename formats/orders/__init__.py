@@ -1,6 +1,6 @@
 """Orders, deliveries and receipts: who may make an edge destroy or change something, and the proof that it did."""
 
-from formats.orders.authority import AUTHORITY, COMMANDS, LIFE_S, Command
+from formats.orders.authority import AUTHORITY, COMMANDS, LIFE_S, MANY, Command, demanded
 from formats.orders.claims import (
     DELIVERY_TYP,
     ORDER_TYP,
@@ -23,6 +23,7 @@ from formats.orders.order import (
     verify_delivery,
     verify_order,
 )
+from formats.orders.person import Person, commitment
 from formats.orders.receipt import (
     VerifiedReceipt,
     open_receipt_document,
@@ -37,18 +38,22 @@ __all__ = [
     "COMMANDS",
     "DELIVERY_TYP",
     "LIFE_S",
+    "MANY",
     "ORDER_TYP",
     "RECEIPT_TYP",
     "Command",
     "DeliveryClaims",
     "Ground",
     "OrderClaims",
+    "Person",
     "ReceiptClaims",
     "Target",
     "TargetKind",
     "VerifiedOrder",
     "VerifiedReceipt",
+    "commitment",
     "countersign_order",
+    "demanded",
     "ground_of",
     "open_receipt_document",
     "order_sha256",

@@ -16,14 +16,19 @@ ORDER_TYP = "callwarden-order+json"
 DELIVERY_TYP = "callwarden-delivery+json"
 RECEIPT_TYP = "callwarden-receipt+json"
 
-TargetKind = Literal["recording", "call", "person", "hold", "policy", "edge", "fleet"]
+TargetKind = Literal["recording", "call", "person", "hold", "policy", "edge", "fleet", "order"]
 _RESULT = re.compile(r"(done|already|deferred|not_found|refused:[a-z0-9_.]{1,64})\Z", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
-_ID_KINDS = frozenset({"recording", "call", "hold"})
+_ID_KINDS = frozenset({"recording", "call", "hold", "order"})
+#: Members that came later: one that says nothing is not written, so that what was signed before stays the same bytes.
+_LATER = ("located", "exclude", "exported_to")
+#: Calls one order can leave out; more are a search that was too wide.
+MAX_EXCLUDED = 1000
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an order is about. `id`: the identifier; for a person the hex HMAC of the number; else the thing's name."""
+    """What an order is about. `id`: the identifier; for a person the commitment to the number (`formats.orders.person`);
+    else the thing's name."""
 
     kind: TargetKind
     id: str
@@ -33,6 +38,8 @@ class OrderClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What people sign: good for every edge of `fleet`, without a sequence.
 
     `iss`: who drafted it; `as_of`: calls that began later are not covered; `case_ref`: the case at central, if any.
+    `located`: of a person, the search whose finds were looked at before this was signed; `exclude`: calls that were left
+    out then (person, policy). `exported_to`: of a policy, where its recordings were handed over before.
     """
 
     iss: str
@@ -44,6 +51,9 @@ class OrderClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     as_of: str
     reason: str
     case_ref: str | None = None
+    located: str | None = None
+    exclude: tuple[str, ...] = ()
+    exported_to: str | None = None
 
 
 class DeliveryClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,7 +98,8 @@ Claims = TypeVar("Claims", OrderClaims, DeliveryClaims, ReceiptClaims)
 def encode(claims: OrderClaims | DeliveryClaims | ReceiptClaims) -> bytes:
     """The canonical JSON that is signed. Raises OrderError, JsonError where the claims are not sound."""
     check(claims)
-    return canonical.dumps(msgspec.to_builtins(claims))
+    value = msgspec.to_builtins(claims)
+    return canonical.dumps({name: one for name, one in value.items() if name not in _LATER or one})
 
 
 def decode(payload: bytes, kind: type[Claims]) -> Claims:
@@ -128,6 +139,17 @@ def _check_order(claims: OrderClaims) -> None:
     if claims.target.kind in _ID_KINDS:
         check_id(claims.target.id, f"the {claims.target.kind}")
     _demand(bool(claims.target.id), "the target must not be empty")
+    if claims.target.kind == "person":
+        _demand(bool(_SHA256.match(claims.target.id)), "a person is named by 64 lower-case hex digits")
+    _demand((claims.cmd == "cancel") == (claims.target.kind == "order"), "an order is cancelled, and nothing else is")
+    if claims.located is not None:
+        check_id(claims.located, "the search")
+    for call_id in claims.exclude:
+        check_id(call_id, "an excluded call")
+    _demand(
+        len(set(claims.exclude)) == len(claims.exclude) <= MAX_EXCLUDED, "a call is excluded once, and not too many are"
+    )
+    _demand(claims.exported_to != "", "exported_to must not be empty")
 
 
 def _check_delivery(claims: DeliveryClaims) -> None:

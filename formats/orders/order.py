@@ -15,7 +15,7 @@ from formats.ids import parse_time
 from formats.jws import add_signature, read_payload, sign_compact, sign_general, verify_compact, verify_general
 from formats.keys import SigningKey
 from formats.keyset import KeyEntry, KeySet
-from formats.orders.authority import AUTHORITY, LIFE_S, SKEW_S
+from formats.orders.authority import LIFE_S, SKEW_S, demanded
 from formats.orders.claims import DELIVERY_TYP, ORDER_TYP, DeliveryClaims, OrderClaims, decode, encode
 from formats.roles import Role
 
@@ -76,7 +76,7 @@ def verify_order(
     """
     value = _as_object(document)
     claims = decode(read_payload(value), OrderClaims)
-    demand = AUTHORITY[claims.cmd] if required is None else required
+    demand = demanded(claims.cmd, claims.target.kind) if required is None else required
     verified = verify_general(value, keys.active(now), ORDER_TYP, demand)
     if fleet is not None and claims.fleet != fleet:
         raise OrderError("command.fleet", f"the order is for the fleet {claims.fleet!r}, not {fleet!r}")

@@ -12,6 +12,7 @@ from formats.errors import FormatError, ReceiptError
 from formats.jws import sign_compact, verify_compact
 from formats.keys import SigningKey, unb64url
 from formats.keyset import KeyEntry, KeySet
+from formats.orders.authority import MANY
 from formats.orders.claims import RECEIPT_TYP, OrderClaims, ReceiptClaims, decode, encode
 from formats.orders.ground import MEMBER, Ground, ground_of
 from formats.orders.order import read_order, verify_order
@@ -106,8 +107,10 @@ def _open(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> VerifiedRe
     order = verify_order(value["order"], keys, now=issued, expires=False)
     if (claims.order_sha256, claims.jti) != (order.sha256, order.claims.jti):
         raise ReceiptError("receipt.order", "the receipt answers another order than the one beside it")
-    if order.claims.cmd == "erase":
+    if order.claims.cmd == "erase" and (claims.recording_id or order.claims.target.kind not in MANY):
         _check_done(claims, claims.evidence)
+    elif order.claims.cmd == "erase" and claims.result == "done":
+        _check_many(claims.evidence)
     return VerifiedReceipt(claims, order.claims, order.signers, edge)
 
 
@@ -126,6 +129,13 @@ def _check_ground(claims: ReceiptClaims, ground: Ground | None) -> Ground:
 def _check_done(claims: ReceiptClaims, evidence: Mapping[str, Any]) -> None:
     if claims.result == "done" and not (claims.key_ids and evidence):
         raise ReceiptError("receipt.evidence", "the receipt says done, but names no destroyed key or no evidence")
+
+
+def _check_many(evidence: Mapping[str, Any]) -> None:
+    """The last word about a person or a policy counts what was found; each recording has its own receipt."""
+    calls = evidence.get("calls")
+    if not isinstance(calls, int) or isinstance(calls, bool) or calls < 1:
+        raise ReceiptError("receipt.evidence", "the receipt says done, but counts no calls")
 
 
 def verify_receipt_document(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> ReceiptClaims:

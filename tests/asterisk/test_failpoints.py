@@ -22,6 +22,7 @@ from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
 from tests.crash import (
     test_backup,
     test_capture,
+    test_many,
     test_notices,
     test_number_key,
     test_pause,
@@ -151,6 +152,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS)}
+    alone |= {p.partition(":")[0] for p in test_many.POINTS}
     assert named - here - alone == set()
     assert here - named == set(), "these are no failpoints any more"
     assert len(here) >= 40

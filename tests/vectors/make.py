@@ -23,7 +23,8 @@ from formats.keys import SigningKey, b64url
 from formats.keyset import KeySet, entry
 from formats.merkle import TreeFrontier, leaf_hash
 from formats.note import COSIGNATURE, ED25519, NoteKey
-from formats.orders import OrderClaims, ReceiptClaims, Target
+from formats.orders import OrderClaims, Person, ReceiptClaims, Target
+from formats.orders.claims import encode
 
 HERE = Path(__file__).parent
 NAMES = ("store", "dpo", "dpo-2", "edge", "edge-2", "stranger", "witness")
@@ -180,19 +181,28 @@ def _mutated(change: Callable[[Any], Any]) -> Any:
     return document
 
 
+def _stripped(document: Any, number: int) -> Any:
+    return {**document, "signatures": [one for at, one in enumerate(document["signatures"]) if at != number]}
+
+
 def order_cases() -> Any:
     """Orders that hold and orders that must be refused, all at the same `now`."""
 
-    def order(cmd: str, *keys: SigningKey, iat: str = CLAIMS.iat) -> Any:
-        claims = msgspec.structs.replace(CLAIMS, cmd=cmd, iat=iat)
+    def order(cmd: str, *keys: SigningKey, **change: Any) -> Any:
+        claims = msgspec.structs.replace(CLAIMS, cmd=cmd, **change)
         return orders.sign_order(claims, keys)
+
+    person = {"target": Target("person", Person(bytes(range(16)), "+420777123456").id), "exclude": ("dd" * 16,),
+              "located": "ee" * 16}  # fmt: skip
+    stop = {"target": Target("order", CLAIMS.jti)}
+    plain = order("erase", DPO, STORE, target=Target("policy", "support"), exported_to="sftp://archive.example/2026-02")
 
     def swap(document: Any) -> None:
         one, two = document["signatures"]
         one["signature"], two["signature"] = two["signature"], one["signature"]
 
-    payload = canonical.dumps(msgspec.to_builtins(CLAIMS))
-    unsorted = sign_general(json.dumps(msgspec.to_builtins(CLAIMS)).encode(), [(DPO, DPO.kid), (STORE, STORE.kid)],
+    payload = encode(CLAIMS)
+    unsorted = sign_general(json.dumps(dict(reversed(json.loads(payload).items()))).encode(), [(DPO, DPO.kid), (STORE, STORE.kid)],
                             orders.ORDER_TYP)  # fmt: skip
     old = "2026-02-28T10:00:00.000Z"
     valid = {
@@ -201,6 +211,12 @@ def order_cases() -> Any:
         "erase is never too late": order("erase", STORE, DPO, iat=old),
         "pause by the store": order("pause", STORE),
         "release by two people": order("release", DPO, DPO2),
+        "erase of a person, a call left out": order("erase", STORE, DPO, **person),
+        "erase of a person, two dpo": order("erase", STORE, DPO, DPO2, **person),
+        "erase of a policy that was exported": plain,
+        "cancel by the store": order("cancel", STORE, **stop),
+        "cancel by a person alone": order("cancel", DPO, **stop),
+        "cancel by a person, countersigned": order("cancel", STORE, DPO, **stop),
     }
     invalid = {
         "stripped: the dpo alone": _mutated(lambda d: d["signatures"].pop(1)),
@@ -213,6 +229,14 @@ def order_cases() -> Any:
         "two dpo, no store": order("erase", DPO, DPO2),
         "an edge instead of the dpo": order("erase", STORE, EDGE),
         "a stranger": order("erase", STORE, STRANGER),
+        "a person by the store alone": order("erase", STORE, **person),
+        "a person by one dpo twice": order("erase", STORE, DPO, DPO, **person),
+        "a person by two dpo without the store": order("erase", DPO, DPO2, **person),
+        "a person, the second dpo stripped of the store": _stripped(order("erase", STORE, DPO, DPO2, **person), 0),
+        "cancel by an edge": order("cancel", EDGE, **stop),
+        "cancel by nobody": _stripped(order("cancel", DPO, **stop), 0),
+        "cancel by two people": order("cancel", DPO, DPO2, **stop),
+        "cancel by one person twice": order("cancel", DPO, DPO, **stop),
         "release by one person twice": order("release", DPO, DPO),
         "release by the store and a person": order("release", STORE, DPO),
         "unprotected header": _mutated(lambda d: d["signatures"][0].update(header={"kid": DPO.kid})),
@@ -223,9 +247,11 @@ def order_cases() -> Any:
         "expired": order("pause", STORE, iat=old),
         "from the future": order("hold", STORE, iat="2026-03-02T10:00:00.000Z"),
     }
+    opening = Person(bytes(range(16)), "+420777123456")
     return {
         "keyset": json.loads(TRUST.dump()),
         "now": NOW,
+        "person": {"opening": opening.document(), "id": opening.id, "slot": opening.packed().hex()},
         "valid": [{"why": why, "order": one, "sha256": orders.order_sha256(one)} for why, one in valid.items()],
         "invalid": [{"why": why, "order": one} for why, one in invalid.items()],
     }
@@ -249,7 +275,17 @@ def receipts() -> Any:
         "jti": ground.jti, "order_sha256": ground.sha256, "order": None,
         "evidence": {"read_back": True, "ground": msgspec.to_builtins(ground)},
     }  # fmt: skip
+    many = orders.sign_order(
+        msgspec.structs.replace(CLAIMS, target=Target("person", Person(bytes(range(16)), "+420777123456").id)),
+        [DPO, STORE],
+    )
+    last: dict[str, Any] = {
+        "order": many, "order_sha256": orders.order_sha256(many), "recording_id": None, "key_ids": (), "slots": (),
+        "evidence": {"calls": 2, "recordings": 1},
+    }  # fmt: skip
     invalid = {
+        "the last word about a person counts nothing": document(**{**last, "evidence": {"calls": 0}}),
+        "a recording of a person without keys": document(**{**last, "recording_id": "aa" * 16}),
         "another edge signed": document(EDGE2),
         "the store signed": document(STORE),
         "a stranger signed": document(STRANGER),
@@ -270,7 +306,7 @@ def receipts() -> Any:
     }
     return {
         "keyset": json.loads(TRUST.dump()),
-        "valid": [good, document(**by_itself)],
+        "valid": [good, document(**by_itself), document(**last)],
         "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
     }
 

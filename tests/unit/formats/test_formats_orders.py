@@ -179,6 +179,12 @@ def test_a_key_counts_only_in_its_time() -> None:
         {"fleet": ""},
         {"target": Target("recording", "all")},
         {"target": Target("person", "")},
+        {"target": Target("person", "+420777123456")},
+        {"target": Target("order", "ab" * 16)},
+        {"cmd": "cancel"},
+        {"exclude": ("xyz",)},
+        {"exclude": ("ab" * 16, "ab" * 16)},
+        {"exported_to": ""},
     ],
 )
 def test_malformed_claims_are_not_signed(members: dict[str, Any]) -> None:

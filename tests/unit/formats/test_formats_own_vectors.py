@@ -99,6 +99,9 @@ def test_manifests() -> None:
 
 def test_orders() -> None:
     document = read("orders.json")
+    opening = orders.Person.of_document(document["person"]["opening"], document["person"]["id"])
+    assert opening.packed().hex() == document["person"]["slot"]
+    assert orders.Person.unpacked(opening.packed()) == opening
     for one in document["valid"]:
         assert orders.verify_order(one["order"], trust(document), now=document["now"]).sha256 == one["sha256"]
     for one in document["invalid"]:

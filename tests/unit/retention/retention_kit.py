@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +14,7 @@ from typing import Any
 from edge.audit.log import AuditLog
 from edge.consent.retention import House
 from edge.errors import CallwardenError
-from edge.model.entities import NewRecording
+from edge.model.entities import NewCall, NewRecording
 from edge.model.live import Actor, DueErasure, PauseRow
 from edge.retention.executor import Executor, Means
 from edge.store.journal import Journal
@@ -24,17 +24,22 @@ from formats import canonical
 from formats.ids import format_time, parse_time
 from formats.keys import SigningKey
 from formats.keyset import KeyEntry, KeySet
-from formats.orders import OrderClaims, Target, sign_order
+from formats.orders import OrderClaims, Person, Target, sign_order
+from formats.roles import Role
 from tests.unit.store import store_makers as makers
 
-STORE, DPO, EDGE = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
+STORE, DPO, EDGE, DPO2, AUDITOR = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3, 4, 5))
 SINCE = "2025-01-01T00:00:00.000Z"
+_PEOPLE: tuple[tuple[SigningKey, Role, str], ...] = (
+    (STORE, "store", "central"), (DPO, "dpo", "Dana"), (EDGE, "edge", "edge-1"), (DPO2, "dpo", "Dora"),
+    (AUDITOR, "auditor", "Ann"),
+)  # fmt: skip
 TRUST = KeySet.of(
     KeyEntry(
         kid=key.kid, role=role, owner=owner, jwk=key.verify_key.jwk(), not_before=SINCE,
         edge_id="edge-1" if role == "edge" else None,
     )
-    for key, role, owner in ((STORE, "store", "central"), (DPO, "dpo", "Dana"), (EDGE, "edge", "edge-1"))
+    for key, role, owner in _PEOPLE
 )  # fmt: skip
 
 
@@ -134,12 +139,15 @@ class Place:
         await self.slots.close()
         self.worker.shutdown()
 
-    async def record(self, call_id: str | None = None, *, ended: bool = True) -> tuple[NewRecording, bytes]:
-        """A sealed recording with its payload, of a new call or under a given call's permit; and its shred key."""
+    async def record(
+        self, call_id: str | None = None, *, ended: bool = True, call: NewCall | None = None, **changes: Any
+    ) -> tuple[NewRecording, bytes]:
+        """A sealed recording with its payload, of a new call (`changes`: what is different about it) or under a given
+        call's permit; and its shred key."""
         secret = secrets.token_bytes(32)
         slot = await self.slots.put(secret)
         if call_id is None:
-            call = makers.call()
+            call = call or makers.call(**changes)
             await self.journal.open_call(call)
             new = makers.recording(call.call_id, slot)
             await self.journal.grant(
@@ -162,17 +170,28 @@ class Place:
             await self.journal.end_call(new.call_id, makers.AT)
         return new, secret
 
-    async def order(self, cmd: str, kind: str, target: str, *, age_s: float = 0) -> str:
-        """An order in the inbox; its jti."""
+    async def person(self, number: str = makers.NUMBER, *keys: SigningKey, cmd: str = "erase", **claims: Any) -> str:
+        """An order about a person, with its opening; its jti."""
+        person = Person(secrets.token_bytes(16), number)
+        claims = ({"located": makers.new_id()} if cmd == "erase" else {}) | claims
+        slot = await self.slots.put(person.packed())
+        return await self.order(cmd, "person", person.id, keys=keys, slot=slot, **claims)
+
+    async def order(
+        self, cmd: str, kind: str, target: str, *, age_s: float = 0, keys: Sequence[SigningKey] = (),
+        slot: int | None = None, **more: Any,
+    ) -> str:  # fmt: skip
+        """An order in the inbox, signed by `keys` (whom the table demands, where none are given); its jti."""
         iat = now_plus(-age_s)
         claims = OrderClaims(
             iss="fleet", jti=makers.new_id(), iat=iat, fleet="fleet", cmd=cmd,  # type: ignore[arg-type]
-            target=Target(kind, target), as_of=iat, reason="the caller asked for it",  # type: ignore[arg-type]
+            target=Target(kind, target), reason="the caller asked for it",  # type: ignore[arg-type]
+            **({"as_of": iat} | more),
         )  # fmt: skip
-        document = sign_order(claims, [STORE, DPO] if cmd == "erase" else [STORE])
+        document = sign_order(claims, keys or ([STORE, DPO] if cmd == "erase" else [STORE]))
         seq = await self.journal.last_delivery() + 1
         text = canonical.dumps(document).decode()
-        await self.journal.take_delivery(seq, claims.jti, text, void=False, at=iat)
+        await self.journal.take_delivery(seq, claims.jti, text, void=False, at=iat, slot=slot)
         return claims.jti
 
     async def results(self, jti: str) -> list[str]:
