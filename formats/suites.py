@@ -141,16 +141,16 @@ class Suite(ABC):
 
     def write(self, file_key: bytes, salt: bytes, place: Place, source: Reader) -> Iterator[bytes]:
         """A whole closed payload of everything `source` gives: the prefix, then the sealed chunks."""
-        sealer = self.sealer(file_key, salt, place)
+        sealer, whole = self.sealer(file_key, salt, place), self.chunk
         yield sealer.prefix
-        index, chunk = 0, fill(source, self.chunk)
-        while len(chunk) == self.chunk:
-            after = fill(source, self.chunk)
+        index, chunk = 0, fill(source, whole)
+        while len(chunk) == whole:
+            after = fill(source, whole)
             if not after and not self.short_last:
                 break
-            yield sealer.seal(index, chunk, last=False)
+            yield sealer.seal(index, chunk, False)
             index, chunk = index + 1, after
-        yield sealer.seal(index, chunk, last=True)
+        yield sealer.seal(index, chunk, True)
 
 
 class Age1(Suite):

@@ -31,6 +31,7 @@ POLICIES = {
     "desk": RigPolicy("manual", "consent", "privacy notice"),
     "regulated": RigPolicy("opt_in", "consent", "privacy notice", 'on_failure = "refuse_call"'),
     "outbound": RigPolicy("opt_in", "consent", "privacy notice"),
+    "classified": RigPolicy("opt_in", "consent", "privacy notice", 'suite = "aes256gcm"'),
 }
 
 #: Which channels are the outside world: the trunks, and anybody who is not an agent.

@@ -183,13 +183,17 @@ async def _resume(tools: Tools, capture: Capture, last: SegmentRow) -> str:
             )
         )
     except (SegmentBroken, OSError) as error:
-        raise CallwardenError(
-            "vault.short",
-            f"the payload does not hold what was committed: {error}",
-            where=last.segment_id,
-            hint="look at the disk; the recording is quarantined",
-        ) from error
+        raise _short(last.segment_id, str(error)) from error
     return ""
+
+
+def _short(segment_id: str, why: str) -> CallwardenError:
+    return CallwardenError(
+        "vault.short",
+        f"the payload does not hold what was committed: {why}",
+        where=segment_id,
+        hint="look at the disk; the recording is quarantined",
+    )
 
 
 async def _lost(tools: Tools, row: RecordingRow) -> None:
@@ -213,7 +217,11 @@ async def _truncate(tools: Tools, last: SegmentRow, reason: str) -> None:
 
 
 def _cut(tools: Tools, last: SegmentRow) -> bytes:
-    if tools.vault.length(last.recording_id, last.segment_id) > last.payload_bytes:
+    """The digest of the payload once it has its committed length. Raises CallwardenError vault.short when it is shorter."""
+    length = tools.vault.length(last.recording_id, last.segment_id)
+    if length < last.payload_bytes:
+        raise _short(last.segment_id, f"{length} of {last.payload_bytes} bytes are there")
+    if length > last.payload_bytes:
         tools.vault.truncate(last.recording_id, last.segment_id, last.payload_bytes)
     if last.payload_bytes == 0:  # there may be no file yet
         return hashlib.sha512().digest()

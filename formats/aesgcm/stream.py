@@ -45,37 +45,25 @@ def _derive(file_key: bytes, salt: bytes, context: bytes) -> tuple[bytes, bytes,
     return out[:32], out[32:44], out[44:]
 
 
-class _Nonces:
-    """The nonce of each chunk: the base nonce with the chunk's number XORed into its end."""
-
-    def __init__(self, base: bytes) -> None:
-        self._base = int.from_bytes(base, "big")
-
-    def of(self, index: int) -> bytes:
-        """12 bytes. Raises SealError `vault.chunk` where the number is out of range."""
-        if not 0 <= index < MAX_CHUNKS:
-            raise SealError("vault.chunk", "a stream has at most 2^38 chunks")
-        return (self._base ^ index).to_bytes(12, "big")
-
-
 class ChunkSealer:
     """Seals chunks of one payload. Keeps no position; `prefix` is what the payload begins with."""
 
     def __init__(self, file_key: bytes, salt: bytes, context: bytes) -> None:
         key, base, commitment = _derive(file_key, salt, context)
         self._aead = AESGCM(key)
-        self._nonces = _Nonces(base)
+        self._base = int.from_bytes(base, "big")
         self.prefix = salt + commitment
 
     def seal(self, index: int, plaintext: Buffer, last: bool) -> bytes:
         """The sealed chunk, 16 bytes longer. Releases the GIL while it works.
 
-        Raises SealError `vault.chunk` where a chunk that is not last is not 16 KiB, or a last one not shorter.
+        Raises SealError `vault.chunk` where a chunk that is not last is not 16 KiB, or a last one not shorter, or its
+        number is out of range.
         """
-        size = memoryview(plaintext).nbytes
-        if size > CHUNK or (size == CHUNK) == last:
+        size = len(plaintext)
+        if size > CHUNK or (size == CHUNK) == last or not 0 <= index < MAX_CHUNKS:
             raise SealError("vault.chunk", f"chunk {index} must not have {size} bytes here")
-        return self._aead.encrypt(self._nonces.of(index), plaintext, None)
+        return self._aead.encrypt((self._base ^ index).to_bytes(12, "big"), plaintext, None)
 
 
 class ChunkOpener:
@@ -90,17 +78,17 @@ class ChunkOpener:
         if not hmac.compare_digest(commitment, prefix[SALT:]):
             raise PayloadError("vault.payload", "the payload was not sealed with this key for this segment")
         self._aead = AESGCM(key)
-        self._nonces = _Nonces(base)
+        self._base = int.from_bytes(base, "big")
 
     def open(self, index: int, sealed: Buffer, last: bool) -> bytes:
         """The chunk's plaintext. Raises PayloadError `vault.payload`."""
-        size = memoryview(sealed).nbytes
-        if size < TAG or size > ENC_CHUNK or (not last and size != ENC_CHUNK):
+        size = len(sealed)
+        if size < TAG or size > ENC_CHUNK or (not last and size != ENC_CHUNK) or not 0 <= index < MAX_CHUNKS:
             raise PayloadError("vault.payload", f"chunk {index} is cut short")
         if last and size == ENC_CHUNK:
             raise PayloadError("vault.payload", "the last chunk is whole, so the payload was cut off behind it")
         try:
-            return self._aead.decrypt(self._nonces.of(index), sealed, None)
+            return self._aead.decrypt((self._base ^ index).to_bytes(12, "big"), sealed, None)
         except InvalidTag as error:
             raise PayloadError("vault.payload", f"chunk {index} was altered or does not belong here") from error
 

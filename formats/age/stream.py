@@ -23,7 +23,7 @@ ENC_CHUNK = CHUNK + TAG
 #: Bytes of the payload's nonce, in front of its chunks.
 NONCE = 16
 
-#: Bytes of any kind, as the AEAD takes them without a copy.
+#: Bytes of any kind (a view of bytes, not of longer items), as the AEAD takes them without a copy.
 Buffer = bytes | bytearray | memoryview
 
 
@@ -72,7 +72,7 @@ class ChunkSealer:
         Raises SealError `vault.chunk` where a chunk that is not last is not 64 KiB, or a last one is longer, or empty
         without being the only one.
         """
-        size = memoryview(plaintext).nbytes
+        size = len(plaintext)
         if (size != CHUNK) if not last else (size > CHUNK or (size == 0 and index > 0)):
             raise SealError("vault.chunk", f"chunk {index} must not have {size} bytes here")
         return self._aead.encrypt(chunk_nonce(index, last), plaintext, None)
@@ -86,7 +86,7 @@ class ChunkOpener:
 
     def open(self, index: int, sealed: Buffer, last: bool) -> bytes:
         """The chunk's plaintext. Raises PayloadError `vault.payload`."""
-        size = memoryview(sealed).nbytes
+        size = len(sealed)
         if size < TAG or size > ENC_CHUNK or (not last and size != ENC_CHUNK):
             raise PayloadError("vault.payload", f"chunk {index} is cut short")
         if last and size == TAG and index > 0:
@@ -99,7 +99,12 @@ class ChunkOpener:
 
 def fill(source: Reader, size: int) -> bytes:
     """`size` bytes of `source`, fewer only at its end."""
-    parts = []
+    if len(first := source.read(size)) == size:
+        return first
+    parts = [first]
+    size -= len(first)
+    if not first:
+        return first
     while size > 0 and (part := source.read(size)):
         parts.append(part)
         size -= len(part)

@@ -26,8 +26,8 @@ class Talk:
         self.paused: list[tuple[float, float]] = []
 
     @classmethod
-    async def begin(cls, stack: Stack, voice: int) -> Talk:
-        phone = await Phone.dial(stack.pbx(), "1001", number=f"+420607{voice:06d}", voice=tone(voice))
+    async def begin(cls, stack: Stack, voice: int, line: str = "1001") -> Talk:
+        phone = await Phone.dial(stack.pbx(), line, number=f"+420607{voice:06d}", voice=tone(voice))
         await phone.hear(20)
         await asyncio.sleep(marks()["ask"].counts + 0.6)
         await phone.press("1")

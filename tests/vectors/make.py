@@ -25,6 +25,7 @@ from formats.merkle import TreeFrontier, leaf_hash
 from formats.note import COSIGNATURE, ED25519, NoteKey
 from formats.orders import OrderClaims, Person, ReceiptClaims, Target
 from formats.orders.claims import encode
+from tests.vectors.aes256gcm import aes256gcm
 
 HERE = Path(__file__).parent
 NAMES = ("store", "dpo", "dpo-2", "edge", "edge-2", "stranger", "witness")
@@ -357,6 +358,7 @@ def audit_log() -> Any:
 
 FILES: dict[str, Callable[[], Any]] = {
     "age-detached.json": age_detached,
+    "aes256gcm.json": lambda: aes256gcm(plain),
     "sealed-header.json": sealed_header,
     "manifest.json": manifests,
     "orders.json": order_cases,

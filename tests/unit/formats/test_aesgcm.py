@@ -20,8 +20,8 @@ from formats.age.primitives import b64encode
 from formats.errors import AgeError, HeaderError, KeyFormatError, MacError, SealError
 from formats.place import Place
 from formats.suites import AES256GCM
-from tests.unit.formats.hpke_reference import seal_header
 from tests.unit.formats.public_vectors import wycheproof
+from tests.vectors.hpke_reference import seal_header
 
 PLAIN = random.Random(3).randbytes(3 * aesgcm.CHUNK + 7)
 LENGTHS = (0, 1, 16383, 16384, 16385, 32768, 32769, 3 * 16384 + 7)

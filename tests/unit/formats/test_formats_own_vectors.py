@@ -12,10 +12,12 @@ import pytest
 
 from formats import age, manifest, merkle, orders, shred
 from formats.checkpoint import EntryProof, open_checkpoint
-from formats.errors import FormatError, PayloadError, ProofError, ReceiptError, SealError
+from formats.errors import AgeError, FormatError, PayloadError, ProofError, ReceiptError, SealError
 from formats.keyset import KeySet
 from formats.merkle import leaf_hash
 from formats.note import NoteKey
+from formats.place import Place
+from formats.suites import AES256GCM, AGE1, Suite
 from tests.vectors.make import FILES, plain, render, tags_hash
 
 FOLDER = Path(__file__).parents[2] / "vectors"
@@ -34,9 +36,9 @@ def test_files_are_what_the_code_makes(name: str) -> None:
     assert (FOLDER / name).read_text(encoding="utf-8") == render(name), "run: python -m tests.vectors.make"
 
 
-def _damaged(payload: bytes, failure: dict[str, Any]) -> bytes:
-    nonce, body = payload[:16], payload[16:]
-    chunks = [body[at : at + age.ENC_CHUNK] for at in range(0, len(body), age.ENC_CHUNK)]
+def _damaged(payload: bytes, failure: dict[str, Any], suite: Suite = AGE1) -> bytes:
+    prefix, body = payload[: suite.prefix], payload[suite.prefix :]
+    chunks = [body[at : at + suite.enc_chunk] for at in range(0, len(body), suite.enc_chunk)]
     match failure["op"]:
         case "cut":
             return payload[: failure["to"]]
@@ -52,7 +54,7 @@ def _damaged(payload: bytes, failure: dict[str, Any]) -> bytes:
             del chunks[failure["chunk"]]
         case "repeat":
             chunks.insert(failure["chunk"], chunks[failure["chunk"]])
-    return nonce + b"".join(chunks)
+    return prefix + b"".join(chunks)
 
 
 def test_age_detached() -> None:
@@ -72,6 +74,37 @@ def test_age_detached() -> None:
     for failure in document["failures"]:
         with pytest.raises(PayloadError):
             list(age.decrypt_stream(file_key, io.BytesIO(_damaged(made[failure["length"]], failure))))
+
+
+def test_aes256gcm() -> None:
+    document = read("aes256gcm.json")
+    place = Place(document["recording_id"], document["segment_id"])
+    file_key, salt = bytes.fromhex(document["file_key"]), bytes.fromhex(document["salt"])
+    assert manifest.key_id(file_key).hex() == document["key_id"]
+    for prefix in ("", "hybrid_"):
+        identities = age.parse_identities(document[f"{prefix}identity"])
+        assert AES256GCM.open_header(document[f"{prefix}header"].encode(), identities, place) == file_key
+    made = {}
+    for one in document["payloads"]:
+        made[one["length"]] = data = b"".join(AES256GCM.write(file_key, salt, place, io.BytesIO(plain(one["length"]))))
+        assert (len(data), hashlib.sha512(data).hexdigest()) == (one["size"], one["sha512"])
+        assert b"".join(AES256GCM.read(file_key, place, io.BytesIO(data))) == plain(one["length"])
+    for failure in document["failures"]:
+        data, key, where = made[failure["length"]], file_key, place
+        match failure["op"]:
+            case "key":
+                key = bytes.fromhex(failure["file_key"])
+            case "place":
+                where = Place(failure["recording_id"], failure["segment_id"])
+            case _:
+                data = _damaged(data, failure, AES256GCM)
+        with pytest.raises(AgeError):
+            list(AES256GCM.read(key, where, io.BytesIO(data)))
+    for one in document["bad_headers"]:
+        where = Place(one.get("recording_id", place.recording_id), one.get("segment_id", place.segment_id))
+        identities = age.parse_identities(one.get("identity", document["identity"]))
+        with pytest.raises(AgeError):
+            AES256GCM.open_header(one["header"].encode(), identities, where)
 
 
 def _unseal(one: dict[str, Any]) -> bytes:
