@@ -175,14 +175,14 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         tls=full["tls"],
         allow_copy_on_write=full["allow_copy_on_write"],
         poll_max_s=float(full["poll_max_s"]),
-        postgres=_postgres(full["postgres"], where),
+        postgres=refuse_password(full["postgres"], where),
         connections=_connections(full["connections"], where),
         keeper_socket=data / full["keeper_socket"] if full["keeper_socket"] else None,
     )
 
 
-def _postgres(where_it_is: str, where: str) -> str:
-    """Raises CentralError config.secret for a password in the file."""
+def refuse_password(where_it_is: str, where: str) -> str:
+    """The conninfo itself. Raises CentralError config.secret when it holds a password."""
     if re.search(r"password\s*=", where_it_is) or re.match(r"\w+://[^/@]*:[^/@]*@", where_it_is):
         raise CentralError(
             "config.secret",

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from central.conn import Conn, Cursor
@@ -267,13 +266,32 @@ def _translated(statement: str) -> str:
 def make_partitions(conn: Conn, now: datetime | None = None) -> None:
     """Job: the partitions of this month and the next two, each made once. A running central repeats it daily."""
     now = now or datetime.now(UTC)
-    months = [divmod(now.year * 12 + now.month - 1 + ahead, 12) for ahead in range(4)]
-    names = [f"{year:04}-{month + 1:02}" for year, month in months]
+    for ahead in range(3):
+        year, month = divmod(now.year * 12 + now.month - 1 + ahead, 12)
+        make_month(conn, f"{year:04}-{month + 1:02}")
+
+
+def make_month(conn: Conn, begin: str) -> None:
+    """Job: the partition of one month, "YYYY-MM", unless it is there."""
+    year, month = int(begin[:4]), int(begin[5:7])
+    end = f"{year + month // 12:04}-{month % 12 + 1:02}"
+    table = f"event_{year:04}_{month:02}"
     conn.exclusive("partitions")
-    for begin, end in pairwise(names):
-        table = "event_" + begin.replace("-", "_")
-        if conn.execute("SELECT to_regclass(?)", (table,)).fetchone()[0] is None:
-            conn.execute(f"CREATE TABLE {table} PARTITION OF event FOR VALUES FROM ('{begin}') TO ('{end}')")
+    if conn.execute("SELECT to_regclass(?)", (table,)).fetchone()[0] is None:
+        conn.execute(f"CREATE TABLE {table} PARTITION OF event FOR VALUES FROM ('{begin[:7]}') TO ('{end}')")
 
 
-__all__ = ["PostgresDatabase", "make_partitions", "once", "prepare", "statements"]
+def identities(conn: Conn) -> None:
+    """Job: after rows came with numbers of their own, the next number is behind them."""
+    found = conn.execute(
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema=current_schema() AND is_identity='YES' ORDER BY table_name"
+    ).fetchall()
+    for table, column in found:
+        conn.execute(
+            f"SELECT setval(pg_get_serial_sequence(?, ?), coalesce(max({column}), 0) + 1, false) FROM {table}",  # noqa: S608
+            (table, column),
+        )
+
+
+__all__ = ["PostgresDatabase", "identities", "make_month", "make_partitions", "once", "prepare", "statements"]

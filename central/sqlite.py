@@ -16,6 +16,9 @@ from central.errors import CentralError
 #: The newest schema this program knows; each has its file schema_<n>.sql.
 SCHEMA = 1
 
+#: In `meta`: the rows went elsewhere (`central.move`), and what is written here now would be lost.
+MOVED = "moved_to"
+
 T = TypeVar("T")
 
 
@@ -61,6 +64,14 @@ def open_connection(path: Path) -> SqliteConn:
                         conn.execute(statement)
                 conn.execute(f"PRAGMA user_version={SCHEMA}")
             conn.execute("COMMIT")
+        elif conn.execute("SELECT 1 FROM meta WHERE key=?", (MOVED,)).fetchone():
+            conn.close()
+            raise CentralError(
+                "config.moved",
+                "this central was moved to PostgreSQL",
+                where=str(path),
+                hint="name it in central.toml (postgres = …), and remove this file once you trust the move",
+            )
     except sqlite3.Error as error:
         raise CentralError("config.database", str(error), where=str(path)) from error
     return conn

@@ -16,6 +16,7 @@ _COMMANDS = {
         _AT + "central_setup:keeper",
         "Run the keeper of recovery keys by itself, for several processes of central on one PostgreSQL.",
     ),
+    "move": (_AT + "central_move:move", "Move central's rows from SQLite to PostgreSQL."),
     "order": (
         _AT + "central_order:order",
         "Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).",
