@@ -49,9 +49,9 @@ types: $(STAMP) ## mypy --strict
 imports: $(STAMP) ## the import contracts
 	@$(BIN)/lint-imports
 
-bench: $(STAMP) ## side by side: plain Asterisk, MixMonitor, MixMonitor and an age script, Callwarden (bench/results/*.json)
-	@$(BIN)/python -m rig.programs
-	@$(BIN)/python -m bench.calls
+bench: $(STAMP) ## side by side: sealing, reading, calls; ONLY=sealing measures one of them (bench/results/*.json)
+	@if [ -z "$(filter sealing reading,$(ONLY))" ]; then $(BIN)/python -m rig.programs; fi
+	@$(BIN)/python -m bench $(ONLY)
 
 soak: $(STAMP) ## long: a ten-minute call with kills, random kills under load (bench/results/soak-*.json)
 	@$(BIN)/python -m rig.programs

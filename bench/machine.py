@@ -28,18 +28,24 @@ def machine(state: Path) -> dict[str, object]:
     }
 
 
-def software() -> dict[str, object]:
-    """Versions, and the commit with whether the tree differs from it."""
-    found = programs()
+def software(*, telephony: bool = True) -> dict[str, object]:
+    """Versions, and the commit with whether the tree differs from it; `telephony`: Asterisk's and the callers' too."""
     return {
-        "asterisk": found.version,
-        "age": _said(*found.age, "--version"),
-        "sipp": _first(r"SIPp (\S+?)[-,. ]*$", _said(*found.sipp, "-v")),
+        **(_telephony() if telephony else {}),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "cryptography": version("cryptography"),
         "commit": _said("git", "-C", str(PROJECT), "rev-parse", "HEAD"),
         "uncommitted": _said("git", "-C", str(PROJECT), "status", "--porcelain", "edge", "central", "formats") != "",
+    }
+
+
+def _telephony() -> dict[str, object]:
+    found = programs()
+    return {
+        "asterisk": found.version,
+        "age": _said(*found.age, "--version"),
+        "sipp": _first(r"SIPp (\S+?)[-,. ]*$", _said(*found.sipp, "-v")),
     }
 
 

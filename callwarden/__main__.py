@@ -30,7 +30,10 @@ _COMMANDS = {
         _AT + "evidence:evidence",
         "Give out what is stored about a call's answer, in a form that others read.",
     ),
-    "export": (_AT + "export:export", "Decrypt a recording into a WAV file, or take it out as age files."),
+    "export": (
+        _AT + "export:export",
+        "Decrypt a recording into a WAV, FLAC or Opus file, or take it out as age files.",
+    ),
     "guard": (_AT + "guard:guard", "Run the AGI guard that stands between Asterisk and the daemon."),
     "incident": (_AT + "live:incident", "Destroy what was recorded in the last seconds of a call, and let it go on."),
     "init": (_AT + "init:init", "Make keys, folders and a commented configuration."),
@@ -38,6 +41,7 @@ _COMMANDS = {
     "pause": (_AT + "live:pause", "Pause the recording of a call; nothing said meanwhile is kept."),
     "policy": (_AT + "policy:policy", "List policies, show one, try what one would do."),
     "prompts": (_AT + "prompts:prompts", "Check, render and import the prompts."),
+    "reads": (_AT + "reads:reads", "List who read a recording, when and what for."),
     "receipt": (_AT + "receipt:receipt", "Show and verify deletion receipts."),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
     "reload": (_AT + "reload:reload", "Have the daemon read its policies anew, without dropping calls."),
@@ -46,6 +50,10 @@ _COMMANDS = {
     "run": (_AT + "run:run", "Run the edge daemon."),
     "start": (_AT + "live:start", "Ask the caller of a `manual` call now, and record if they agree."),
     "status": (_AT + "status:status", "Say whether this edge can record, and what is in its way."),
+    "verify": (
+        _AT + "verify:verify",
+        "Hold what the journal says against what lies on the disk, both ways, and say what does not agree.",
+    ),
     "why": (_AT + "why:why", "Say why a call was recorded, or why not."),
     "withdraw": (
         _AT + "live:withdraw",

@@ -22,15 +22,21 @@ TIMEOUT_S = 30.0
 @dataclass(frozen=True)
 class Reading:
     """What something is read for. purpose: one that the permit grants, or none for its first; case: a word for the
-    audit log."""
+    audit log; form: what a recording is read as (`edge.api.words.FORMS`); span: (from, to) in ms of a part, 0 for the
+    end."""
 
     purpose: str = ""
     case: str = ""
+    form: str = ""
+    span: tuple[int, int] | None = None
 
     @property
     def query(self) -> dict[str, str]:
         """As the local door takes it."""
-        return {name: value for name, value in (("purpose", self.purpose), ("case", self.case)) if value}
+        words = {"purpose": self.purpose, "case": self.case, "form": self.form}
+        if self.span is not None:
+            words |= {"from_ms": str(self.span[0]), "to_ms": str(self.span[1])}
+        return {name: value for name, value in words.items() if value}
 
 
 class Source(Protocol):
@@ -50,8 +56,14 @@ class Door(Protocol):
     def bundle(self, recording: str) -> Json: ...
     def header(self, recording_id: str, number: int, reading: Reading) -> bytes: ...
     @contextmanager
-    def payload(self, recording_id: str, number: int) -> Iterator[Source]: ...
-    def exported(self, recording_id: str, form: str, reading: Reading) -> None: ...
+    def payload(
+        self, recording_id: str, number: int, reading: Reading, part: tuple[int, int] | None = None
+    ) -> Iterator[Source]: ...
+    def exported(self, recording_id: str, reading: Reading) -> None: ...
+    def reads(self, recording: str) -> Json: ...
+    def verify_begin(self, *, deep: bool, anew: bool) -> Json: ...
+    def verify_recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str) -> Json: ...
+    def verify_rest(self, *, run: str, repair: bool) -> Json: ...
     def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json: ...
     def act(self, act: str, call: str, role: str, reason: str, seconds: float) -> Json: ...
     def reload(self) -> Json: ...
@@ -95,14 +107,21 @@ class SocketDoor:
         self._path = path
 
     @contextmanager
-    def _ask(self, method: str, path: str, **query: str | int) -> Iterator[_Answer]:
+    def _ask(
+        self, method: str, path: str, part: tuple[int, int] | None = None, /, **query: str | int
+    ) -> Iterator[_Answer]:
+        """part: (first byte, byte behind the last) of the answer; nothing else counts as an answer then."""
         connection = _UnixConnection(self._path)
+        headers = {} if part is None else {"Range": f"bytes={part[0]}-{part[1] - 1}"}
         try:
             with self._translated():
-                connection.request(method, path + ("?" + urlencode(query) if query else ""))
+                connection.request(method, path + ("?" + urlencode(query) if query else ""), headers=headers)
                 response = connection.getresponse()
-                if response.status != 200:
+                if response.status != (200 if part is None else 206):
                     raise _refusal(response)
+                told = (response.getheader("Content-Range") or "").partition("/")[0]
+                if part is not None and told != f"bytes {part[0]}-{part[1] - 1}":
+                    raise CallwardenError("daemon.answer", "the daemon sent another range than was asked for")
             yield _Answer(response, self._translated)
         finally:
             connection.close()
@@ -118,7 +137,7 @@ class SocketDoor:
             raise unreachable(self._path, error) from error
 
     def _json(self, method: str, path: str, **query: str | int) -> Json:
-        with self._ask(method, path, **query) as answer:
+        with self._ask(method, path, None, **query) as answer:
             return json.loads(answer.read())
 
     def status(self) -> Json:
@@ -143,16 +162,32 @@ class SocketDoor:
 
     def header(self, recording_id: str, number: int, reading: Reading) -> bytes:
         path = f"/v1/recordings/{recording_id}/segments/{number}/header"
-        with self._ask("GET", path, **reading.query) as answer:
+        with self._ask("GET", path, None, **reading.query) as answer:
             return answer.read()
 
     @contextmanager
-    def payload(self, recording_id: str, number: int) -> Iterator[Source]:
-        with self._ask("GET", f"/v1/recordings/{recording_id}/segments/{number}/payload") as answer:
+    def payload(
+        self, recording_id: str, number: int, reading: Reading, part: tuple[int, int] | None = None
+    ) -> Iterator[Source]:
+        path = f"/v1/recordings/{recording_id}/segments/{number}/payload"
+        with self._ask("GET", path, part, **reading.query) as answer:
             yield answer
 
-    def exported(self, recording_id: str, form: str, reading: Reading) -> None:
-        self._json("POST", f"/v1/recordings/{recording_id}/exported", form=form, **reading.query)
+    def exported(self, recording_id: str, reading: Reading) -> None:
+        self._json("POST", f"/v1/recordings/{recording_id}/exported", **reading.query)
+
+    def reads(self, recording: str) -> Json:
+        return self._json("GET", f"/v1/recordings/{quote(recording, safe='')}/reads")
+
+    def verify_begin(self, *, deep: bool, anew: bool) -> Json:
+        return self._json("POST", "/v1/verify/begin", deep=int(deep), anew=int(anew))
+
+    def verify_recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str) -> Json:
+        path = f"/v1/verify/recordings/{recording_id}"
+        return self._json("POST", path, run=run, repair=int(repair), plaintext=plaintext)
+
+    def verify_rest(self, *, run: str, repair: bool) -> Json:
+        return self._json("POST", "/v1/verify/rest", run=run, repair=int(repair))
 
     def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json:
         path = f"/v1/evidence/{quote(call, safe='')}"

@@ -9,26 +9,31 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from callwarden.door import Json, Reading, Source
-from callwarden.keyfiles import read_signing_key
+from callwarden.keyfiles import read_signing_key, read_trust
 from edge.api.actdesk import ActDesk, StatedBy
 from edge.api.auditdesk import AuditDesk
 from edge.api.backupdesk import BackupDesk, Copy
 from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
+from edge.api.verifydesk import VerifyDesk
 from edge.api.words import ReadBy
 from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import EdgeConfig
 from edge.errors import CallwardenError
 from edge.gate import pending
+from edge.integrity.inspector import Inspector, Means
+from edge.recorder.leftovers import CaptureLeftovers
+from edge.recorder.resume import ResumeFolder
+from edge.recorder.spool import Spool
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
+from edge.vault.temps import VaultTemps
 from formats.jws import sign_general
 
 T = TypeVar("T")
@@ -37,7 +42,7 @@ SLOT_FILE = "shred.keys"
 
 
 class _LateSlots:
-    """The slot file, opened when a key is wanted: lists and `why` need none. It only reads."""
+    """The slot file, opened when a key is wanted: lists and `why` need none."""
 
     def __init__(self, config: EdgeConfig, owner: str) -> None:
         self._config, self._owner = config, owner
@@ -45,6 +50,9 @@ class _LateSlots:
 
     async def read(self, slot: int) -> bytes:
         """See `edge.ports.Slots`."""
+        return await (await self._opened()).read(slot)
+
+    async def _opened(self) -> ShredSlots:
         if self._slots is None:
             path = self._config.edge.state / SLOT_FILE
             if not path.exists():  # opening would make a new one
@@ -53,7 +61,11 @@ class _LateSlots:
                 )
             waived = "cow-filesystem" in self._config.edge.waive
             self._slots = ShredSlots.open(str(path), owner=self._owner, allow_copy_on_write=waived)
-        return await self._slots.read(slot)
+        return self._slots
+
+    async def live(self) -> Sequence[int]:
+        """See `edge.ports.Slots`."""
+        return await (await self._opened()).live()
 
     async def put(self, secret: bytes) -> int:
         """Never: a command that reads makes no key."""
@@ -64,8 +76,8 @@ class _LateSlots:
         raise NotImplementedError
 
     async def release(self, slots: Sequence[int]) -> None:
-        """Never, as `shred`."""
-        raise NotImplementedError
+        """Destroy keys that no row names, which `verify --repair` found."""
+        await (await self._opened()).release(slots)
 
     def sweep(self, in_use: Sequence[int]) -> int:
         """Never, as `shred`."""
@@ -89,6 +101,7 @@ class OfflineDoor:
     ) -> None:
         self._unlock = unlock
         self._desk, self._acts, self._audit = Desk(deps), ActDesk(deps), AuditDesk(deps)
+        self._verify = VerifyDesk(deps)
         self._evidence = EvidenceDesk(deps, self._desk)
         self._backups, self._refusal = BackupDesk(deps), deps.refusal
         self._runner, self._owner = runner, owner
@@ -124,15 +137,31 @@ class OfflineDoor:
         return self._run(self._desk.header(recording_id, number, _by(reading)))
 
     @contextmanager
-    def payload(self, recording_id: str, number: int) -> Iterator[Source]:
-        path, length = self._run(self._desk.payload(recording_id, number))
-        with acting_as(self._owner):
-            file = Path(path).open("rb")  # noqa: SIM115 - closed below, outside the owner's identity
-        with file:
-            yield _Bounded(file, length)
+    def payload(
+        self, recording_id: str, number: int, reading: Reading, part: tuple[int, int] | None = None
+    ) -> Iterator[Source]:
+        wanted = None if part is None else f"bytes={part[0]}-{part[1] - 1}"
+        found = self._run(self._desk.payload(recording_id, number, _by(reading), wanted))
+        with found.file as file:
+            file.seek(found.first)
+            yield _Bounded(file, found.end - found.first)
 
-    def exported(self, recording_id: str, form: str, reading: Reading) -> None:
-        self._run(self._desk.exported(recording_id, form, _by(reading)))
+    def exported(self, recording_id: str, reading: Reading) -> None:
+        self._run(self._desk.exported(recording_id, _by(reading)))
+
+    def reads(self, recording: str) -> Json:
+        return self._run(self._desk.reads(recording))
+
+    def verify_begin(self, *, deep: bool, anew: bool) -> Json:
+        return self._run(self._verify.begin(deep=deep, anew=anew))
+
+    def verify_recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str) -> Json:
+        if repair:
+            self._run(self._unlock())  # as above
+        return self._run(self._verify.recording(recording_id, run=run, repair=repair, plaintext=plaintext))
+
+    def verify_rest(self, *, run: str, repair: bool) -> Json:
+        return self._run(self._verify.rest(run=run, repair=repair))
 
     def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json:
         self._run(self._unlock())  # its audit entry names the call by an HMAC
@@ -165,7 +194,7 @@ class OfflineDoor:
 
 
 def _by(reading: Reading) -> ReadBy:
-    return ReadBy(os.getuid(), reading.purpose, reading.case)
+    return ReadBy(os.getuid(), reading.purpose, reading.case, reading.form, reading.span)
 
 
 class _Bounded:
@@ -196,6 +225,19 @@ def acting_as(owner: tuple[int, int]) -> Iterator[None]:
         os.setegid(0)
 
 
+def _inspector(config: EdgeConfig, journal: Journal, slots: _LateSlots, vault: PayloadVault) -> Inspector | None:
+    """None where the trust file cannot be read, which only `verify` needs."""
+    try:
+        trust = read_trust(config.edge.trust_file)
+    except CallwardenError:
+        return None
+    clock = SystemClock()
+    leftovers = CaptureLeftovers(
+        Spool(config.edge.spool, None), ResumeFolder(config.edge.resume, journal.instance_id, clock)
+    )
+    return Inspector(Means(journal, vault, slots, (leftovers, VaultTemps(vault.root)), clock, trust, running=False))
+
+
 @contextmanager
 def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
     """Raises journal.locked when a daemon has the journal, auth.key when its signing key cannot be read."""
@@ -214,6 +256,7 @@ def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
             config.edge.id, key.verify_key.jwk(), journal, journal.views, slots, vault,
             attest=lambda typ, payload: sign_general(payload, [(key, key.kid)], typ),
             refusal=lambda: pending("its daemon has not asked central what was erased since") if waits else None,
+            inspector=_inspector(config, journal, slots, vault),
         )  # fmt: skip
         try:
             yield OfflineDoor(deps, runner, owner, lambda: audit.unlock(journal, slots))

@@ -39,12 +39,15 @@ from edge.config.schema import is_loopback
 from edge.consent.ability import Ability
 from edge.errors import CallwardenError
 from edge.gate import Gate
+from edge.integrity.inspector import Inspector
+from edge.integrity.inspector import Means as InspectorMeans
 from edge.notices.sender import Notices
 from edge.notices.settings import settings_of
 from edge.number_key import NumberKey
 from edge.policybook import PolicyBook
 from edge.prompts.catalogue import Catalogue
 from edge.prompts.check import check_policies
+from edge.recorder.leftovers import CaptureLeftovers
 from edge.recorder.manifests import manifest_maker
 from edge.recorder.recorder import Recorder
 from edge.recorder.resume import ResumeFolder
@@ -57,6 +60,7 @@ from edge.store.journal import Journal
 from edge.sync.service import Sync, incarnation_of
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
+from edge.vault.temps import VaultTemps
 from formats.jws import sign_general
 from formats.keys import SigningKey, load_key
 from formats.keyset import KeySet
@@ -112,13 +116,14 @@ class Daemon:
         )
         self.spool = Spool(edge.spool, group_id(asterisk.group))
         self.spool.prove()
+        self.resume = ResumeFolder(edge.resume, self.journal.incarnation, self.clock)
         self.recorder = Recorder(
             Tools(
                 journal=self.journal,
                 slots=self.slots,
                 vault=self.vault,
                 spool=self.spool,
-                resume=ResumeFolder(edge.resume, self.journal.incarnation, self.clock),
+                resume=self.resume,
                 clock=self.clock,
                 asterisk=self.ami,
                 make_manifest=manifest_maker(edge.id, key),
@@ -348,6 +353,17 @@ class Daemon:
             attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
             refusal=self.gate.refusal,
             accepted=self.executor.wake,
+            inspector=Inspector(
+                InspectorMeans(
+                    journal=self.journal,
+                    vault=self.vault,
+                    slots=self.slots,
+                    leftovers=(CaptureLeftovers(self.spool, self.resume), VaultTemps(self.vault.root)),
+                    clock=self.clock,
+                    trust=self.trust,
+                    running=True,
+                )
+            ),
         )
         self.door = await serve(make_app(deps), self.config.edge.socket)
         # What is here now stays: the collector need not walk through it again and again while calls run.

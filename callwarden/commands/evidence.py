@@ -83,6 +83,8 @@ def _put(text: str, output: Path | None) -> None:
 
 
 def _with_audio(door: Any, document: Any, reading: Any, identity: Path, key: Path | None) -> Any:
+    from dataclasses import replace
+
     from callwarden import keyfiles
     from callwarden.exporting import Export
     from callwarden.output import note, plain
@@ -95,7 +97,7 @@ def _with_audio(door: Any, document: Any, reading: Any, identity: Path, key: Pat
     bodies: dict[str, bytes] = {}
     wanted = [one["filename"].rpartition(".")[0].rpartition(".")[0] for one in document["dialog"] if "filename" in one]
     for recording in dict.fromkeys(wanted):
-        export = Export(door, recording, trust, reading)
+        export = Export(door, recording, trust, replace(reading, form="vcon"))
         bodies |= {f"{recording}.{number}.wav": audio for number, audio in export.spans(identities)}
         for warning in export.warnings:
             note(f"note: {plain(warning)}")

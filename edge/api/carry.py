@@ -35,6 +35,14 @@ def reader(request: web.Request) -> ReadBy:
     return ReadBy(peer_uid(request), request.query.get("purpose", ""), request.query.get("case", ""))
 
 
+def listener(request: web.Request) -> ReadBy:
+    """As `reader`, and as what and which part of a recording."""
+    query, span = request.query, None
+    if "from_ms" in query or "to_ms" in query:
+        span = (number(request, "from_ms", 0), number(request, "to_ms", 0))
+    return ReadBy(peer_uid(request), query.get("purpose", ""), query.get("case", ""), query.get("form", ""), span)
+
+
 def number(request: web.Request, name: str, default: int) -> int:
     """A whole number of the query. Raises usage.number."""
     text = request.query.get(name, str(default))

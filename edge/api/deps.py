@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from edge.errors import CallwardenError
 from edge.ports import Journal, LiveCalls, Slots, Vault
+from edge.ports.integrity import InspectorPort
 
 Json = dict[str, Any]
 
@@ -37,6 +38,11 @@ class Reader(Protocol):
         result sent jws order (its document, None where the receipt stands on a ground)."""
         ...
 
+    async def reads(self, recording_id: str) -> Sequence[Json]:
+        """Entries of the audit log about who read it, or tried to, oldest first: at index kind uid purpose, and as far
+        as they have it case form segment from_ms to_ms first_byte end_byte why."""
+        ...
+
     async def outages(self) -> Sequence[Json]:
         """from to: when no daemon was there, oldest first. The last has to = null: since then nobody has been seen, which
         means something only while no daemon runs."""
@@ -64,7 +70,7 @@ class ApiDeps:
     asked of a call that goes on; None when the daemon is stopped. reload: read the policies anew and answer what changed,
     or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
     with documents it made itself. refusal: why nothing is given out now (a restored journal that is not settled), or None.
-    accepted: somebody let a restored journal serve."""
+    accepted: somebody let a restored journal serve. inspector: holds rows against files."""
 
     edge_id: str
     edge_jwk: Mapping[str, str]
@@ -78,3 +84,4 @@ class ApiDeps:
     attest: Callable[[str, bytes], Mapping[str, Any]] | None = None
     refusal: Callable[[], CallwardenError | None] = served
     accepted: Callable[[], None] = lambda: None
+    inspector: InspectorPort | None = None

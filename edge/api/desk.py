@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge.api.deps import ApiDeps, Json
-from edge.api.words import ReadBy, moment, only, unknown_call
+from edge.api.ranges import Stretch, stretch
+from edge.api.words import FORMS, ReadBy, moment, only, unknown_call
 from edge.errors import CallwardenError
 from edge.model.entities import RecordingRow, SegmentRow
+from edge.model.lifecycle import LIVE
 from formats import shred
 from formats.errors import FormatError
 from formats.orders import receipt_document
+from formats.suites import suite_of
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{6,32}")
@@ -128,16 +131,11 @@ class Desk:
     async def header(self, recording_id: str, number: int, by: ReadBy) -> bytes:
         """The age header of a segment, unsealed. The entry `recording.read` is in the log before the header is out.
 
-        Raises not_found.*, not_found.erased, command.purpose (and files `recording.read_refused`), vault.header.
+        Raises not_found.*, vault.header; not_found.erased, not_found.shredded, command.quarantined and command.purpose,
+        each of which files `recording.read_refused`.
         """
         row, segment = await self._segment(recording_id, number)
-        facts = {"recording_id": recording_id, "segment": number} | _said(by)
-        if row.state in ("erased", "erasing") or segment.state == "shredded":
-            why = row.state if row.state in ("erased", "erasing") else segment.state
-            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": why})
-            raise await self._erased(row, segment)
-        facts["purpose"] = await self._granted(row, by, facts)
-        await self._deps.journal.note_audit("recording.read", body=facts)
+        await self._admit(row, segment, by, "recording.read", {})
         header = segment.header
         key = await self._deps.slots.read(header.slot)
         try:
@@ -153,24 +151,65 @@ class Desk:
                 "vault.header", error.message, hint="the slot file and the journal disagree", where=segment.segment_id
             ) from error
 
-    async def payload(self, recording_id: str, number: int) -> tuple[str, int]:
-        """Path and committed length of a segment's payload; bytes behind that length are not yet promised to anyone."""
-        row, segment = await self._segment(recording_id, number)
-        if row.state in ("erased", "erasing") or segment.state == "shredded":
-            raise await self._erased(row, segment)
-        path = await asyncio.to_thread(self._deps.vault.path, recording_id, segment.segment_id)
-        return path, segment.payload_bytes
+    async def payload(self, recording_id: str, number: int, by: ReadBy, wanted: str | None = None) -> Stretch:
+        """A segment's payload, or what of it `wanted` (a `Range` header) asks for; bytes behind the committed length are
+        not promised to anyone yet. The caller closes the file.
 
-    async def exported(self, recording_id: str, form: str, by: ReadBy) -> None:
-        """Note that a copy was made outside the vault: `form` is "wav" or "age"."""
+        The entry `recording.read_payload` is in the log before; its prefix alone, which is no audio, leaves none.
+        Raises usage.range, command.range, vault.missing, and as `header`.
+        """
+        row, segment = await self._segment(recording_id, number)
+        size = segment.payload_bytes
+        part = stretch(wanted, size)
+        first, end = part or (0, size)
+        if end > suite_of(segment.header.suite).prefix or row.state not in ("sealed", *LIVE):
+            await self._admit(row, segment, by, "recording.read_payload", {"first_byte": first, "end_byte": end})
+        file = await asyncio.to_thread(self._deps.vault.open, row.recording_id, segment.segment_id)
+        return Stretch(file, first, end, size, part is not None)
+
+    async def exported(self, recording_id: str, by: ReadBy) -> None:
+        """Note that a copy in `by.form` was made outside the vault. Raises usage.form where none is named."""
         row = await self._recording(recording_id)
-        if form not in ("wav", "age"):
-            raise CallwardenError("usage.form", "form is wav or age", where="form")
-        body = {"recording_id": row.recording_id, "form": form} | _said(by)
+        if not by.form:
+            raise CallwardenError("usage.form", f"form is one of: {', '.join(FORMS)}", where="form")
+        body = {"recording_id": row.recording_id} | by.said()
         body["purpose"] = await self._granted(row, by, body)
         # The copy's row first: a certificate that lists a copy nobody took is better than one that lacks a copy.
         await self._deps.journal.note_exported(row.recording_id, form, str(body["purpose"]))
         await self._deps.journal.note_audit("recording.exported", body=body)
+
+    async def reads(self, text: str) -> Sequence[Json]:
+        """See `Reader.reads`. Raises not_found.recording, usage.ambiguous."""
+        return await self._deps.reader.reads((await self._recording(text)).recording_id)
+
+    async def _admit(self, row: RecordingRow, segment: SegmentRow, by: ReadBy, kind: str, more: Json) -> None:
+        """An entry that says who reads what, before it is out; or one that says why not, and the refusal.
+
+        What is quarantined is opened only to be checked (`verify`).
+        """
+        facts = {"recording_id": row.recording_id, "segment": segment.number} | more | by.said()
+        if row.state in ("erased", "erasing") or segment.state == "shredded":
+            why = row.state if row.state in ("erased", "erasing") else segment.state
+            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": why})
+            raise await self._erased(row, segment)
+        if row.state == "quarantined" and by.form != "verify":
+            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": row.state})
+            raise CallwardenError(
+                "command.quarantined",
+                "the recording is quarantined: its rows and its files disagree",
+                hint="`callwarden verify RECORDING` says what is wrong",
+                where=row.recording_id,
+            )
+        if by.form != "verify" and (reasons := await self._deps.journal.restrictions_on(row.recording_id, row.call_id)):
+            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": "restricted"})
+            raise CallwardenError(
+                "command.restricted",
+                f"reading is restricted: {'; '.join(reasons)}",
+                hint="whoever placed the restriction can have it released",
+                where=row.recording_id,
+            )
+        facts["purpose"] = await self._granted(row, by, facts)
+        await self._deps.journal.note_audit(kind, body=facts)
 
     async def _granted(self, row: RecordingRow, by: ReadBy, facts: Json) -> str:
         """The purpose this reading is for. Raises command.purpose after an audit entry when the permit lacks it,
@@ -256,11 +295,6 @@ def _segment(recording: RecordingRow, row: SegmentRow) -> dict[str, Any]:
         "header_version": row.header.version,
         "recipients": list(row.header.recipients),
     }
-
-
-def _said(by: ReadBy) -> Json:
-    """What the log keeps of who asked."""
-    return {"uid": by.uid, "purpose": by.purpose or "unstated"} | ({"case": by.case} if by.case else {})
 
 
 def _permit(call: Json, row: RecordingRow) -> Json:

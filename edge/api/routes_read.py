@@ -6,8 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from edge.api.carry import DESK, reader
-from edge.errors import CallwardenError
+from edge.api.carry import DESK, listener
 
 #: Bytes of a payload handed on at a time.
 _PIECE = 256 * 1024
@@ -39,19 +38,26 @@ async def _receipts(request: web.Request) -> web.Response:
 
 async def _header(request: web.Request) -> web.Response:
     number = int(request.match_info["n"])
-    body = await request.app[DESK].header(request.match_info["id"], number, reader(request))
+    body = await request.app[DESK].header(request.match_info["id"], number, listener(request))
     return web.Response(body=body, content_type="application/octet-stream")
 
 
 async def _payload(request: web.Request) -> web.StreamResponse:
-    path, left = await request.app[DESK].payload(request.match_info["id"], int(request.match_info["n"]))
-    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream", "Content-Length": str(left)})
-    try:
-        file = await asyncio.to_thread(open, path, "rb")
-    except OSError as error:
-        raise CallwardenError("vault.missing", f"a payload cannot be read: {error.strerror}", where=path) from error
-    with file:
+    wanted: str | None = ",".join(request.headers.getall("Range", [])) or None
+    if request.method != "GET" or "If-Range" in request.headers:
+        wanted = None  # a range has no meaning for HEAD, and no validator was given out that could still hold
+    recording_id, number = request.match_info["id"], int(request.match_info["n"])
+    part = await request.app[DESK].payload(recording_id, number, listener(request), wanted)
+    left = part.end - part.first
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(left), "Accept-Ranges": "bytes"}
+    if part.partial:
+        headers["Content-Range"] = f"bytes {part.first}-{part.end - 1}/{part.size}"
+    response = web.StreamResponse(status=206 if part.partial else 200, headers=headers)
+    with part.file as file:
         await response.prepare(request)
+        if request.method != "GET":
+            return response
+        file.seek(part.first)
         while left > 0:
             piece = await asyncio.to_thread(file.read, min(_PIECE, left))
             if not piece:
@@ -62,9 +68,12 @@ async def _payload(request: web.Request) -> web.StreamResponse:
 
 
 async def _exported(request: web.Request) -> web.Response:
-    form = request.query.get("form", "")
-    await request.app[DESK].exported(request.match_info["id"], form, reader(request))
+    await request.app[DESK].exported(request.match_info["id"], listener(request))
     return web.json_response({"noted": True})
+
+
+async def _reads(request: web.Request) -> web.Response:
+    return web.json_response(await request.app[DESK].reads(request.match_info["id"]))
 
 
 ROUTES = [
@@ -77,4 +86,5 @@ ROUTES = [
     web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/header", _header),
     web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/payload", _payload),
     web.post("/v1/recordings/{id}/exported", _exported),
+    web.get("/v1/recordings/{id}/reads", _reads),
 ]

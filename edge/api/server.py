@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from edge.api import routes_act, routes_read
+from edge.api import routes_act, routes_read, verifydesk
 from edge.api.actdesk import ActDesk
 from edge.api.auditdesk import AuditDesk
 from edge.api.backupdesk import BackupDesk
@@ -37,6 +37,8 @@ _STATUS = {
     Exit.ENVIRONMENT: 503,
     Exit.PENDING: 503,
 }
+#: Where HTTP has a word of its own.
+_CODE_STATUS = {"command.range": 416}
 
 
 def make_app(deps: ApiDeps) -> web.Application:
@@ -45,7 +47,8 @@ def make_app(deps: ApiDeps) -> web.Application:
     app[DESK] = desk = Desk(deps)
     app[BACKUPS] = BackupDesk(deps)
     app[ACTS], app[AUDIT], app[EVIDENCE] = ActDesk(deps), AuditDesk(deps), EvidenceDesk(deps, desk)
-    app.add_routes([*routes_read.ROUTES, *routes_act.ROUTES])
+    app[verifydesk.VERIFY] = verifydesk.VerifyDesk(deps)
+    app.add_routes([*routes_read.ROUTES, *routes_act.ROUTES, *verifydesk.ROUTES])
     return app
 
 
@@ -108,6 +111,7 @@ async def _errors(
     try:
         return await handler(request)
     except CallwardenError as error:
+        size = {"Content-Range": f"bytes */{error.where}"} if error.code == "command.range" else None
         return web.json_response(
             {
                 "error": {
@@ -118,7 +122,8 @@ async def _errors(
                     "retryable": error.retryable,
                 }
             },
-            status=_STATUS.get(error.exit_code, 500),
+            status=_CODE_STATUS.get(error.code) or _STATUS.get(error.exit_code, 500),
+            headers=size,
         )
     except web.HTTPException:
         raise

@@ -12,6 +12,8 @@ from formats.ids import format_time
 
 #: `SECONDS.NUMBER`, perhaps behind a system name.
 _LINKED = re.compile(r"(?:[\w.-]+-)?(\d{9,11})\.\d{1,9}", re.ASCII)
+#: What a recording is read as. `waveform`: its derived picture; `verify`: opened to be checked, and not kept.
+FORMS = ("wav", "flac", "opus", "age", "vcon", "waveform", "verify")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.:/-]{0,63}")
 
 
@@ -20,16 +22,34 @@ class ReadBy:
     """Who reads and what for. uid: of the process at the other end of the socket, told by the kernel.
 
     purpose: one of those the permit grants; empty: the first of them. case: a word or a case reference, never free text,
-    because it goes into the audit log which must not name people.
+    because it goes into the audit log which must not name people. form: one of FORMS, or empty where it is not about
+    audio. span: (from, to) in ms of recorded time where only a part is read; a `to` of 0 is the end.
     """
 
     uid: int
     purpose: str = ""
     case: str = ""
+    form: str = ""
+    span: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        if self.form and self.form not in FORMS:
+            raise CallwardenError("usage.form", f"form is one of: {', '.join(FORMS)}", where="form")
+        if self.span is not None and not (self.span[0] >= 0 and (self.span[1] == 0 or self.span[0] < self.span[1])):
+            raise CallwardenError("usage.span", "a part of a recording ends after it begins", where="from_ms")
         for name, value in (("purpose", self.purpose), ("case", self.case)):
             check_word(name, value)
+
+    def said(self) -> dict[str, str | int]:
+        """What the log keeps of who asked."""
+        said: dict[str, str | int] = {"uid": self.uid, "purpose": self.purpose or "unstated"}
+        if self.case:
+            said["case"] = self.case
+        if self.form:
+            said["form"] = self.form
+        if self.span is not None:
+            said |= {"from_ms": self.span[0], "to_ms": self.span[1]}
+        return said
 
 
 def check_word(name: str, value: str) -> None:

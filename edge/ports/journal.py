@@ -27,6 +27,7 @@ from edge.model.entities import (
 from edge.ports.evidence import EvidenceBook
 from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
+from edge.ports.integrity import IntegrityBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 from edge.ports.restores import RestoreBook
 from edge.ports.retention import RetentionBook
@@ -272,7 +273,7 @@ class AuditBook(Protocol):
 
 class Journal(
     CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, FindBook, RetentionBook,
-    EvidenceBook, OutboxBook, AuditBook, RestoreBook, Protocol,
+    EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class Slots(Protocol):
@@ -23,6 +23,10 @@ class Slots(Protocol):
 
     async def release(self, slots: Sequence[int]) -> None:
         """Shred and make free again (a key that no row names)."""
+        ...
+
+    async def live(self) -> Sequence[int]:
+        """Numbers of all slots that hold a key now."""
         ...
 
     def sweep(self, in_use: Sequence[int]) -> int:
@@ -48,6 +52,10 @@ class Vault(Protocol):
         ...
 
     def sha512(self, recording_id: str, segment_id: str) -> bytes: ...
+    def open(self, recording_id: str, segment_id: str) -> BinaryIO:
+        """The payload, to read. Raises vault.missing; vault.planted where it is no plain file of ours."""
+        ...
+
     def path(self, recording_id: str, segment_id: str) -> str: ...
     def unlink(self, recording_id: str) -> int:
         """Remove all payloads of a recording and its folder, fsync the parent; returns how many files went."""

@@ -20,6 +20,7 @@ from edge.store.evidence import Evidence
 from edge.store.finds import Finds
 from edge.store.holds import Holds
 from edge.store.incidents import Incidents
+from edge.store.integrity import Integrity
 from edge.store.live import Live
 from edge.store.memory import SLOT_META, Memory
 from edge.store.notices import Notices
@@ -50,6 +51,7 @@ class Journal(
     Outbox,
     Audits,
     Restores,
+    Integrity,
 ):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 
@@ -174,6 +176,10 @@ class Views:
     async def why(self, call_id: str) -> queries.Json | None:
         """See `queries.why`."""
         return await self._run(queries.why, call_id)
+
+    async def reads(self, recording_id: str) -> Sequence[queries.Json]:
+        """See `queries.reads`."""
+        return await self._run(queries.reads, recording_id)
 
     async def receipts(self, subject: str) -> Sequence[queries.Json]:
         """See `queries.receipts`."""

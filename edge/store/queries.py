@@ -43,6 +43,22 @@ def recordings(conn: sqlite3.Connection) -> list[Json]:
     return [_recording(row, waiting) for row in reversed(read_recordings(conn, "1"))]
 
 
+def reads(conn: sqlite3.Connection, recording_id: str) -> list[Json]:
+    """Who read a recording or was refused, oldest first: at index kind, and what the entry's body has."""
+    rows = conn.execute(
+        """SELECT idx, at, entry FROM audit WHERE substr(entry, instr(entry, '"recording_id":"') + 16, 32)=? AND"""
+        """ (instr(entry, '"kind":"recording.read') > 0 OR instr(entry, '"kind":"recording.exported"') > 0)"""
+        " ORDER BY idx",
+        (recording_id,),
+    )
+    found = []
+    for index, at, text in rows:
+        entry = decode_json(text)
+        body = {name: value for name, value in entry["body"].items() if name != "recording_id"}
+        found.append({"at": at, "index": index, "kind": entry["kind"], **body})
+    return found
+
+
 def _waiting(conn: sqlite3.Connection) -> set[str]:
     return {row[0] for row in conn.execute("SELECT DISTINCT subject FROM outbox")}
 

@@ -1,6 +1,16 @@
 -- Journal, schema 2: the life of a stored recording. Tables and columns that schema 1 did not have; words inside its CHECKs
 -- were completed in schema 1 itself, since no journal of that version is in use anywhere.
 
+-- Reading: who read a recording, from the audit log itself. Entries are canonical JSON; SQLite's JSON functions may not
+-- stand in an index of a schema that is not trusted, so the id is found by its place.
+CREATE INDEX audit_read ON audit(substr(entry, instr(entry, '"recording_id":"') + 16, 32))
+  WHERE instr(entry, '"kind":"recording.read') > 0 OR instr(entry, '"kind":"recording.exported"') > 0;
+
+-- Verify: what the run that is going on (or the last one) found about each recording, so that it can be interrupted.
+CREATE TABLE verified(
+  recording_id TEXT PRIMARY KEY, run TEXT NOT NULL, at TEXT NOT NULL, findings TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX verified_run ON verified(run);
+
 -- What a closed segment's payload is when it was compacted, and its samples then (else they follow from plain_bytes).
 ALTER TABLE segment ADD COLUMN encoding TEXT NOT NULL DEFAULT 'none' CHECK(encoding IN ('none','flac','opus'));
 ALTER TABLE segment ADD COLUMN frames INTEGER CHECK(frames >= 0);

@@ -6,12 +6,13 @@ somebody planted in the vault is followed. Methods block and fsync.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import BinaryIO, Final
 
 from edge.durable import write_all
 from edge.errors import CallwardenError
@@ -102,6 +103,11 @@ class PayloadVault:
             while piece := os.read(fd, _PIECE):
                 digest.update(piece)
         return digest.digest()
+
+    def open(self, recording_id: str, segment_id: str) -> BinaryIO:
+        """See `edge.ports.Vault`. Raises CallwardenError vault.missing, vault.planted, vault.io."""
+        with self._file(recording_id, segment_id, os.O_RDONLY) as fd:
+            return os.fdopen(os.dup(fd), "rb")
 
     def path(self, recording_id: str, segment_id: str) -> str:
         """Where the payload lies, whether or not it is there."""
@@ -259,4 +265,6 @@ def _read(fd: int, offset: int, length: int) -> bytes:
 def _io(where: str, error: OSError) -> CallwardenError:
     if isinstance(error, FileNotFoundError):
         return CallwardenError("vault.missing", "the payload is not there", where=where)
+    if error.errno == errno.ELOOP:
+        return CallwardenError("vault.planted", "the payload is not a plain file with one name", where=where)
     return CallwardenError("vault.io", f"the vault's disk failed: {error.strerror}", retryable=True, where=where)

@@ -89,6 +89,12 @@ class ShredSlots:
         numbers = list(slots)
         await self._ask(None, lambda: self._file.destroy(numbers, free=True))
 
+    async def live(self) -> Sequence[int]:
+        """See `edge.ports.Slots`."""
+        states = self._file.states
+        numbers: list[int] = await self._ask(None, lambda: [n for n in range(1, len(states)) if states[n] == LIVE])
+        return numbers
+
     def counts(self) -> dict[str, int]:
         """How many slots are live, destroyed and free (the picture in memory)."""
         states = self._file.states

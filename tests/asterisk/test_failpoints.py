@@ -29,6 +29,7 @@ from tests.crash import (
     test_policy_crash,
     test_retention,
     test_store_crash,
+    test_verify_crash,
 )
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
@@ -153,6 +154,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS)}
     alone |= {p.partition(":")[0] for p in test_many.POINTS}
+    alone |= set(test_verify_crash.POINTS)
     assert named - here - alone == set()
     assert here - named == set(), "these are no failpoints any more"
     assert len(here) >= 40

@@ -225,7 +225,7 @@ def test_the_door_holds_a_reader_to_it_who_asks_without_the_command(filled: make
                     await asyncio.to_thread(door.header, two, 0, Reading("marketing"))
                 assert caught.value.code == "command.purpose"
                 with pytest.raises(CallwardenError):
-                    await asyncio.to_thread(door.exported, two, "wav", Reading("marketing"))
+                    await asyncio.to_thread(door.exported, two, Reading("marketing", form="wav"))
                 assert await asyncio.to_thread(door.header, two, 0, Reading("evidence"))
             finally:
                 await runner.cleanup()

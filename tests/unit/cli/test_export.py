@@ -63,7 +63,8 @@ def test_through_the_daemons_socket_the_same(filled: make.Edge, tmp_path: Path) 
     done = asyncio.run(go())
     assert done.code == 0, done.err
     assert audio(out) == two.audio
-    assert kinds(filled)[-3:] == ["recording.read", "recording.read", "recording.exported"]
+    read, payload = ["recording.read"] * 2, ["recording.read_payload"] * 2
+    assert kinds(filled)[-5:] == [*read, *payload, "recording.exported"]
 
 
 def test_raw_age_opens_with_any_age(filled: make.Edge, tmp_path: Path) -> None:
