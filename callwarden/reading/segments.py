@@ -73,7 +73,7 @@ def plaintext(opened: Opened, segment: Row, key: bytes) -> Iterator[bytes]:
     """The segment's bytes in its own codec, chunk by chunk, after the whole payload was verified."""
     closed = segment["state"] == "closed"
     if segment["state"] == "truncated" and segment["end_reason"] == "resume_refused":
-        opened.warnings.append(f"segment {segment['number']} ended at a restart; the next one goes on where it ends")
+        opened.warnings.append(f"segment {segment['number']} ended at a restart; what was left went into the next one")
     elif segment["state"] == "truncated":
         opened.warnings.append(f"segment {segment['number']} was cut off: its whole chunks are in the file")
     with payload(opened, segment) as held:

@@ -84,7 +84,7 @@ on_withdraw = "stop_and_erase"         # a caller's *9, once the feature codes a
 erase_after = "1h"                     # after the end of the call
 pause_limit = "10m"                    # a pause ends by itself, with an alarm
 capture = {{ codec = "sln", rate = 8000, channels = 2, seal_every = "4s" }}
-suite = "age1"
+suite = "age1"                         # or "aes256gcm", for who must have AES-256: same keys, no .age files
 # Public keys only: this host cannot read what it has recorded unless an identity lies on it.
 recipients = [
 {lines}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from formats.age import HybridIdentity
 from formats.suites import AES256GCM
 from tests.unit.cli import cli_makers as make
 
@@ -56,6 +57,30 @@ def test_the_very_bytes_come_out(aes: make.Edge, tmp_path: Path, name: str) -> N
     if name == "cut":
         assert "cut off" in done.err
         assert len(audio) == 9 * 32000 // AES256GCM.chunk * AES256GCM.chunk
+
+
+async def test_post_quantum_recipients(edge: make.Edge, tmp_path: Path) -> None:
+    identity = HybridIdentity.generate(bytes([5]) * 32)
+    edge.recipients = [str(identity.recipient())]
+    (tmp_path / "pq.txt").write_text(f"{identity}\n")
+    (tmp_path / "pq.txt").chmod(0o600)
+    async with make.opened(edge) as files:
+        fact = await make.record(edge, files, SPANS, suite="aes256gcm")
+    out = tmp_path / "out.wav"
+    refused = await edge.arun("export", fact.recording_id, "-i", edge.paths["operator_identity"], "-o", out)
+    assert (refused.code, "vault.no_match" in refused.err, out.exists()) == (7, True, False)
+    done = await edge.arun("export", fact.recording_id, "-i", tmp_path / "pq.txt", "-o", out)
+    assert done.code == 0, done.err
+    with wave.open(str(out)) as wav:
+        assert wav.readframes(wav.getnframes()) == fact.audio
+
+
+def test_a_segment_that_ended_at_a_restart_is_not_called_damaged(aes: make.Edge, tmp_path: Path) -> None:
+    fact = aes.facts["cut"]
+    with sqlite3.connect(aes.loaded.edge.journal) as conn:
+        conn.execute("UPDATE segment SET end_reason='resume_refused' WHERE recording_id=?", (fact.recording_id,))
+    done, _ = exported(aes, fact.recording_id, tmp_path / "out.wav")
+    assert (done.code, "ended at a restart" in done.err, "cut off" in done.err) == (0, True, False)
 
 
 def test_a_live_one_gives_what_is_sealed_so_far(aes: make.Edge, tmp_path: Path) -> None:
