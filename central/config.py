@@ -21,6 +21,8 @@ class CentralConfig:
 
     host, port: TCP address (port 0 takes a free one, for tests). fleet: name that orders carry. data: folder, 0700.
     tls: HTTPS; plain HTTP only on loopback. Paths are absolute. poll_max_s: longest a long-poll waits, in seconds.
+    level: what is separated here (docs/spec/certificate.md), 0 to 3, printed in certificates; nobody can find it out but
+    whoever set this up, so it is 0 until they say more.
     postgres: where PostgreSQL is, as libpq spells it ("postgresql://callwarden@/callwarden?host=/run/postgresql"), without
     a password (use peer authentication or a passfile); "" keeps everything in the SQLite file `database`. connections:
     how many of them this process opens to PostgreSQL. keeper_socket: where `callwarden central keeper` listens, for several
@@ -42,6 +44,7 @@ class CentralConfig:
     certificate_key: Path
     allow_copy_on_write: bool
     poll_max_s: float
+    level: int
     postgres: str = ""
     connections: int = 8
     keeper_socket: Path | None = None
@@ -79,6 +82,7 @@ _DEFAULTS: dict[str, Any] = {
     "certificate_key": "server.key",
     "allow_copy_on_write": False,
     "poll_max_s": 30,
+    "level": 0,
     "postgres": "",
     "connections": 8,
     "keeper_socket": "",
@@ -176,6 +180,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         allow_copy_on_write=full["allow_copy_on_write"],
         poll_max_s=float(full["poll_max_s"]),
         postgres=refuse_password(full["postgres"], where),
+        level=_level(full["level"], where),
         connections=_connections(full["connections"], where),
         keeper_socket=data / full["keeper_socket"] if full["keeper_socket"] else None,
     )
@@ -197,3 +202,11 @@ def _connections(count: float, where: str) -> int:
     if not 1 <= count <= 100:
         raise CentralError("config.connections", "connections must be 1 to 100", where=where)
     return int(count)
+
+
+def _level(level: Any, where: str) -> int:
+    if level not in (0, 1, 2, 3):
+        raise CentralError(
+            "config.level", "level must be 0, 1, 2 or 3", where=where, hint="see docs/spec/certificate.md"
+        )
+    return int(level)

@@ -9,8 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from central.auth import edge_request, json_answer
-from central.conn import Conn
+from central.conn import Conn, Row
 from central.errors import CentralError
+from central.people import opening_of
 from central.problems import query_int
 from central.state import CENTRAL, Central
 from formats import canonical
@@ -100,9 +101,11 @@ async def get_deliveries(request: web.Request) -> web.Response:
     def job(conn: Conn) -> tuple[list[dict[str, Any]], int]:
         _catch_up(central, conn, edge_id, after)
         rows = conn.execute(
-            "SELECT seq, jws FROM delivery WHERE edge_id=? AND seq>? ORDER BY seq LIMIT ?", (edge_id, after, PAGE)
+            "SELECT d.seq, d.jws, o.opening_slot FROM delivery d LEFT JOIN orders o ON o.jti=d.jti"
+            " WHERE d.edge_id=? AND d.seq>? ORDER BY d.seq LIMIT ?",
+            (edge_id, after, PAGE),
         ).fetchall()
-        return [{"seq": row["seq"], "jws": row["jws"]} for row in rows], _last(conn, edge_id)
+        return [_item(central, row) for row in rows], _last(conn, edge_id)
 
     while True:
         bell = central.doorbell(edge_id)  # before the look, so that nothing queued in between is missed
@@ -114,3 +117,10 @@ async def get_deliveries(request: web.Request) -> web.Response:
             await asyncio.wait_for(bell.wait(), left)
         except TimeoutError:
             pass
+
+
+def _item(central: Central, row: Row) -> dict[str, Any]:
+    """A delivery, and beside it whom its order is about."""
+    item = {"seq": row["seq"], "jws": row["jws"]}
+    opening = opening_of(central, row["opening_slot"])
+    return item if opening is None else {**item, "opening": opening}

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from central.anonymous import anonymise, is_anonymous
 from central.auth import edge_request, json_answer
 from central.conn import Conn
 from central.errors import CentralError
@@ -90,6 +91,8 @@ def _take_one(central: Central, conn: Conn, edge_id: str, event: Event) -> str:
             central.now(),
         ),
     )
+    if (call_id := is_anonymous(conn, event.subject)) is not None:  # now, or since long: a late word tells no more
+        anonymise(conn, edge_id, call_id)
     return "accepted"
 
 

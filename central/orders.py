@@ -14,6 +14,7 @@ from central.auth import admin, json_answer
 from central.conn import Conn
 from central.deliveries import expiry, queue
 from central.errors import CentralError
+from central.people import complete, keep_opening
 from central.problems import field, object_body
 from central.receipts import receipt_answer
 from central.state import CENTRAL, Central
@@ -21,11 +22,11 @@ from formats import canonical
 from formats.errors import FormatError
 from formats.ids import is_id
 from formats.orders import (
-    AUTHORITY,
     OrderClaims,
     Target,
     VerifiedOrder,
     countersign_order,
+    demanded,
     order_sha256,
     read_order,
     sign_order,
@@ -45,7 +46,8 @@ def routes() -> list[web.RouteDef]:
 
 
 async def post_draft(request: web.Request) -> web.Response:
-    """Administrator: `{cmd, target: {kind, id}, reason, case_ref?}` → `{claims}`, to be shown and signed by a person.
+    """Administrator: `{cmd, target: {kind, id}, reason, case_ref?, as_of?, located?, exclude?, exported_to?}` →
+    `{claims}`, to be shown and signed by a person.
 
     Nothing is stored: an order exists once somebody signed it.
     """
@@ -60,9 +62,12 @@ async def post_draft(request: web.Request) -> web.Response:
         "fleet": central.config.fleet,
         "cmd": field(body, "cmd"),
         "target": {"kind": field(target, "kind"), "id": field(target, "id", longest=200)},
-        "as_of": now,
+        "as_of": field(body, "as_of", optional=True) or now,
         "reason": field(body, "reason", longest=1000),
         "case_ref": field(body, "case_ref", optional=True, longest=200),
+        "located": field(body, "located", optional=True),
+        "exclude": body.get("exclude") or [],
+        "exported_to": field(body, "exported_to", optional=True, longest=500),
     }
     try:
         value = msgspec.convert(claims, OrderClaims)
@@ -74,7 +79,8 @@ async def post_draft(request: web.Request) -> web.Response:
 
 
 async def post_order(request: web.Request) -> web.Response:
-    """Administrator: `{order: <General JWS>}` with the people's signatures, or `{claims}` where the store alone signs.
+    """Administrator: `{order: <General JWS>}` with the people's signatures, or `{claims}` where the store alone signs;
+    an order about a person with its `opening`.
 
     202 with `{jti, order_sha256, deliveries}`; the same order again is answered the same, without a new delivery.
     """
@@ -85,22 +91,23 @@ async def post_order(request: web.Request) -> web.Response:
     else:
         document = field(body, "order", dict)
         claims = None
-    answer = await central.db.run(lambda conn: _submit(central, conn, document, alone=claims is not None))
+    opening, alone = body.get("opening"), claims is not None
+    answer = await central.db.run(lambda conn: _submit(central, conn, document, opening, alone=alone))
     for delivery in answer["deliveries"]:
         central.ring(delivery["edge_id"])
     return json_answer(answer, 202)
 
 
-def _demands(cmd: Any) -> Sequence[Counter[Role]]:
+def _demands(claims: OrderClaims) -> Sequence[Counter[Role]]:
     """The people's signatures that must be there before the store adds its own."""
     store: Counter[Role] = Counter({"store": 1})
-    return [demand - store for demand in AUTHORITY[cmd]]
+    return [demand - store for demand in demanded(claims.cmd, claims.target.kind)]
 
 
 def _sign_alone(central: Central, body: dict[str, Any]) -> tuple[dict[str, Any], OrderClaims]:
     try:
         claims = msgspec.convert(body, OrderClaims)
-        if any(_demands(claims.cmd)):
+        if all(_demands(claims)):
             raise CentralError(
                 "auth.count",
                 f"{claims.cmd} needs a person's signature",
@@ -116,16 +123,14 @@ def _sign_alone(central: Central, body: dict[str, Any]) -> tuple[dict[str, Any],
 def _check(central: Central, conn: Conn, document: dict[str, Any], *, alone: bool) -> VerifiedOrder:
     keys = central.keys(conn)
     try:
-        cmd = read_order(document).cmd
-        return verify_order(
-            document, keys, now=central.now(), fleet=central.config.fleet, required=None if alone else _demands(cmd)
-        )
+        required = None if alone else _demands(read_order(document))
+        return verify_order(document, keys, now=central.now(), fleet=central.config.fleet, required=required)
     except FormatError as error:
         status = 403 if error.code.startswith("auth.") else 400
         raise CentralError(error.code, error.message, status=status, where="order") from error
 
 
-def _submit(central: Central, conn: Conn, document: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: object, *, alone: bool) -> dict[str, Any]:
     """Job: verify, countersign, store, queue: one transaction."""
     verified = _check(central, conn, document, alone=alone)
     claims = verified.claims
@@ -134,13 +139,15 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], *, alone: bo
         if read_order(known["jws"]) != claims:
             raise CentralError("command.jti", "another order has this jti", status=409, where="jti")
         return _order_answer(conn, claims.jti)
-    if not alone and any("store" in demand for demand in AUTHORITY[claims.cmd]):
+    slot = keep_opening(central, claims, opening)
+    if not alone and any("store" in demand for demand in demanded(claims.cmd, claims.target.kind)):
         document = countersign_order(document, central.store)
     edges = _edges(conn, claims.target)
     now = central.now()
     text = canonical.dumps(document).decode()
     conn.execute(
-        "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?)",
+        "INSERT INTO orders(jti, cmd, target_kind, target, jws, sha256, signed_by, at, opening_slot)"
+        " VALUES (?,?,?,?,?,?,?,?,?)",
         (
             claims.jti,
             claims.cmd,
@@ -150,6 +157,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], *, alone: bo
             order_sha256(document),
             canonical.dumps([one.kid for one in verified.signers]).decode(),
             now,
+            slot,
         ),
     )
     for edge_id in edges:
@@ -183,6 +191,11 @@ def _edges(conn: Conn, target: Target) -> list[str]:
                 hint="an edge that is cut off reports late; look at `callwarden central recordings`",
             )
         return [row["edge_id"]]
+    if target.kind == "order":
+        rows = conn.execute("SELECT edge_id FROM delivery WHERE jti=? ORDER BY edge_id", (target.id,)).fetchall()
+        if not rows:
+            raise CentralError("not_found.order", "no such order", status=404, where=target.id)
+        return sorted({row["edge_id"] for row in rows})
     if target.kind == "edge":
         if not conn.execute("SELECT 1 FROM edge WHERE edge_id=?", (target.id,)).fetchone():
             raise CentralError("not_found.edge", "no such edge", status=404, where=target.id)
@@ -194,7 +207,6 @@ def _order_answer(conn: Conn, jti: str) -> dict[str, Any]:
     order = conn.execute("SELECT * FROM orders WHERE jti=?", (jti,)).fetchone()
     deliveries = conn.execute("SELECT edge_id, seq FROM delivery WHERE jti=? ORDER BY edge_id", (jti,)).fetchall()
     receipts = conn.execute("SELECT * FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
-    answered = {row["edge_id"] for row in receipts if row["result"] != "deferred"}
     return {
         "jti": jti,
         "cmd": order["cmd"],
@@ -204,7 +216,7 @@ def _order_answer(conn: Conn, jti: str) -> dict[str, Any]:
         "order_sha256": order["sha256"],
         "deliveries": [dict(row) for row in deliveries],
         "receipts": [receipt_answer(conn, row) for row in receipts],
-        "complete": all(row["edge_id"] in answered for row in deliveries),
+        "complete": complete(conn, jti),
     }
 
 

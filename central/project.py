@@ -50,6 +50,12 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
             _recording(central, conn, edge_id, data, "erased")
             _set(conn, "recording", "erased", data, "recording_id")
             keeper.shred(central, conn, edge_id, data["recording_id"], None)  # a repeat where the edge asked before
+        case "call.anonymised":
+            _call(central, conn, edge_id, _id(data, "call_id"))
+            _set(conn, "call", "anonymised", data, "call_id")
+        case "call.rectified":
+            _call(central, conn, edge_id, _id(data, "call_id"))
+            _rectified(conn, data)
         case "alarm.raised":
             code = data.get("code")
             central.alarm(conn, edge_id, str(code)[:80], str(data.get("message", "")))
@@ -121,6 +127,18 @@ def _outcome(conn: Conn, data: dict[str, Any], seq: int) -> None:
             "UPDATE call SET outcome=?, outcome_seq=? WHERE call_id=? AND coalesce(outcome_seq, -1) < ?",
             (outcome[:32], seq, data["call_id"], seq),
         )
+
+
+def _rectified(conn: Conn, data: dict[str, Any]) -> None:
+    """A correction: what is reported of the call says the new value from now on. A number is never among it."""
+    row = conn.execute("SELECT opened FROM call WHERE call_id=?", (data["call_id"],)).fetchone()
+    opened = canonical.loads(row["opened"]) if row["opened"] is not None else {}
+    if isinstance(opened, dict):
+        new = {
+            name: data[name] for name in ("language", "policy_id", "policy_version") if isinstance(data.get(name), str)
+        }
+        text = canonical.dumps(opened | new).decode()
+        conn.execute("UPDATE call SET opened=? WHERE call_id=?", (text, data["call_id"]))
 
 
 def _without_header(data: dict[str, Any]) -> dict[str, Any]:

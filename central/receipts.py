@@ -9,6 +9,7 @@ from aiohttp import web
 from central.auth import EdgeRequest, admin, edge_request, json_answer
 from central.conn import Conn, Row
 from central.errors import CentralError
+from central.people import wipe
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
@@ -88,6 +89,7 @@ def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]
             "result": claims.result,
         },
     )
+    wipe(central, conn, claims.jti)
     return "accepted"
 
 

@@ -25,7 +25,7 @@ CREATE TABLE stream(
 -- `seq` pages; it has no meaning of its own.
 CREATE TABLE call(
   seq INTEGER PRIMARY KEY, call_id TEXT NOT NULL UNIQUE, edge_id TEXT NOT NULL REFERENCES edge,
-  opened TEXT, closed TEXT, outcome TEXT, outcome_seq INTEGER,
+  opened TEXT, closed TEXT, outcome TEXT, outcome_seq INTEGER, anonymised TEXT,
   first_seen TEXT NOT NULL) STRICT;
 CREATE TABLE recording(
   seq INTEGER PRIMARY KEY, recording_id TEXT NOT NULL UNIQUE, edge_id TEXT NOT NULL REFERENCES edge,
@@ -42,9 +42,12 @@ CREATE INDEX header_recording ON header(recording_id);
 CREATE TABLE tombstone(
   edge_id TEXT NOT NULL REFERENCES edge, recording_id TEXT NOT NULL, jti TEXT, at TEXT NOT NULL, statement TEXT NOT NULL,
   PRIMARY KEY (edge_id, recording_id)) STRICT;
+-- `opening_slot`: the keeper's, with the opening of a person's order until every edge has answered.
 CREATE TABLE orders(
   jti TEXT PRIMARY KEY, cmd TEXT NOT NULL, target_kind TEXT NOT NULL, target TEXT NOT NULL, jws TEXT NOT NULL,
-  sha256 TEXT NOT NULL, signed_by TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+  sha256 TEXT NOT NULL, signed_by TEXT NOT NULL, at TEXT NOT NULL, opening_slot INTEGER UNIQUE) STRICT;
+-- Certificates of orders that are complete, as they were first given out.
+CREATE TABLE certificate(jti TEXT PRIMARY KEY REFERENCES orders, document TEXT NOT NULL, at TEXT NOT NULL) STRICT;
 -- `id` tells processes on one database of what another one queued.
 CREATE TABLE delivery(
   id INTEGER PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, seq INTEGER NOT NULL, jti TEXT REFERENCES orders, jws TEXT NOT NULL,

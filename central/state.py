@@ -126,7 +126,13 @@ def bury(keeper: Keeper, conn: Conn) -> None:
 
 def named_slots(conn: Conn) -> frozenset[int]:
     """Job: every slot that a row names."""
-    return frozenset(r[0] for r in conn.execute("SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL"))
+    return frozenset(
+        r[0]
+        for r in conn.execute(
+            "SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL"
+            " UNION SELECT opening_slot FROM orders WHERE opening_slot IS NOT NULL"
+        )
+    )
 
 
 def key_set(

@@ -7,6 +7,7 @@ leaves an intent that the next start carries out.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import structlog
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import ReceiptRow, RecordingRow
+from edge.retention.copies import copies_elsewhere
 from edge.retention.means import Means
 from edge.retention.obstacles import Obstacles
 
@@ -33,6 +35,8 @@ class Destroyed:
     slots: tuple[int, ...]
     unlinked: int
     statement: Mapping[str, Any]
+    copies: tuple[Mapping[str, Any], ...] = ()
+    manifest_sha256: str | None = None
 
     def claims(self, checkpoint: str | None, **evidence: Any) -> dict[str, Any]:
         """The claims of a receipt that says so."""
@@ -45,6 +49,8 @@ class Destroyed:
                 "read_back": True,
                 "payloads_unlinked": self.unlinked,
                 "cause": self.cause,
+                "copies": [dict(one) for one in self.copies],
+                **({"manifest_sha256": self.manifest_sha256} if self.manifest_sha256 else {}),
                 **evidence,
             },
             "keeper_evidence": dict(self.statement),
@@ -92,7 +98,13 @@ class Eraser:
         unlinked = await means.in_worker(lambda: means.vault.unlink(recording_id))
         hit("erase.payload_unlinked")
         at = means.clock.wall_text()
-        receipt = await sign(Destroyed(recording_id, at, cause, tuple(key_ids), tuple(slots), unlinked, statement))
+        elsewhere = await copies_elsewhere(means.journal, recording)
+        manifest = hashlib.sha256(recording.manifest.encode()).hexdigest() if recording.manifest else None
+        receipt = await sign(
+            Destroyed(
+                recording_id, at, cause, tuple(key_ids), tuple(slots), unlinked, statement, tuple(elsewhere), manifest
+            )
+        )
         await means.journal.finish_erase(
             recording_id,
             erased_at=at,

@@ -118,6 +118,7 @@ class Finds(Base):
             conn.execute("UPDATE inbox SET due_at=? WHERE jti=?", (due_at, jti))
             self._find(conn, jti, call_ids, at, shred_at)
             self._audit.append(conn, at, "order.begun", body={"jti": jti, "calls": len(call_ids)})
+            self._answered(conn, receipt, "executing")
 
         await self._writer.do(job)
 
@@ -129,6 +130,7 @@ class Finds(Base):
         def job(conn: sqlite3.Connection) -> None:
             if store_receipt(conn, receipt):
                 self._find(conn, jti, call_ids, at, shred_at)
+                self._answered(conn, receipt, "executing")
 
         await self._writer.do(job)
 
@@ -139,6 +141,10 @@ class Finds(Base):
         )
         for one in call_ids:
             self._audit.append(conn, at, "call.restricted", subject=one, call_id=one, body={"jti": jti})
+
+    def _answered(self, conn: sqlite3.Connection, receipt: ReceiptRow, state: str) -> None:
+        body = {"jti": receipt.jti, "n": receipt.n, "result": receipt.result, "state": state}
+        self._audit.append(conn, self._clock.wall_text(), "order.answered", body=body)
 
     async def finds(self, jti: str) -> Sequence[Find]:
         """See `edge.ports.FindBook`; the oldest call first."""
@@ -154,8 +160,7 @@ class Finds(Base):
         def job(conn: sqlite3.Connection) -> None:
             if store_receipt(conn, receipt):
                 conn.execute("UPDATE find SET waits_for=? WHERE jti=? AND call_id=?", (why, jti, call_id))
-                body = {"jti": jti, "n": receipt.n, "result": receipt.result, "state": "executing"}
-                self._audit.append(conn, self._clock.wall_text(), "order.answered", body=body)
+                self._answered(conn, receipt, "executing")
 
         await self._writer.do(job)
 
@@ -182,8 +187,7 @@ class Finds(Base):
                 jti = receipt.jti
                 if store_receipt(conn, receipt):
                     move_order(conn, jti, "answered")
-                    body = {"jti": jti, "n": receipt.n, "result": receipt.result, "state": "answered"}
-                    self._audit.append(conn, self._clock.wall_text(), "order.answered", body=body)
+                    self._answered(conn, receipt, "answered")
                 slots += [r[0] for r in conn.execute("SELECT slot FROM order_target WHERE jti=? AND slot>0", (jti,))]
                 conn.execute("UPDATE order_target SET slot=0 WHERE jti=?", (jti,))
                 # What still waits is left alone now: nothing restricts it any more.

@@ -199,7 +199,10 @@ async def test_61_a_replayed_delivery_is_one_order(edge: SyncEdge) -> None:
     assert edge.central.running is not None
     again = sign_delivery(edge.central.running.central.store, aud="edge-1", seq=2, order=answer["order"])
     await edge.central.running.central.db.run(
-        lambda c: c.execute("INSERT INTO delivery VALUES ('edge-1', 2, ?, ?, '')", (answer["jti"], again))
+        lambda c: c.execute(
+            "INSERT INTO delivery(edge_id, seq, jti, jws, queued_at) VALUES ('edge-1', 2, ?, ?, '')",
+            (answer["jti"], again),
+        )
     )
     assert await edge.sync._inbox.poll(0) == 1
     assert len(await edge.journal.orders(("received",))) == 1

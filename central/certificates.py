@@ -1,0 +1,113 @@
+"""Deletion certificates: built from the receipts of every edge once an order is complete, signed by the store, the same ever after."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from aiohttp import web
+
+from central.auth import admin, json_answer
+from central.conn import Conn
+from central.errors import CentralError
+from central.people import complete
+from central.state import CENTRAL, Central
+from formats import canonical, merkle
+from formats.certificate import LogEntry, is_entry_of, make_certificate
+from formats.checkpoint import EntryProof, open_checkpoint
+from formats.errors import FormatError
+from formats.ids import is_id
+from formats.keyset import KeySet
+from formats.note import ED25519, NoteKey
+from formats.orders import ReceiptClaims, verify_receipt
+
+
+def routes() -> list[web.RouteDef]:
+    """Out to administrators."""
+    return [web.get("/v1/certificates/{jti}", get_certificate, allow_head=False)]
+
+
+async def get_certificate(request: web.Request) -> web.Response:
+    """Administrator: the certificate of an order. 409 certificate.pending while an edge has not given its last word, or its log
+    is not cosigned that far."""
+    await admin(request)
+    central = request.app[CENTRAL]
+    jti = request.match_info["jti"]
+    return json_answer(await central.db.run(lambda conn: _certificate(central, conn, jti)))
+
+
+def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
+    """Job: the stored one, or a new one."""
+    order = conn.execute("SELECT cmd, jws FROM orders WHERE jti=?", (jti,)).fetchone() if is_id(jti) else None
+    if order is None:
+        raise CentralError("not_found.order", "no such order", status=404, where=jti[:64])
+    if order["cmd"] != "erase":
+        raise CentralError("usage.order", f"an order to {order['cmd']} destroys nothing", where=jti)
+    known = conn.execute("SELECT document FROM certificate WHERE jti=?", (jti,)).fetchone()
+    if known is not None:
+        document: dict[str, Any] = canonical.loads(known["document"])
+        return document
+    rows = conn.execute("SELECT jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
+    if not rows or not complete(conn, jti):
+        raise _pending("an edge has not given its last word", jti)
+    keys = central.keys(conn)
+    receipts = [str(row["jws"]) for row in rows]
+    now = central.now()
+    try:
+        document = make_certificate(
+            central.store,
+            receipts,
+            canonical.loads(order["jws"]),
+            keys,
+            certificate_id=secrets.token_hex(16),
+            at=now,
+            issuer="central",
+            level=central.config.level,
+            log=[_log(conn, verify_receipt(one, keys)[0], keys) for one in receipts],
+        )
+    except FormatError as error:
+        raise CentralError(error.code, error.message, status=409, where=jti) from error
+    text = canonical.dumps(document).decode()
+    conn.execute("INSERT INTO certificate(jti, document, at) VALUES (?,?,?)", (jti, text, now))
+    central.log.append(
+        conn, now, "certificate.issued", {"jti": jti, "certificate_id": document["claims"]["certificate_id"]}
+    )
+    return document
+
+
+def _log(conn: Conn, claims: ReceiptClaims, keys: KeySet) -> LogEntry:
+    """The entry of the edge's log that was written with a receipt, under the newest checkpoint that was cosigned."""
+    named = claims.receipt_id if claims.recording_id and claims.result == "done" else claims.jti
+    for row in conn.execute(
+        "SELECT origin, idx, entry FROM mirror WHERE edge_id=? AND entry LIKE ? ORDER BY idx",
+        (claims.edge_id, f"%{named}%"),
+    ).fetchall():
+        if is_entry_of(canonical.loads(row["entry"]), claims):
+            return _proof(conn, claims, row["origin"], int(row["idx"]), row["entry"], keys)
+    raise _pending("the log of an edge has not come that far", claims.jti)
+
+
+def _proof(conn: Conn, claims: ReceiptClaims, origin: str, index: int, entry: str, keys: KeySet) -> LogEntry:
+    row = conn.execute(
+        "SELECT size, cosigned FROM witnessed WHERE edge_id=? AND origin=? AND size>? ORDER BY size LIMIT 1",
+        (claims.edge_id, origin, index),
+    ).fetchone()
+    if row is None:
+        raise _pending("the log of an edge is not cosigned that far", claims.jti)
+    edge = next(one for one in keys.with_role("edge") if one.edge_id == claims.edge_id)
+    size = open_checkpoint(row["cosigned"], NoteKey(origin, ED25519, edge.key)).checkpoint.size
+
+    def read(level: int, idx: int) -> bytes:
+        node = conn.execute(
+            "SELECT hash FROM mirror_node WHERE edge_id=? AND origin=? AND level=? AND idx=?",
+            (claims.edge_id, origin, level, idx),
+        ).fetchone()
+        return bytes(node["hash"])
+
+    path = tuple(merkle.inclusion_proof(index, size, read))
+    return LogEntry(claims.receipt_id, entry, str(EntryProof(index, path, row["cosigned"])))
+
+
+def _pending(why: str, jti: str) -> CentralError:
+    hint = "ask again in a minute: edges send their logs on, and central cosigns them"
+    return CentralError("certificate.pending", why, status=409, where=jti, hint=hint)

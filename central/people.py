@@ -1,0 +1,64 @@
+"""The person an order is about: the opening of its commitment lies in the keeper until every edge has answered."""
+
+from __future__ import annotations
+
+from central.conn import Conn
+from central.errors import CentralError
+from central.state import Central
+from formats.errors import FormatError
+from formats.orders import MANY, OrderClaims, Person
+
+
+def keep_opening(central: Central, claims: OrderClaims, opening: object) -> int | None:
+    """Job: put the opening into the keeper, synced before the row that names it; its slot, None where none is needed.
+
+    Raises CentralError command.person when it is missing, or not that of the order.
+    """
+    if claims.target.kind != "person":
+        if opening is not None:
+            raise CentralError("command.person", "only a person has an opening", where="opening")
+        return None
+    try:
+        person = Person.of_document(opening, claims.target.id)
+    except FormatError as error:
+        raise CentralError(error.code, error.message, where="opening") from error
+    slot = central.keeper.put(person.packed())
+    central.keeper.flush()
+    return slot
+
+
+def opening_of(central: Central, slot: int | None) -> dict[str, str] | None:
+    """What goes to an edge beside a delivery; None where there is none (any more)."""
+    if slot is None:
+        return None
+    try:
+        return Person.unpacked(central.keeper.read(slot)).document()
+    except CentralError as error:
+        if error.code != "keeper.shredded":
+            raise
+        return None
+
+
+def complete(conn: Conn, jti: str) -> bool:
+    """Whether every edge that got the order gave its last word: about many calls one that names no recording."""
+    order = conn.execute("SELECT target_kind FROM orders WHERE jti=?", (jti,)).fetchone()
+    if order is None:
+        return False
+    last = "r.result<>'deferred'" + (" AND r.recording_id IS NULL" if order["target_kind"] in MANY else "")
+    (waiting,) = conn.execute(
+        "SELECT count(*) FROM delivery d WHERE d.jti=? AND NOT EXISTS (SELECT 1 FROM receipt r WHERE r.jti=d.jti"  # noqa: S608
+        f" AND r.edge_id=d.edge_id AND {last})",
+        (jti,),
+    ).fetchone()
+    return int(waiting) == 0
+
+
+def wipe(central: Central, conn: Conn, jti: str) -> None:
+    """Job: destroy the opening of an order that is complete. The slot first: a crash in between leaves a row whose slot
+    reads as destroyed."""
+    row = conn.execute("SELECT opening_slot FROM orders WHERE jti=?", (jti,)).fetchone()
+    if row is None or row["opening_slot"] is None or not complete(conn, jti):
+        return
+    central.keeper.shred([int(row["opening_slot"])])
+    conn.execute("UPDATE orders SET opening_slot=NULL WHERE jti=?", (jti,))
+    central.log.append(conn, central.now(), "order.wiped", {"jti": jti})

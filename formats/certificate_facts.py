@@ -1,0 +1,154 @@
+"""What follows from the receipts of an order, or of a ground: the part of a deletion certificate that is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from formats import canonical
+from formats.errors import FormatError, ReceiptError
+from formats.ids import parse_time
+from formats.jws import verify_compact
+from formats.keyset import KeySet
+from formats.orders import ReceiptClaims, VerifiedReceipt
+
+#: `typ` of the statement that central's keeper signs with the store key.
+KEEPER_TYP = "callwarden-keeper+json"
+STATES = ("destroyed", "expires", "exported", "unknown")
+#: What no overwriting reaches, said of every place that had a copy.
+BEYOND = "sectors that a device remapped, and images of the whole machine"
+
+
+def facts_of(proofs: Sequence[VerifiedReceipt], keys: KeySet) -> dict[str, Any]:
+    """jti, order, target, reason, actors, recordings, calls, copies, failed, effective_at, final_at.
+
+    Raises ReceiptError `certificate.*` for receipts that are not all the answers to one thing.
+    """
+    _check_series(proofs)
+    first = proofs[0]
+    order = first.order
+    done = [one.claims for one in proofs if one.claims.result == "done"]
+    copies = sorted((copy for claims in done for copy in _copies(claims, keys)), key=canonical.dumps)
+    effective = max((claims.at for claims in done), default=max(one.claims.at for one in proofs))
+    final = max([effective, *(copy["at"] for copy in copies if copy["state"] == "expires" and copy["at"])])
+    return {
+        "jti": first.claims.jti,
+        "order_sha256": first.claims.order_sha256,
+        "fleet": order.fleet if order else None,
+        "target": {"kind": order.target.kind, "id": order.target.id} if order else _ground(first),
+        "reason": order.reason if order else (first.ground.cause if first.ground else ""),
+        "case_ref": order.case_ref if order else None,
+        "actors": sorted(
+            ({"kid": one.kid, "role": one.role, "owner": one.owner} for one in first.ordered_by), key=lambda a: a["kid"]
+        ),
+        "recordings": sorted((_recording(claims) for claims in done if claims.recording_id), key=canonical.dumps),
+        "calls": _calls(proofs),
+        "copies": copies,
+        "failed": _failed(proofs),
+        "effective_at": effective,
+        "final_at": final,
+    }
+
+
+def _check_series(proofs: Sequence[VerifiedReceipt]) -> None:
+    """All answers of each edge, from the first on: one that is left out could be the one that says what failed."""
+    if len({(one.claims.jti, one.claims.order_sha256) for one in proofs}) != 1:
+        raise ReceiptError("certificate.receipts", "the receipts answer different orders")
+    numbers: dict[str, list[int]] = {}
+    for one in proofs:
+        numbers.setdefault(one.claims.edge_id, []).append(one.claims.n)
+    for edge_id, found in numbers.items():
+        if sorted(found) != list(range(len(found))):
+            raise ReceiptError("certificate.receipts", f"the receipts of {edge_id} are not all there")
+    if len({one.claims.receipt_id for one in proofs}) != len(proofs):
+        raise ReceiptError("certificate.receipts", "a receipt is there twice")
+
+
+def _ground(proof: VerifiedReceipt) -> dict[str, str]:
+    return {"kind": "recording", "id": proof.ground.recording_id if proof.ground else ""}
+
+
+def _recording(claims: ReceiptClaims) -> dict[str, Any]:
+    manifest = claims.evidence.get("manifest_sha256")
+    return {
+        "recording_id": claims.recording_id,
+        "edge_id": claims.edge_id,
+        "receipt_id": claims.receipt_id,
+        "at": claims.at,
+        "key_ids": sorted(claims.key_ids),
+        "manifest_sha256": manifest if isinstance(manifest, str) else None,
+    }
+
+
+def _calls(proofs: Sequence[VerifiedReceipt]) -> dict[str, int]:
+    """How many calls became anonymous at each edge, of an order about many."""
+    found: dict[str, int] = {}
+    for one in proofs:
+        calls = one.claims.evidence.get("calls")
+        if one.claims.result == "done" and one.claims.recording_id is None and isinstance(calls, int):
+            found[one.claims.edge_id] = calls
+    return found
+
+
+def _copies(claims: ReceiptClaims, keys: KeySet) -> Iterator[dict[str, Any]]:
+    """Every place that had a copy of one recording, as its receipt proves it."""
+    if claims.recording_id is None:
+        return
+    edge = f"edge/{claims.edge_id}"
+    yield _copy(claims, edge, "destroyed", claims.at, "keys overwritten and read back, payload unlinked")
+    yield _copy(claims, f"{edge}/medium", "unknown", None, BEYOND)
+    if (statement := keeper_statement(claims, keys)) is not None:
+        yield _copy(claims, "central/keeper", "destroyed", str(statement["at"]), f"signed: {statement['result']}")
+        yield _copy(claims, "central/medium", "unknown", None, BEYOND)
+    elsewhere = claims.evidence.get("copies")
+    for one in elsewhere if isinstance(elsewhere, list) else []:
+        if not isinstance(one, Mapping) or one.keys() != {"place", "state", "at", "detail"}:
+            raise ReceiptError("certificate.copies", "a copy in a receipt is malformed")
+        if one["state"] not in STATES or one["state"] == "destroyed":
+            raise ReceiptError("certificate.copies", f"a copy elsewhere cannot be {one['state']!r}")
+        if one["at"] is not None:
+            parse_time(str(one["at"]))
+        yield _copy(claims, f"{edge}/{one['place']}", str(one["state"]), one["at"], str(one["detail"]))
+
+
+def _copy(claims: ReceiptClaims, place: str, state: str, at: str | None, evidence: str) -> dict[str, Any]:
+    return {
+        "place": place, "recording_id": claims.recording_id, "state": state, "at": at, "evidence": evidence,
+        "receipt_id": claims.receipt_id,
+    }  # fmt: skip
+
+
+def keeper_statement(claims: ReceiptClaims, keys: KeySet) -> Mapping[str, Any] | None:
+    """What central's keeper signed about its copies of this recording; None where there is no central.
+
+    Raises ReceiptError `certificate.keeper`.
+    """
+    evidence = claims.keeper_evidence
+    if evidence is None or "jws" not in evidence:
+        return None
+    try:
+        stated: Any = canonical.loads(verify_compact(str(evidence["jws"]), keys, KEEPER_TYP, "store").payload)
+    except FormatError as error:
+        raise ReceiptError("certificate.keeper", f"the keeper's statement does not hold: {error.message}") from error
+    about = (claims.recording_id, claims.edge_id)
+    if not isinstance(stated, Mapping) or (stated.get("recording_id"), stated.get("edge_id")) != about:
+        raise ReceiptError("certificate.keeper", "the keeper's statement is about another recording")
+    if stated.get("result") not in ("destroyed", "nothing_held") or not isinstance(stated.get("at"), str):
+        raise ReceiptError("certificate.keeper", "the keeper's statement does not say that its copies are gone")
+    if not set(stated.get("key_ids") or ()) <= set(claims.key_ids):
+        raise ReceiptError("certificate.keeper", "the keeper destroyed other keys than the receipt names")
+    return stated
+
+
+def _failed(proofs: Sequence[VerifiedReceipt]) -> list[dict[str, Any]]:
+    """Last words that are no success."""
+    last: dict[str, ReceiptClaims] = {}
+    for one in proofs:
+        claims = one.claims
+        if claims.edge_id not in last or last[claims.edge_id].n < claims.n:
+            last[claims.edge_id] = claims
+    return [
+        {"edge_id": one.edge_id, "result": one.result, "reason": one.reason}
+        for one in sorted(last.values(), key=lambda c: c.edge_id)
+        if one.result not in ("done", "already")
+    ]

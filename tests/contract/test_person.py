@@ -1,0 +1,199 @@
+"""A person through every part but Asterisk: searched for, erased, wiped, certified; and what is left at central."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from central import setup
+from edge.retention.executor import Executor
+from edge.retention.means import Bounds
+from edge.vault.payloads import PayloadVault
+from formats import canonical
+from formats.certificate import open_certificate
+from formats.errors import ReceiptError
+from formats.orders import OrderClaims, Person, sign_order
+from formats.orders.claims import decode
+from tests.contract.test_central_erase import means
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_central
+from tests.unit.retention.retention_kit import AUDITOR
+from tests.unit.retention.test_many import Clock, digest
+from tests.unit.store.store_makers import NUMBER
+from tests.unit.sync.sync_kit import SyncEdge
+
+
+@pytest.fixture
+async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
+    async with a_central(tmp_path / "central") as central:
+        setup.register_key(central.config, "auditor", "Ann", AUDITOR.verify_key)
+        yield central
+
+
+class Setting:
+    """One edge with its executor at a real central; `bystander` never answers."""
+
+    def __init__(self, central: TestCentral, edge: SyncEdge, folder: Path, worker: ThreadPoolExecutor) -> None:
+        self.central, self.edge, self.clock = central, edge, Clock()
+
+        async def head() -> str | None:
+            made = await edge.checkpointer.make()
+            return made.note if made else None
+
+        self.executor = Executor(
+            means(
+                edge, PayloadVault(str(folder)), worker, clock=self.clock, digest=digest, head=head,
+                bounds=lambda: Bounds(daily_share=100),
+            )
+        )  # fmt: skip
+
+    async def draft(self, person: Person, cmd: str, **more: Any) -> OrderClaims:
+        asked = {"cmd": cmd, "target": {"kind": "person", "id": person.id}, "reason": "asked for", **more}
+        status, answer = await self.central.admin("POST", "/v1/orders/draft", asked)
+        assert status == 200, answer
+        return decode(canonical.dumps({k: v for k, v in answer["claims"].items() if v or k == "case_ref"}), OrderClaims)
+
+    async def submit(self, body: dict[str, Any]) -> dict[str, Any]:
+        status, answer = await self.central.admin("POST", "/v1/orders", body)
+        assert status == 202, answer
+        return dict(answer)
+
+    async def exchange(self, **later: float) -> None:
+        self.clock.go(**later)
+        await self.edge.sync._inbox.poll(0)
+        await self.executor.once()
+        await self.edge.checkpointer.make()
+        await self.edge.sync.flush()
+
+    async def order(self, jti: str) -> dict[str, Any]:
+        status, answer = await self.central.admin("GET", f"/v1/orders/{jti}")
+        assert status == 200
+        return dict(answer)
+
+
+@pytest.fixture
+async def setting(central: TestCentral, tmp_path: Path) -> AsyncIterator[Setting]:
+    edge = await SyncEdge.open(central, tmp_path)
+    with ThreadPoolExecutor(1) as worker:
+        yield Setting(central, edge, tmp_path / "vault", worker)
+    await edge.close()
+
+
+async def test_from_the_search_to_the_certificate(setting: Setting, tmp_path: Path) -> None:
+    central, edge = setting.central, setting.edge
+    new, _ = await edge.record()
+    await edge.sync.flush()
+    await edge.journal.note_exported(new.recording_id, "wav", "quality")
+    person = Person(secrets.token_bytes(16), NUMBER)
+    claims = await setting.draft(person, "locate")
+    answer = await setting.submit(
+        {"claims": canonical.loads(canonical.dumps(_plain(claims))), "opening": person.document()}
+    )
+    await setting.exchange()
+    found = await setting.order(answer["jti"])
+    assert found["complete"]
+    (receipt,) = found["receipts"]
+    assert [one["call_id"] for one in receipt["document"]["claims"]["evidence"]["matches"]] == [new.call_id]
+    assert await central.rows("SELECT opening_slot FROM orders WHERE jti=?", answer["jti"]) == [(None,)]
+
+    person = Person(secrets.token_bytes(16), NUMBER)
+    claims = await setting.draft(person, "erase", located=answer["jti"])
+    order = sign_order(claims, [central.dpo])
+    assert (await central.admin("POST", "/v1/orders", {"order": order}))[1]["code"] == "command.person"
+    wrong = {"order": order, "opening": Person(person.salt, "+420777999888").document()}
+    assert (await central.admin("POST", "/v1/orders", wrong))[1]["code"] == "command.person"
+    jti = (await setting.submit({"order": order, "opening": person.document()}))["jti"]
+    ((slot,),) = await central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti)
+    assert slot is not None
+    await setting.exchange()
+    assert not (await setting.order(jti))["complete"]
+    assert (await central.admin("GET", f"/v1/certificates/{jti}"))[1]["code"] == "certificate.pending"
+    await setting.exchange(hours=25)
+    assert not (await setting.order(jti))["complete"], "one recording's receipt is not the last word"
+    await setting.exchange(days=8)
+    assert (await setting.order(jti))["complete"]
+    assert await central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti) == [(None,)]
+
+    central.offset = timedelta(days=10)
+    status, document = await central.admin("GET", f"/v1/certificates/{jti}")
+    assert status == 200, document
+    assert (await central.admin("GET", f"/v1/certificates/{jti}"))[1] == document
+    proven = open_certificate(document, setup.trust(central.config))
+    assert (proven.witnessed, proven.logged) == (True, len(proven.receipts))
+    states = {(one["place"], one["state"]) for one in proven.claims["copies"]}
+    assert states == {
+        ("edge/edge-1", "destroyed"), ("edge/edge-1/medium", "unknown"), ("edge/edge-1/export/wav", "exported"),
+        ("central/keeper", "destroyed"), ("central/medium", "unknown"),
+    }  # fmt: skip
+    (recording,) = proven.claims["recordings"]
+    assert recording["key_ids"] == [new.segment.header.key_id.hex()]
+    assert len(recording["manifest_sha256"]) == 64
+    assert proven.claims["calls"] == {"edge-1": 1}
+    assert {one["role"] for one in proven.claims["actors"]} == {"store", "dpo"}
+    other = document | {"claims": document["claims"] | {"level": 3}}
+    with pytest.raises(ReceiptError, match="shown"):
+        open_certificate(other, setup.trust(central.config))
+
+    (call,) = (await central.admin("GET", "/v1/calls"))[1]["calls"]
+    assert call["opened"]["started_at"] == "2026-01-31T12:00:00.000Z"
+    assert "linked_id" not in call["opened"]
+    await central.stop()
+    stored = b"".join(one.read_bytes() for one in (tmp_path / "central").rglob("*") if one.is_file())
+    link = await edge.journal.call(new.call_id)
+    assert link is not None
+    for trace in (b"777123456", NUMBER.encode(), person.packed(), (await digest(NUMBER)).encode()):
+        assert trace not in stored, trace
+
+
+def _plain(claims: OrderClaims) -> dict[str, Any]:
+    from formats.orders.claims import encode
+
+    value: dict[str, Any] = canonical.loads(encode(claims))
+    return value
+
+
+async def test_cancel_goes_to_whoever_got_the_order(setting: Setting) -> None:
+    central, edge = setting.central, setting.edge
+    new, _ = await edge.record()
+    await edge.sync.flush()
+    person = Person(secrets.token_bytes(16), NUMBER)
+    claims = await setting.draft(person, "erase", located="ab" * 16)
+    jti = (await setting.submit({"order": sign_order(claims, [central.dpo]), "opening": person.document()}))["jti"]
+    await setting.exchange()
+    stop = {"cmd": "cancel", "target": {"kind": "order", "id": jti}, "reason": "a mistake"}
+    status, answer = await central.admin("POST", "/v1/orders/draft", stop)
+    assert (status, answer["edges"]) == (200, ["edge-1"])
+    drafted = decode(canonical.dumps({k: v for k, v in answer["claims"].items() if v or k == "case_ref"}), OrderClaims)
+    assert (await central.admin("POST", "/v1/orders", {"order": sign_order(drafted, [edge.key])}))[0] == 403
+    await setting.submit({"order": sign_order(drafted, [AUDITOR])})
+    await setting.exchange(hours=1)
+    answer = await setting.order(jti)
+    assert [one["result"] for one in answer["receipts"]] == ["deferred", "refused:command.cancelled"]
+    await setting.exchange(days=30)
+    row = await edge.journal.recording(new.recording_id)
+    assert row is not None
+    assert row.state == "sealed"
+    central.offset = timedelta(days=31)
+    document = (await central.admin("GET", f"/v1/certificates/{jti}"))[1]
+    assert document["claims"]["failed"][0]["result"] == "refused:command.cancelled"
+    assert document["claims"]["recordings"] == []
+
+
+async def test_an_edge_that_does_not_answer_keeps_it_open(setting: Setting) -> None:
+    TestEdge(setting.central, "pbx-2")
+    person = Person(secrets.token_bytes(16), NUMBER)
+    claims = await setting.draft(person, "erase", located="ab" * 16)
+    order = {"order": sign_order(claims, [setting.central.dpo]), "opening": person.document()}
+    jti = (await setting.submit(order))["jti"]
+    await setting.exchange()
+    await setting.exchange(days=9)
+    answer = await setting.order(jti)
+    assert [one["result"] for one in answer["receipts"]] == ["deferred", "not_found"]
+    assert not answer["complete"]
+    ((slot,),) = await setting.central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti)
+    assert slot is not None, "the other edge needs it"
