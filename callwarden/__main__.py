@@ -14,6 +14,7 @@ from callwarden.options import DEFAULT_CONFIG, Invocation
 
 _AT = "callwarden.commands."
 _COMMANDS = {
+    "adopt": (_AT + "adopt:adopt", "Take over the recordings a PBX already has, and remove the files."),
     "audit": (_AT + "audit:audit", "Verify the audit log."),
     "backup": (
         _AT + "backup:backup",

@@ -121,7 +121,9 @@ def _afterwards(row: Row) -> list[str]:
     if "recording_failed" in kinds and row["call"]["outcome"] != "unavailable":
         told.append("a part that was permitted was not recorded")
     flags = {flag["flag"] for r in row["recordings"] for flag in r.get("flags") or ()}
-    told += [f"{words.FLAGS[flag]}" for flag in ("agent_stopped", "incident", "one_sided", "gap") if flag in flags]
+    told += [
+        f"{words.FLAGS[flag]}" for flag in ("agent_stopped", "incident", "one_sided", "gap", "adopted") if flag in flags
+    ]
     left = {r["recording_id"] for r in row["recordings"] if r["state"] != "erased"}
     if row["call"].get("evidence") == "expired":
         told.append("the evidence of it has expired and was removed")
@@ -152,7 +154,17 @@ def facts(row: Row) -> list[tuple[str, str]]:
         found += [("daemon away to", row["away"]["to"] or "(it is not running now)")]
         hint = "its tag is in Asterisk's CDR (cw=unavailable); start the daemon with `callwarden run`"
         return [*found, ("what to do", hint)]
-    lines = [*_call(row), *_events(row), *_decision(row), *_parties(row), *_pauses(row), *_recordings(row), *_end(row)]
+    came = [fact for event in row["events"] for fact in _adopted(event)]
+    lines = [
+        *_call(row),
+        *_events(row),
+        *_decision(row),
+        *came,
+        *_parties(row),
+        *_pauses(row),
+        *_recordings(row),
+        *_end(row),
+    ]
     return [(name, value) for name, value in lines if value]
 
 
@@ -224,6 +236,28 @@ def _pauses(row: Row) -> Facts:
         yield "pause", f"{pause['began_at']}{until}, {reason}, by {by}"
 
 
+def _adopted(event: Row) -> Facts:
+    """Where a file came from that was taken over, and who answers for it."""
+    said, evidence = event["evidence"].get("adopted"), event["evidence"]
+    if not said:
+        return
+    yield "taken over", f"by {said['by']} ({said['source']}), basis {evidence.get('basis', '')}"
+    yield "documented", said["documented"]
+    repaired = ", ".join(said["file"]["repaired"])
+    came = f"known from its {words.STARTED.get(said['file']['started_from'], 'file')}"
+    yield "file", f"{said['file']['identity']}, {came}" + (f", its header repaired: {repaired}" if repaired else "")
+
+
+def _original(original: Row) -> str:
+    """What became of the file that a recording was."""
+    name = f"{original['name']}, " if original.get("name") else ""
+    if original["kept"]:
+        return f"{name}still outside in the clear: it was to be kept"
+    if original["removed_at"]:
+        return f"{name}removed at {original['removed_at']}"
+    return f"{name}not known to be removed yet"
+
+
 def _recordings(row: Row) -> Facts:
     due = {one["recording_id"]: one for one in row.get("due") or ()}
     for recording in row["recordings"]:
@@ -233,6 +267,8 @@ def _recordings(row: Row) -> Facts:
         elif one := due.get(recording["recording_id"]):
             text += f", to be erased at {one['due_at']} ({one['cause']})"
         yield "recording", text
+        if original := recording.get("original"):
+            yield "original", _original(original)
         for flag in recording.get("flags") or ():
             detail = f" ({flag['detail']})" if flag["detail"] else ""
             yield "marked", f"{flag['flag']} at {flag['at']}: {words.FLAGS.get(flag['flag'], flag['flag'])}{detail}"

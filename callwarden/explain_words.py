@@ -127,7 +127,10 @@ FLAGS: Final[Mapping[str, str]] = {
     "agent_stopped": "an agent stopped it; nothing was erased for that",
     "incident": "something was removed after an incident",
     "mute_failed": "a pause was made by stopping",
+    "adopted": "it was a file before, outside and in the clear",
 }
+#: What says when an adopted recording began.
+STARTED: Final[Mapping[str, str]] = {"cdr": "call record", "name": "name", "file": "time stamp"}
 STATES: Final[Mapping[str, str]] = {
     "offered": "has just entered",
     "asking": "is being asked",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import os
 import random
@@ -47,6 +48,7 @@ from edge.number_key import NumberKey
 from edge.policybook import PolicyBook
 from edge.prompts.catalogue import Catalogue
 from edge.prompts.check import check_policies
+from edge.recorder.adopting import Adopter
 from edge.recorder.leftovers import CaptureLeftovers
 from edge.recorder.manifests import manifest_maker
 from edge.recorder.recorder import Recorder
@@ -134,6 +136,13 @@ class Daemon:
                 on_gap=lambda recording_id: self.conductor.mending.gap(recording_id),
                 on_rogue=lambda channel_uid: self.conductor.mending.rogue(channel_uid),
             ),
+        )
+        self.archive_worker = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self.adopter = Adopter(
+            dataclasses.replace(self.recorder.tools, worker=self.archive_worker),
+            edge.id,
+            lambda name: self.config.policies.get(name),
+            lambda: self.config.telephony.country,
         )
         world = World(
             journal=self.journal,
@@ -327,6 +336,7 @@ class Daemon:
         await self._note_outage()
         await self.policies.begin()
         await self.recorder.recover()
+        await self.adopter.recover()
         await self.tracker.recover()
         self.executor.wake()
         self.spawn(self.recorder.run())
@@ -349,6 +359,7 @@ class Daemon:
             vault=self.vault,
             readiness=self.readiness,
             live=self.conductor,
+            adopt=self.adopter,
             reload=self.policies.reload,
             attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
             refusal=self.gate.refusal,
@@ -383,6 +394,7 @@ class Daemon:
         await self.journal.set_meta("alive_at", self.clock.wall_text())
         await self.journal.close()
         self.worker.shutdown()
+        self.archive_worker.shutdown()
         await self.slots.close()
         log.info("callwarden has stopped")
 

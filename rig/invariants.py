@@ -189,12 +189,14 @@ def _permits(conn: sqlite3.Connection, facts: Facts) -> list[str]:
     found = []
     for recording_id in facts.recordings:
         row = conn.execute(
-            "SELECT e.kind, p.call_id = r.call_id AS same, e.call_id = p.call_id AS own FROM recording r"
+            "SELECT e.kind, p.call_id = r.call_id AS same, e.call_id = p.call_id AS own,"
+            " EXISTS(SELECT 1 FROM adoption a WHERE a.recording_id = r.recording_id) AS adopted FROM recording r"
             " LEFT JOIN permit p USING(permit_id) LEFT JOIN consent_event e ON e.seq = p.event_seq"
             " WHERE r.recording_id = ?",
             (recording_id,),
         ).fetchone()
-        if row is None or row["kind"] not in _YES or not row["same"] or not row["own"]:
+        yes = row is not None and row["kind"] in (("adopted",) if row["adopted"] else _YES)
+        if not yes or not row["same"] or not row["own"]:
             found.append(f"(b) recording {recording_id} stands on no permit")
     return found
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from edge.errors import CallwardenError
 from edge.ports import Journal, LiveCalls, Slots, Vault
+from edge.ports.adopting import AdoptPort
 from edge.ports.integrity import InspectorPort
 
 Json = dict[str, Any]
@@ -67,7 +68,8 @@ def nothing() -> Mapping[str, Any]:
 class ApiDeps:
     """edge_id: this edge's name. edge_jwk: its public key (JWK). readiness: name -> value of what only the running
     daemon knows, with `ready` (bool) and `reason` (text) among it; empty when the daemon is stopped. live: what can be
-    asked of a call that goes on; None when the daemon is stopped. reload: read the policies anew and answer what changed,
+    asked of a call that goes on; adopt: what takes files over; both
+    None when the daemon is stopped. reload: read the policies anew and answer what changed,
     or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
     with documents it made itself. refusal: why nothing is given out now (a restored journal that is not settled), or None.
     accepted: somebody let a restored journal serve. inspector: holds rows against files."""
@@ -80,6 +82,7 @@ class ApiDeps:
     vault: Vault
     readiness: Callable[[], Mapping[str, Any]] = nothing
     live: LiveCalls | None = None
+    adopt: AdoptPort | None = None
     reload: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     attest: Callable[[str, bytes], Mapping[str, Any]] | None = None
     refusal: Callable[[], CallwardenError | None] = served

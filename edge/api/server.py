@@ -17,12 +17,15 @@ from aiohttp import web
 
 from edge.api import routes_act, routes_read, verifydesk
 from edge.api.actdesk import ActDesk
+from edge.api.adoptdesk import AdoptDesk
 from edge.api.auditdesk import AuditDesk
 from edge.api.backupdesk import BackupDesk
 from edge.api.carry import ACTS, AUDIT, BACKUPS, DESK, EVIDENCE
 from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
+from edge.api.routes_adopt import ADOPT
+from edge.api.routes_adopt import ROUTES as ADOPT_ROUTES
 from edge.errors import CallwardenError, Exit
 
 _log = structlog.get_logger("api")
@@ -45,6 +48,8 @@ def make_app(deps: ApiDeps) -> web.Application:
     """The application; see docs/cli.md for its paths."""
     app = web.Application(middlewares=[_errors, _gate(deps)], client_max_size=64 * 1024)
     app[DESK] = desk = Desk(deps)
+    app[ADOPT] = AdoptDesk(deps)
+    app.add_routes(ADOPT_ROUTES)
     app[BACKUPS] = BackupDesk(deps)
     app[ACTS], app[AUDIT], app[EVIDENCE] = ActDesk(deps), AuditDesk(deps), EvidenceDesk(deps, desk)
     app[verifydesk.VERIFY] = verifydesk.VerifyDesk(deps)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.model.adoption import adoption_of
 from formats.pcm import STORED
 
 
@@ -203,6 +204,11 @@ class RecordingRow:
     def frames_of(self, segment: SegmentRow) -> int:
         """Samples of a segment of this recording; one of all channels is one."""
         return segment.plain_bytes // self.frame_bytes if segment.frames is None else segment.frames
+
+    @property
+    def adopted(self) -> bool:
+        """Whether it was taken over from a file: no capture of it ever ran."""
+        return adoption_of(self.spool_name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ EVENT_KINDS: Final = (*OUTCOMES, "requested", "objection_noted", "recording_fail
 
 CALL: Final[Table] = {
     ("", "accept"): "offered",
+    ("", "adopt"): "ended",
     ("offered", "allow"): "permitted",
     ("offered", "decline"): "declined",
     ("offered", "ask"): "asking",

@@ -15,8 +15,9 @@ OUTSIDE: Final = frozenset({"caller", "callee", "third"})
 #: `asked`: by an agent, API or order; `hold`: somebody is on hold; `party`: somebody on the call is not satisfied.
 PAUSE_REASONS: Final = ("asked", "hold", "party")
 #: Marks on a recording that a reader must know. `one_sided`: one side is silent to the bit; `repaired`: a new capture
-#: was started for that; `gap`: permitted time is missing; `mute_failed`: a pause was made by stopping instead.
-FLAGS: Final = ("one_sided", "repaired", "gap", "rogue_monitor", "agent_stopped", "incident", "mute_failed")
+#: was started for that; `gap`: permitted time is missing; `mute_failed`: a pause was made by stopping instead;
+#: `adopted`: it was a file before, in the clear and outside.
+FLAGS: Final = ("one_sided", "repaired", "gap", "rogue_monitor", "agent_stopped", "incident", "mute_failed", "adopted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ STAGES: Final = ("full", "minimal", "expired")
 #: that decided do not.
 _KEPT: Final = (
     "policy_id", "policy_version", "mode", "basis", "basis_reference", "purposes", "granted", "further", "on_file",
-    "reason", "key", "by", "language",
+    "reason", "key", "by", "language", "adopted",
 )  # fmt: skip
 _PROMPT: Final = ("prompt_id", "version", "language", "audio_sha256")
 

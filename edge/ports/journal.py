@@ -24,6 +24,7 @@ from edge.model.entities import (
     RecordingRow,
     SegmentRow,
 )
+from edge.ports.adopting import AdoptionBook
 from edge.ports.evidence import EvidenceBook
 from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
@@ -272,6 +273,7 @@ class AuditBook(Protocol):
 
 
 class Journal(
+    AdoptionBook,
     CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, FindBook, RetentionBook,
     EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, Protocol,
 ):  # fmt: skip

@@ -47,6 +47,11 @@ class Recorder(Rounds):
         #: Channels that are bridged now: a further recording may begin in the middle of a talk.
         self._bridged: set[str] = set()
 
+    @property
+    def tools(self) -> Tools:
+        """What it works with."""
+        return self._tools
+
     # ------------------------------------------------------------ call side
 
     async def prepare(self, policy: Policy) -> Prepared:

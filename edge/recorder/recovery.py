@@ -35,7 +35,7 @@ async def recover(tools: Tools) -> Recovered:
 
     A file without a row cannot come from a permit (the row is committed before the file is made), so it is not kept.
     """
-    rows = await tools.journal.recordings(states=LIVE)
+    rows = [row for row in await tools.journal.recordings(states=LIVE) if not row.adopted]
     paused = {pause.call_id for pause in await tools.journal.open_pauses()}
     captures: list[Capture] = []
     monitors: list[tuple[str, str, str]] = []

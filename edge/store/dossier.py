@@ -48,6 +48,13 @@ def flags(conn: sqlite3.Connection, recording_id: str) -> list[Json]:
     return _rows(conn, ("flag", "detail", "at"), query, recording_id)
 
 
+def original(conn: sqlite3.Connection, recording_id: str) -> Json | None:
+    """name kept removing_at removed_at of the file that a recording was, None of one that was none."""
+    query = "SELECT name, kept, removing_at, removed_at FROM adoption WHERE recording_id=?"
+    found = _rows(conn, ("name", "kept", "removing_at", "removed_at"), query, recording_id)
+    return {**found[0], "kept": bool(found[0]["kept"])} if found else None
+
+
 def outages(conn: sqlite3.Connection) -> list[Json]:
     """from to: the daemon was away; the last one has to = null when it was not started again (`alive_at` is the last
     time it was seen; only of worth while no daemon runs)."""

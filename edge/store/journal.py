@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from edge.errors import CallwardenError
 from edge.ports import AuditSink, Clock
 from edge.store import dossier, queries, schema
+from edge.store.adoptions import Adoptions
 from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
@@ -37,6 +38,7 @@ TRUNCATE_WAIT_MS = 2000
 
 
 class Journal(
+    Adoptions,
     Calls,
     Recordings,
     Incidents,

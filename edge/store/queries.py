@@ -12,7 +12,7 @@ from edge.model.entities import RecordingRow, SegmentRow
 from edge.model.lifecycle import LIVE
 from edge.store.base import decode_json
 from edge.store.calls import read_calls
-from edge.store.dossier import dossier, flags
+from edge.store.dossier import dossier, flags, original
 from edge.store.recordings import read_recordings
 
 Json = dict[str, Any]
@@ -99,8 +99,8 @@ def _recording(row: RecordingRow, waiting: set[str]) -> Json:
 
 
 def why(conn: sqlite3.Connection, call_id: str) -> Json | None:
-    """Everything stored about one call: call, events, permit (the newest), policy, recordings with their tombstones and
-    flags, and `dossier`'s permits, parties, pauses, notices, due; None when unknown."""
+    """Everything stored about one call: call, events, permit (the newest), policy, recordings with their tombstones,
+    flags and what became of the file they were (`original`), and `dossier`'s permits, parties, pauses, notices, due; None when unknown."""
     row = conn.execute(
         "SELECT c.call_id, c.linked_id, c.direction, c.policy_id, c.policy_version, c.mode, c.purposes, c.state,"
         " c.outcome, c.language, c.started_at, c.ended_at, p.number_heard, p.number_class, d.document, c.evidence"
@@ -141,7 +141,7 @@ def why(conn: sqlite3.Connection, call_id: str) -> Json | None:
         "recordings": [
             {**_recording(r, waiting), "codec": r.codec, "rate": r.rate, "channels": r.channels,
              "end_reasons": [s.end_reason for s in r.segments], "tombstone": tombs.get(r.recording_id),
-             "permit_id": r.permit_id, "flags": flags(conn, r.recording_id)}
+             "permit_id": r.permit_id, "flags": flags(conn, r.recording_id), "original": original(conn, r.recording_id)}
             for r in rows
         ],
         **dossier(conn, call_id),

@@ -18,6 +18,7 @@ from edge.model.entities import (
     SegmentRow,
 )
 from edge.model.lifecycle import LIVE, RECORDING, SEGMENT, step
+from edge.ports import AuditSink
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.covers import covers
 
@@ -59,7 +60,8 @@ def read_recordings(conn: sqlite3.Connection, where: str, *args: Any) -> list[Re
     ]
 
 
-def _insert_segment(conn: sqlite3.Connection, segment: NewSegment, at: str) -> None:
+def insert_segment(conn: sqlite3.Connection, segment: NewSegment, at: str) -> None:
+    """An open segment and its header; part of what opens it."""
     header = segment.header
     conn.execute(
         "INSERT INTO segment(segment_id, recording_id, number, capture_id, spool_offset, state, tags_hash,"
@@ -100,7 +102,7 @@ def insert_recording(conn: sqlite3.Connection, new: NewRecording) -> None:
         "INSERT INTO capture(capture_id, recording_id, spool_name, codec, rate, channels) VALUES(?, ?, ?, ?, ?, ?)",
         (new.capture_id, new.recording_id, new.spool_name, new.codec, new.rate, new.channels),
     )
-    _insert_segment(conn, new.segment, new.started_at)
+    insert_segment(conn, new.segment, new.started_at)
     body = {
         "recording_id": new.recording_id, "call_id": new.call_id, "permit_id": new.permit_id, "suite": new.suite,
         "codec": new.codec, "rate": new.rate, "channels": new.channels, "started_at": new.started_at,
@@ -116,6 +118,39 @@ def state_of(conn: sqlite3.Connection, recording_id: str) -> tuple[str, str]:
     if row is None:
         raise missing("recording", recording_id)
     return row[0], row[1]
+
+
+def close_segment(conn: sqlite3.Connection, audit: AuditSink, at: str, closed: ClosedSegment) -> None:
+    """A segment's last facts, audit `segment.closed`, outbox `segment.closed`; part of what ends it."""
+    p = closed.progress
+    rows = read_segments(conn, "s.segment_id=?", p.segment_id)
+    if not rows or rows[0].recording_id != closed.recording_id:
+        raise missing("segment", p.segment_id)
+    row = rows[0]
+    if row.state == closed.state and row.payload_sha512 == closed.payload_sha512:
+        return
+    check_move(SEGMENT, row.state, closed.state, "a segment")
+    if p.chunks < row.chunks or p.payload_bytes < row.payload_bytes:
+        raise ValueError("the last progress of a segment would lose sealed bytes")
+    conn.execute(
+        "UPDATE segment SET state=?, chunks=?, plain_bytes=?, payload_bytes=?, tags_hash=?, payload_sha512=?,"
+        " end_reason=?, closed_at=? WHERE segment_id=?",
+        (closed.state, p.chunks, p.plain_bytes, p.payload_bytes, p.tags_hash, closed.payload_sha512,
+         closed.end_reason, at, p.segment_id),
+    )  # fmt: skip
+    _, call_id = state_of(conn, closed.recording_id)
+    facts = {
+        "recording_id": closed.recording_id, "segment": row.number, "state": closed.state,
+        "end_reason": closed.end_reason, "payload_sha512": closed.payload_sha512.hex(),
+    }  # fmt: skip
+    audit.append(conn, at, "segment.closed", subject=call_id, call_id=call_id, body=facts)
+    body = {
+        "recording_id": closed.recording_id, "call_id": call_id, "segment_id": p.segment_id,
+        "number": row.number, "state": closed.state, "end_reason": closed.end_reason, "chunks": p.chunks,
+        "plain_bytes": p.plain_bytes, "payload_bytes": p.payload_bytes, "tags_hash": p.tags_hash.hex(),
+        "payload_sha512": closed.payload_sha512.hex(), "header": _header_body(row.header),
+    }  # fmt: skip
+    emit(conn, "segment.closed", closed.recording_id, body)
 
 
 class Recordings(Base):
@@ -179,7 +214,7 @@ class Recordings(Base):
         def job(conn: sqlite3.Connection) -> None:
             _, call_id = state_of(conn, segment.recording_id)
             at = self._clock.wall_text()
-            _insert_segment(conn, segment, at)
+            insert_segment(conn, segment, at)
             self._audit.append(
                 conn, at, "segment.opened", subject=call_id, call_id=call_id,
                 body={"recording_id": segment.recording_id, "segment": segment.number},
@@ -189,41 +224,7 @@ class Recordings(Base):
 
     async def close_segment(self, closed: ClosedSegment) -> None:
         """See `edge.ports.RecordingBook`. Closing a segment that is closed already with these facts does nothing."""
-        p = closed.progress
-
-        def job(conn: sqlite3.Connection) -> None:
-            rows = read_segments(conn, "s.segment_id=?", p.segment_id)
-            if not rows or rows[0].recording_id != closed.recording_id:
-                raise missing("segment", p.segment_id)
-            row = rows[0]
-            if row.state == closed.state and row.payload_sha512 == closed.payload_sha512:
-                return
-            check_move(SEGMENT, row.state, closed.state, "a segment")
-            if p.chunks < row.chunks or p.payload_bytes < row.payload_bytes:
-                raise ValueError("the last progress of a segment would lose sealed bytes")
-            conn.execute(
-                "UPDATE segment SET state=?, chunks=?, plain_bytes=?, payload_bytes=?, tags_hash=?, payload_sha512=?,"
-                " end_reason=?, closed_at=? WHERE segment_id=?",
-                (closed.state, p.chunks, p.plain_bytes, p.payload_bytes, p.tags_hash, closed.payload_sha512,
-                 closed.end_reason, self._clock.wall_text(), p.segment_id),
-            )  # fmt: skip
-            _, call_id = state_of(conn, closed.recording_id)
-            facts = {
-                "recording_id": closed.recording_id, "segment": row.number, "state": closed.state,
-                "end_reason": closed.end_reason, "payload_sha512": closed.payload_sha512.hex(),
-            }  # fmt: skip
-            self._audit.append(
-                conn, self._clock.wall_text(), "segment.closed", subject=call_id, call_id=call_id, body=facts
-            )
-            body = {
-                "recording_id": closed.recording_id, "call_id": call_id, "segment_id": p.segment_id,
-                "number": row.number, "state": closed.state, "end_reason": closed.end_reason, "chunks": p.chunks,
-                "plain_bytes": p.plain_bytes, "payload_bytes": p.payload_bytes, "tags_hash": p.tags_hash.hex(),
-                "payload_sha512": closed.payload_sha512.hex(), "header": _header_body(row.header),
-            }  # fmt: skip
-            emit(conn, "segment.closed", closed.recording_id, body)
-
-        await self._writer.do(job)
+        await self._writer.do(lambda conn: close_segment(conn, self._audit, self._clock.wall_text(), closed))
 
     async def seal_recording(
         self, recording_id: str, *, ending: str, frames: int, ended_at: str, manifest: str

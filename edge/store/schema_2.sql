@@ -1,6 +1,23 @@
 -- Journal, schema 2: the life of a stored recording. Tables and columns that schema 1 did not have; words inside its CHECKs
 -- were completed in schema 1 itself, since no journal of that version is in use anywhere.
 
+-- Recordings taken over from files that others made: one row per file, kept after the recording is erased so that a copy
+-- of the same file is not taken over again. `identity` is a digest nobody can try anything against without the sound.
+CREATE TABLE adoption(
+  recording_id TEXT PRIMARY KEY REFERENCES recording(recording_id),
+  identity TEXT NOT NULL UNIQUE CHECK(length(identity) >= 64),
+  content TEXT, place TEXT, name TEXT, source TEXT NOT NULL, by_uid INTEGER NOT NULL,
+  total_bytes INTEGER NOT NULL CHECK(total_bytes > 0),
+  sealed_bytes INTEGER NOT NULL DEFAULT 0 CHECK(sealed_bytes BETWEEN 0 AND total_bytes),
+  sealed_sha256 TEXT NOT NULL CHECK(length(sealed_sha256) = 64),
+  given_up INTEGER NOT NULL DEFAULT 0 CHECK(given_up IN (0, 1)),
+  begun_at TEXT NOT NULL, kept INTEGER CHECK(kept IN (0, 1)), removing_at TEXT, removed_at TEXT) STRICT, WITHOUT ROWID;
+CREATE INDEX adoption_outside ON adoption(begun_at) WHERE removed_at IS NULL;
+-- What an erasure takes with it; where the file lies stays only while it does.
+CREATE TRIGGER adoption_erased AFTER UPDATE OF state ON recording WHEN NEW.state = 'erased'
+  BEGIN UPDATE adoption SET content = NULL, name = NULL, sealed_sha256 = printf('%064d', 0),
+    place = CASE WHEN removed_at IS NULL THEN place END WHERE recording_id = NEW.recording_id; END;
+
 -- Reading: who read a recording, from the audit log itself. Entries are canonical JSON; SQLite's JSON functions may not
 -- stand in an index of a schema that is not trusted, so the id is found by its place.
 CREATE INDEX audit_read ON audit(substr(entry, instr(entry, '"recording_id":"') + 16, 32))

@@ -20,6 +20,7 @@ from rig.places import PROJECT
 from tests.asterisk import test_dialplan_star, test_live_pause, test_live_withdraw
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
 from tests.crash import (
+    test_adopt,
     test_backup,
     test_capture,
     test_many,
@@ -151,6 +152,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= set(test_pause.STEPS) | set(test_number_key.POINTS)
     alone |= {*test_live_pause.KILLED_AT, *test_live_withdraw.KILLED_AT, *test_dialplan_star.KILLED_AT}
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
+    alone |= {p.partition(":")[0] for p in test_adopt.POINTS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS)}
     alone |= {p.partition(":")[0] for p in test_many.POINTS}
