@@ -76,7 +76,7 @@ class Recorder(Rounds):
             permit_id=permit.permit_id,
             channel_uid=channel_uid,
             channel_name=channel_name,
-            suite=policy.suite,
+            suite=prepared.keys.header.suite,
             capture_id=prepared.capture_id,
             spool_name=prepared.spool_name,
             codec=policy.capture.codec,

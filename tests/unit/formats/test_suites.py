@@ -207,6 +207,8 @@ def test_ranges_refused(suite: Suite) -> None:
     assert suite.read_range(opener, whole[: 2 * suite.enc_chunk], 0, None) == PLAIN[: 2 * suite.chunk]
     with pytest.raises(HeaderError):
         suite.opener(keys(suite)[0], payload[: suite.prefix - 1], PLACE)
+    with pytest.raises(PayloadError):  # a whole chunk that was sealed as not last is none, whatever a manifest says
+        suite.read_range(opener, whole[: suite.enc_chunk], 0, 0)
 
 
 @both
