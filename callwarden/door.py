@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,13 @@ class Door(Protocol):
     def backup_begun(self, backup_id: str, place: str, expires_at: str | None) -> None: ...
     def backup_made(self, backup_id: str) -> None: ...
     def accept_restore(self, reason: str) -> Json: ...
+    def retention_plan(self, policy: str, at: str) -> Json: ...
+    def retention_run(self) -> Json: ...
+    def retention_approve(self, scopes: Sequence[str]) -> Json: ...
+    def retention_clock_ok(self) -> Json: ...
+    def holds(self, *, released: bool) -> list[Json]: ...
+    def place_hold(self, asked: Json) -> Json: ...
+    def release_hold(self, hold: str) -> Json: ...
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -108,14 +115,21 @@ class SocketDoor:
 
     @contextmanager
     def _ask(
-        self, method: str, path: str, part: tuple[int, int] | None = None, /, **query: str | int
+        self,
+        method: str,
+        path: str,
+        part: tuple[int, int] | None = None,
+        body: str | None = None,
+        /,
+        **query: str | int,
     ) -> Iterator[_Answer]:
         """part: (first byte, byte behind the last) of the answer; nothing else counts as an answer then."""
         connection = _UnixConnection(self._path)
         headers = {} if part is None else {"Range": f"bytes={part[0]}-{part[1] - 1}"}
         try:
             with self._translated():
-                connection.request(method, path + ("?" + urlencode(query) if query else ""), headers=headers)
+                where = path + ("?" + urlencode(query) if query else "")
+                connection.request(method, where, body, headers=headers)
                 response = connection.getresponse()
                 if response.status != (200 if part is None else 206):
                     raise _refusal(response)
@@ -220,6 +234,30 @@ class SocketDoor:
 
     def accept_restore(self, reason: str) -> Json:
         return self._json("POST", "/v1/restore/accept", reason=reason)
+
+    def retention_plan(self, policy: str, at: str) -> Json:
+        return self._json("GET", "/v1/retention/plan", policy=policy, at=at)
+
+    def retention_run(self) -> Json:
+        return self._json("POST", "/v1/retention/run")
+
+    def retention_approve(self, scopes: Sequence[str]) -> Json:
+        query = urlencode([("scope", one) for one in scopes])
+        return self._json("POST", f"/v1/retention/approve?{query}")
+
+    def retention_clock_ok(self) -> Json:
+        return self._json("POST", "/v1/retention/clock-ok")
+
+    def holds(self, *, released: bool) -> list[Json]:
+        found: list[Json] = self._json("GET", "/v1/holds", released=int(released))
+        return found
+
+    def place_hold(self, asked: Json) -> Json:
+        with self._ask("POST", "/v1/holds", None, json.dumps(asked)) as answer:
+            return json.loads(answer.read())
+
+    def release_hold(self, hold: str) -> Json:
+        return self._json("POST", f"/v1/holds/{quote(hold, safe='')}/release")
 
 
 def _refusal(response: http.client.HTTPResponse) -> CallwardenError:

@@ -19,6 +19,7 @@ from edge.api.backupdesk import BackupDesk, Copy
 from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
+from edge.api.keepingdesk import KeepingDesk
 from edge.api.verifydesk import VerifyDesk
 from edge.api.words import ReadBy
 from edge.audit.log import AuditLog
@@ -27,9 +28,12 @@ from edge.config import EdgeConfig
 from edge.errors import CallwardenError
 from edge.gate import pending
 from edge.integrity.inspector import Inspector, Means
+from edge.number_key import NumberKey
 from edge.recorder.leftovers import CaptureLeftovers
 from edge.recorder.resume import ResumeFolder
 from edge.recorder.spool import Spool
+from edge.retention.door import RetentionDoor
+from edge.retention.sight import Sight
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
@@ -102,7 +106,7 @@ class OfflineDoor:
         self._unlock = unlock
         self._desk, self._acts, self._audit = Desk(deps), ActDesk(deps), AuditDesk(deps)
         self._verify = VerifyDesk(deps)
-        self._evidence = EvidenceDesk(deps, self._desk)
+        self._evidence, self._keeping = EvidenceDesk(deps, self._desk), KeepingDesk(deps, self._desk)
         self._backups, self._refusal = BackupDesk(deps), deps.refusal
         self._runner, self._owner = runner, owner
 
@@ -192,6 +196,28 @@ class OfflineDoor:
     def accept_restore(self, reason: str) -> Json:
         return self._run(self._backups.accept(os.getuid(), reason), always=True)
 
+    def retention_plan(self, policy: str, at: str) -> Json:
+        return self._run(self._keeping.plan(policy, at))
+
+    def retention_run(self) -> Json:
+        """Raises daemon.stopped, as the acts that follow: nothing would act on them."""
+        return self._run(self._keeping.run(os.getuid()))
+
+    def retention_approve(self, scopes: Sequence[str]) -> Json:
+        return self._run(self._keeping.approve(scopes, os.getuid()))
+
+    def retention_clock_ok(self) -> Json:
+        return self._run(self._keeping.clock_ok(os.getuid()))
+
+    def holds(self, *, released: bool) -> list[Json]:
+        return self._run(self._keeping.holds(released=released))
+
+    def place_hold(self, asked: Json) -> Json:
+        return self._run(self._keeping.place(asked, os.getuid()))
+
+    def release_hold(self, hold: str) -> Json:
+        return self._run(self._keeping.release(hold, os.getuid()))
+
 
 def _by(reading: Reading) -> ReadBy:
     return ReadBy(os.getuid(), reading.purpose, reading.case, reading.form, reading.span)
@@ -252,9 +278,15 @@ def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
             vault = PayloadVault(str(config.edge.vault))
             mark = runner.run(journal.restore_mark())
         waits = mark is not None and not mark.accepted
+        sight = Sight(
+            journal=journal, clock=SystemClock(),
+            terms_of=lambda name: config.policies[name].retention if name in config.policies else None,
+            policies=lambda: config.policies, house=lambda: config.retention,
+            hasher=NumberKey(journal, slots).hasher, country=lambda: config.telephony.country,
+        )  # fmt: skip
         deps = ApiDeps(
             config.edge.id, key.verify_key.jwk(), journal, journal.views, slots, vault,
-            attest=lambda typ, payload: sign_general(payload, [(key, key.kid)], typ),
+            attest=lambda typ, payload: sign_general(payload, [(key, key.kid)], typ), retention=RetentionDoor(sight),
             refusal=lambda: pending("its daemon has not asked central what was erased since") if waits else None,
             inspector=_inspector(config, journal, slots, vault),
         )  # fmt: skip

@@ -55,6 +55,7 @@ from edge.recorder.recorder import Recorder
 from edge.recorder.resume import ResumeFolder
 from edge.recorder.spool import Spool
 from edge.recorder.tools import Tools, Watch
+from edge.retention.door import RetentionDoor
 from edge.retention.executor import Executor, Means
 from edge.retention.means import Bounds
 from edge.sinks import Sinks
@@ -185,6 +186,7 @@ class Daemon:
                 trust=trust,
                 edge_id=edge.id,
                 terms_of=self.policies.terms_of,
+                policies=lambda: self.config.policies,
                 head=self._head,
                 worker=self.worker,
                 live=self.conductor,
@@ -316,7 +318,7 @@ class Daemon:
             "journal_writable": self.journal.writable,
             "calls": self.tracker.open,
             "captures": self.recorder.live,
-            "standing": [alarm.message for alarm in self.policies.standing()],
+            "standing": [*(alarm.message for alarm in self.policies.standing()), *self.executor.notes()],
             "restored": (shut.message if (shut := self.gate.refusal()) else ""),
             "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
             **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
@@ -360,6 +362,7 @@ class Daemon:
             readiness=self.readiness,
             live=self.conductor,
             adopt=self.adopter,
+            retention=RetentionDoor(self.executor.sight, self.executor),
             reload=self.policies.reload,
             attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
             refusal=self.gate.refusal,

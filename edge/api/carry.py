@@ -12,6 +12,7 @@ from edge.api.auditdesk import AuditDesk
 from edge.api.backupdesk import BackupDesk
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
+from edge.api.keepingdesk import KeepingDesk
 from edge.api.words import ReadBy
 from edge.errors import CallwardenError
 
@@ -20,6 +21,7 @@ ACTS = web.AppKey("acts", ActDesk)
 AUDIT = web.AppKey("audit", AuditDesk)
 BACKUPS = web.AppKey("backups", BackupDesk)
 EVIDENCE = web.AppKey("evidence", EvidenceDesk)
+KEEPING = web.AppKey("keeping", KeepingDesk)
 
 
 def peer_uid(request: web.Request) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from edge.errors import CallwardenError
+from edge.model.holds import HoldRow
 from edge.ports import Journal, LiveCalls, Slots, Vault
 from edge.ports.adopting import AdoptPort
 from edge.ports.integrity import InspectorPort
@@ -59,6 +61,34 @@ def served() -> CallwardenError | None:
     return None
 
 
+class RetentionDesk(Protocol):
+    """What people ask about how long things are kept. Raises CallwardenError; daemon.stopped where a daemon must act."""
+
+    async def plan(self, policy: str | None, at: datetime | None) -> Mapping[str, Any]:
+        """What would go by `at` and why (docs/cli.md)."""
+        ...
+
+    def run(self) -> Mapping[str, Any]:
+        """Have everything looked at now."""
+        ...
+
+    async def approve(self, scopes: Sequence[str], by: str) -> Mapping[str, Any]:
+        """These policies' retention counts from now on as it is configured; "": what belongs to no policy; none named: all."""
+        ...
+
+    async def clock_ok(self, by: str) -> Mapping[str, Any]:
+        """The clock is right."""
+        ...
+
+    async def place(self, hold: Mapping[str, str | None], by: str) -> HoldRow:
+        """`hold`: kind, scope, target, reason, case, label."""
+        ...
+
+    async def release(self, hold_id: str, by: str) -> HoldRow:
+        """Ask for it, or complete it as a second person."""
+        ...
+
+
 def nothing() -> Mapping[str, Any]:
     """Readiness of a daemon that does not run."""
     return {}
@@ -72,7 +102,8 @@ class ApiDeps:
     None when the daemon is stopped. reload: read the policies anew and answer what changed,
     or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
     with documents it made itself. refusal: why nothing is given out now (a restored journal that is not settled), or None.
-    accepted: somebody let a restored journal serve. inspector: holds rows against files."""
+    accepted: somebody let a restored journal serve. inspector: holds rows against files. retention: plans and holds; None
+    where the caller has none."""
 
     edge_id: str
     edge_jwk: Mapping[str, str]
@@ -88,3 +119,4 @@ class ApiDeps:
     refusal: Callable[[], CallwardenError | None] = served
     accepted: Callable[[], None] = lambda: None
     inspector: InspectorPort | None = None
+    retention: RetentionDesk | None = None

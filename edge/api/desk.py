@@ -12,6 +12,7 @@ from typing import Any
 
 from edge.api.deps import ApiDeps, Json
 from edge.api.ranges import Stretch, stretch
+from edge.api.restricted import restricted
 from edge.api.words import FORMS, ReadBy, moment, only, unknown_call
 from edge.errors import CallwardenError
 from edge.model.entities import RecordingRow, SegmentRow
@@ -200,20 +201,12 @@ class Desk:
                 hint="`callwarden verify RECORDING` says what is wrong",
                 where=row.recording_id,
             )
-        if by.form != "verify" and (reasons := await self._deps.journal.restrictions_on(row.recording_id, row.call_id)):
-            await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": "restricted"})
-            raise CallwardenError(
-                "command.restricted",
-                f"reading is restricted: {'; '.join(reasons)}",
-                hint="whoever placed the restriction can have it released",
-                where=row.recording_id,
-            )
         facts["purpose"] = await self._granted(row, by, facts)
         await self._deps.journal.note_audit(kind, body=facts)
 
     async def _granted(self, row: RecordingRow, by: ReadBy, facts: Json) -> str:
         """The purpose this reading is for. Raises command.purpose after an audit entry when the permit lacks it,
-        command.restricted where an order waits to destroy the recording."""
+        command.restricted where an order waits to destroy the recording, or where only a legal claim may read it."""
         if (order := await self._deps.journal.restricted_by(row.recording_id)) is not None:
             await self._deps.journal.note_audit("recording.read_refused", body={**facts, "why": "restricted"})
             raise CallwardenError(
@@ -222,6 +215,8 @@ class Desk:
                 hint=f"order {order}; callwarden order show {order}",
                 where=row.recording_id,
             )
+        if await restricted(self._deps.journal, row.recording_id, row.call_id, by, facts):
+            return by.purpose
         granted = list(_permit(await self.dossier(row.call_id), row).get("purposes", []))
         if not by.purpose:
             return granted[0] if granted else "unstated"

@@ -15,15 +15,16 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from edge.api import routes_act, routes_read, verifydesk
+from edge.api import routes_act, routes_keeping, routes_read, verifydesk
 from edge.api.actdesk import ActDesk
 from edge.api.adoptdesk import AdoptDesk
 from edge.api.auditdesk import AuditDesk
 from edge.api.backupdesk import BackupDesk
-from edge.api.carry import ACTS, AUDIT, BACKUPS, DESK, EVIDENCE
+from edge.api.carry import ACTS, AUDIT, BACKUPS, DESK, EVIDENCE, KEEPING
 from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
+from edge.api.keepingdesk import KeepingDesk
 from edge.api.routes_adopt import ADOPT
 from edge.api.routes_adopt import ROUTES as ADOPT_ROUTES
 from edge.errors import CallwardenError, Exit
@@ -52,8 +53,8 @@ def make_app(deps: ApiDeps) -> web.Application:
     app.add_routes(ADOPT_ROUTES)
     app[BACKUPS] = BackupDesk(deps)
     app[ACTS], app[AUDIT], app[EVIDENCE] = ActDesk(deps), AuditDesk(deps), EvidenceDesk(deps, desk)
-    app[verifydesk.VERIFY] = verifydesk.VerifyDesk(deps)
-    app.add_routes([*routes_read.ROUTES, *routes_act.ROUTES, *verifydesk.ROUTES])
+    app[verifydesk.VERIFY], app[KEEPING] = verifydesk.VerifyDesk(deps), KeepingDesk(deps, desk)
+    app.add_routes([*routes_read.ROUTES, *routes_act.ROUTES, *routes_keeping.ROUTES, *verifydesk.ROUTES])
     return app
 
 

@@ -27,7 +27,8 @@ class KeptRecording:
 @dataclass(frozen=True, slots=True)
 class KeptCall:
     """A call that is over. evidence: `full` `minimal` `expired`; named: numbers or channel names are in its rows; audio:
-    some of it is left; no: it ended as a no and never had a permit; notices: rows about texts."""
+    some of it is left; no: it ended as a no and never had a permit; notices: rows about texts; copies: of its audio some
+    were given out and are on the list."""
 
     seq: int
     call_id: str
@@ -40,3 +41,4 @@ class KeptCall:
     audio: bool
     no: bool
     notices: int
+    copies: bool

@@ -39,9 +39,9 @@ class RetentionBook(Protocol):
         ...
 
     async def forget_calls(self, call_ids: Sequence[str], numbers: Mapping[str, Mapping[str, str]]) -> int:
-        """Take numbers and channel names out of calls that have no audio left; of the evidence the minimal record stays.
-        `numbers`: call to party_id to the HMAC that stays. One commit, audit `metadata.expired`; returns how many. What is
-        held, live or has audio is passed over; repeats do nothing."""
+        """Take numbers and channel names out of calls that have no audio left; of the evidence the minimal record stays, and
+        where it has expired the call becomes anonymous. `numbers`: call to party_id to the HMAC that stays. One commit, audit
+        `metadata.expired`; returns how many. What is held, live or has audio is passed over; repeats do nothing."""
         ...
 
     async def delete_notices(self, call_ids: Sequence[str]) -> int:
@@ -50,8 +50,9 @@ class RetentionBook(Protocol):
         ...
 
     async def delete_calls(self, call_ids: Sequence[str]) -> int:
-        """Calls whose evidence has expired, with everything that hangs on them; tombstones stay. One commit, audit
-        `statistics.expired`; returns how many calls. What is held is passed over."""
+        """Calls whose evidence has expired and whose copies are off the list, with everything that hangs on them; tombstones
+        stay. One commit, audit `statistics.expired`; returns how many calls. What is held, or not reported yet, is passed
+        over."""
         ...
 
     async def delete_orders(self, before: str, limit: int) -> int:
@@ -63,6 +64,10 @@ class RetentionBook(Protocol):
         """One commit, audit `alarms.expired`; returns how many."""
         ...
 
-    async def house_counts(self, orders: str, alarms: str) -> tuple[int, int]:
-        """How many orders and alarms are older than these times and would be deleted."""
+    async def delete_exports(self, before: str, limit: int) -> int:
+        """Rows about copies that were given out. One commit, audit `exports.expired`; returns how many."""
+        ...
+
+    async def house_counts(self, orders: str, alarms: str, exports: str) -> tuple[int, int, int]:
+        """How many orders, alarms and copies are older than these times and would be deleted."""
         ...

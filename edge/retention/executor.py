@@ -10,11 +10,13 @@ import structlog
 
 from edge.errors import CallwardenError
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
+from edge.retention import holdorders
 from edge.retention.clockwatch import ClockWatch
 from edge.retention.due import DueErasures
 from edge.retention.erasure import Destroyed, Eraser
 from edge.retention.expiry import Expiry
 from edge.retention.holding import Holding
+from edge.retention.holdorders import HoldOrders
 from edge.retention.incidents import Incidents
 from edge.retention.kept import Kept
 from edge.retention.live import COMMANDS, LiveOrders
@@ -43,7 +45,7 @@ class Executor:
     """Carries out orders one after the other, then what is due."""
 
     def __init__(self, means: Means) -> None:
-        self._means = means
+        self._means = self.sight = means
         self._receipts = Receipts(means)
         self.holding = Holding(means)
         self.terms = TermsBook(means)
@@ -57,6 +59,7 @@ class Executor:
         self._expiry = Expiry(means, self.kept, self.terms, self._due)
         self._restored = Restored(means, self._eraser)
         self.people = People(means, self._receipts)
+        self._holds = HoldOrders(means, self.holding, self._receipts, self.people)
         self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
@@ -65,6 +68,14 @@ class Executor:
     def wake(self) -> None:
         """There is a new order."""
         self._wake.set()
+
+    def notes(self) -> list[str]:
+        """What a person should know of retention, for `status`: a clock that is doubted, terms that wait."""
+        found = [f"retention: {self.clock.doubt}; nothing goes"] if self.clock.doubt else []
+        for scope, waits in sorted(self._expiry.waiting.items()):
+            what = f'policy "{scope}"' if scope else "what belongs to no policy"
+            found.append(f"retention: {what} waits for an approval ({len(waits)} settings); callwarden retention plan")
+        return found
 
     def look(self) -> None:
         """Somebody wants a look at what is over now."""
@@ -87,7 +98,10 @@ class Executor:
                 continue
 
     async def _forget(self) -> bool:
-        """Whatever has had its time, now and then; True when there is more of it at once."""
+        """Whatever has had its time, now and then; True when there is more of it at once. Not while a restored journal is not
+        settled: it may lack a hold."""
+        if self._means.gate.refusal() is not None:
+            return False
         mono = self._means.clock.mono_ns()
         if mono < self._look_at or (now := await self.clock.trusted()) is None:
             return False
@@ -98,18 +112,16 @@ class Executor:
         return False
 
     async def once(self) -> None:
-        """One pass over everything unfinished. Orders about live calls go first: somebody is speaking, and an erasure may
-        wait long for central's keeper."""
+        """One pass over everything unfinished. Orders about live calls go first, and those that stop another: somebody is
+        speaking, and an erasure may wait long for central's keeper. Then holds: what came with an erasure keeps it."""
         try:
             await self._restored.settle()
         except CallwardenError as error:
             self._say("restore", error)
         await self.holding.look()
-        """One pass over everything unfinished. Orders about live calls go first, and those that stop another: somebody is
-        speaking, and an erasure may wait long for central's keeper."""
         ordered: set[str] = set()
         read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
-        for order, claims in sorted(read, key=lambda one: one[1] is not None and one[1].cmd not in _FIRST):
+        for order, claims in sorted(read, key=lambda one: _rank(one[1])):
             try:
                 fresh = await self._means.journal.order(order.jti)
                 if fresh is not None and fresh.state in UNFINISHED:  # else another order has ended it meanwhile
@@ -155,6 +167,8 @@ class Executor:
         claims = order.claims
         if claims.cmd in COMMANDS:
             await self._store(await self._live.answer(row, order), "answered")
+        elif claims.cmd in holdorders.COMMANDS:
+            await self._holds.carry_out(row, order)
         elif claims.cmd == "erase" and claims.target.kind in ("recording", "call"):
             await self._erase(row, order)
         elif claims.cmd == "erase" and claims.target.kind in MANY:
@@ -230,6 +244,13 @@ class Executor:
     async def _store(self, receipt: ReceiptRow, state: str) -> None:
         await self._means.journal.answer(receipt, state=state)
         log.info("order answered", order=receipt.jti, result=receipt.result)
+
+
+def _rank(claims: OrderClaims | None) -> int:
+    """In which turn an order is carried out; within a turn the oldest first."""
+    if claims is None or claims.cmd in _FIRST:
+        return 0
+    return 1 if claims.cmd in ("hold", "restrict") else 2
 
 
 def _claims(row: OrderRow) -> OrderClaims | None:

@@ -39,6 +39,9 @@ class Expiry:
         self._kept = kept
         self._terms = terms
         self._dues = dues
+        #: Scope to what waits for an approval, of the last look.
+        self.waiting: dict[str, tuple[str, ...]] = {}
+        self._alarmed: set[str] = set()
 
     async def once(self, now: datetime) -> bool:
         """All that is over at `now`; True when there is more to do at once."""
@@ -46,8 +49,9 @@ class Expiry:
         scopes: dict[str, Standing] = {}
         for policy_id, version in await self._means.journal.kept_versions():
             if policy_id not in scopes:
-                scopes[policy_id] = await self._terms.standing(policy_id)
+                scopes[policy_id] = await self._note(policy_id)
             if not scopes[policy_id].acts:
+                await self._alarm_waiting(policy_id, version, scopes[policy_id], now)
                 continue
             budget -= await self._recordings(policy_id, version, scopes[policy_id], now, budget)
             if budget <= 0:
@@ -55,6 +59,30 @@ class Expiry:
             await self._calls(policy_id, version, scopes[policy_id], now)
         await self._house(now)
         return False
+
+    async def _note(self, scope: str) -> Standing:
+        standing = await self._terms.standing(scope)
+        if standing.grew:  # filed, so that what is made shorter later is compared with what was promised last
+            await self._terms.approve(scope, "edge")
+        if standing.waits:
+            self.waiting[scope] = standing.waits
+        else:
+            self.waiting.pop(scope, None)
+        return standing
+
+    async def _alarm_waiting(self, policy_id: str, version: str, standing: Standing, now: datetime) -> None:
+        """Once a run: something is over and stays, because nobody has looked at the plan yet."""
+        if policy_id in self._alarmed:
+            return
+        async for page in self._kept.recordings(policy_id, version, standing, now):
+            if any(one.goes(now) for _, one in page):
+                self._alarmed.add(policy_id)
+                await self._means.journal.alarm(
+                    "retention.waits",
+                    f'recordings of policy "{policy_id}" have had their time and stay: nobody approved its retention; fix:'
+                    f" callwarden retention plan --policy {policy_id}, then callwarden retention approve {policy_id}",
+                )
+                return
 
     async def _recordings(self, policy_id: str, version: str, standing: Standing, now: datetime, budget: int) -> int:
         done = 0
@@ -117,7 +145,7 @@ class Expiry:
         return done
 
     async def _house(self, now: datetime) -> None:
-        standing = await self._terms.standing("")
+        standing = await self._note("")
         if not standing.acts:
             return
         journal = self._means.journal
@@ -125,6 +153,8 @@ class Expiry:
             hit("orders.expired")
         while await journal.delete_alarms(house_before("alarms", standing, now), BATCH):
             hit("alarms.expired")
+        while await journal.delete_exports(house_before("exports", standing, now), BATCH):
+            hit("exports.expired")
 
 
 def house_before(kind: Kind, standing: Standing, now: datetime) -> str:

@@ -11,15 +11,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 from edge.consent.numbers import comparable, e164
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.holds import HOLD_SCOPES, HoldRow
-from edge.retention.means import Means
-
-log = structlog.get_logger("retention")
+from edge.retention.sight import Sight
 
 #: Calls whose numbers are computed between two looks at the loop; a HMAC costs some microseconds.
 PAGE: Final = 200
@@ -30,17 +26,17 @@ LONGEST: Final = 500
 class Holding:
     """Raises CallwardenError journal.*, vault.*, command.*, usage.*, not_found.*."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
 
     async def person(self, number: str) -> str:
         """The HMAC that stands for a number in any spelling. Raises usage.number."""
-        spelled = comparable(number, self._means.country())
-        if not spelled or self._means.hasher is None:
+        spelled = comparable(number, self._sight.country())
+        if not spelled or self._sight.hasher is None:
             raise CallwardenError(
                 "usage.number", "that is no telephone number", hint='for example "+420 555 100 200" or "1001"'
             )
-        return (await self._means.hasher())(spelled)
+        return (await self._sight.hasher())(spelled)
 
     async def place(
         self, *, kind: str, scope: str, target: str, reason: str, by: str, case: str | None = None, label: str = "",
@@ -53,15 +49,15 @@ class Holding:
         for name, text in (("reason", reason), ("label", label), ("case", case or "")):
             if len(text) > LONGEST or (name == "reason" and not text.strip()):
                 raise CallwardenError(f"usage.{name}", f"a {name} has 1 to {LONGEST} characters", where=name)
-        number = e164(label, self._means.country()) if label else None
+        number = e164(label, self._sight.country()) if label else None
         if number is not None:
             raise CallwardenError("usage.label", "a label must not be a telephone number", where="label")
         meant = await self.person(target) if scope == "person" else target
         row = HoldRow(
-            hold_id or secrets.token_hex(16), kind, scope, meant, reason, case, by, self._means.clock.wall_text(), label
+            hold_id or secrets.token_hex(16), kind, scope, meant, reason, case, by, self._sight.clock.wall_text(), label
         )
         try:
-            placed = await self._means.journal.place_hold(row)
+            placed = await self._sight.journal.place_hold(row)
         except CallwardenError as error:
             if error.code != "journal.unknown":
                 raise
@@ -69,13 +65,12 @@ class Holding:
         hit("hold.placed")
         if scope == "person":
             await self.look()
-        log.warning("something is kept", hold=placed.hold_id, kind=kind, scope=scope, by=by)
-        return await self._means.journal.hold(placed.hold_id) or placed
+        return await self._sight.journal.hold(placed.hold_id) or placed
 
     async def release(self, hold_id: str, by: Sequence[str]) -> HoldRow:
         """Ask for the release, or complete it. Raises not_found.hold, command.same_person."""
         try:
-            row = await self._means.journal.release_hold(hold_id, by, self._means.clock.wall_text())
+            row = await self._sight.journal.release_hold(hold_id, by, self._sight.clock.wall_text())
         except CallwardenError as error:
             if error.code != "journal.unknown":
                 raise
@@ -87,18 +82,18 @@ class Holding:
 
     async def cover(self, call_ids: Sequence[str]) -> None:
         """Find out whether a person under a hold is on these calls, before something is decided about them."""
-        holds = await self._means.journal.person_holds()
+        holds = await self._sight.journal.person_holds()
         if holds:
             await self._match(holds, call_ids, None)
 
     async def look(self) -> None:
         """Calls that came since the last look. While one goes on somebody may join it: it is looked at again."""
-        holds = await self._means.journal.person_holds()
+        holds = await self._sight.journal.person_holds()
         if not holds:
             return
         mark = settled = min(seq for _, _, seq in holds)
         all_ended = True
-        while rows := await self._means.journal.calls_after(mark, PAGE):
+        while rows := await self._sight.journal.calls_after(mark, PAGE):
             mark = rows[-1][0]
             for number, _, ended in rows:
                 all_ended = all_ended and ended
@@ -106,14 +101,14 @@ class Holding:
             await self._match(holds, [call_id for _, call_id, _ in rows], settled)
 
     async def _match(self, holds: Sequence[tuple[str, str, int]], calls: Sequence[str], settled: int | None) -> None:
-        if self._means.hasher is None:
+        if self._sight.hasher is None:
             return
-        digest, country = await self._means.hasher(), self._means.country()
+        digest, country = await self._sight.hasher(), self._sight.country()
         found = set()
-        for call_id, heard, number, known in await self._means.journal.people_of(calls):
+        for call_id, heard, number, known in await self._sight.journal.people_of(calls):
             spelled = {text for text in (number, comparable(heard or "", country)) if text}
             theirs = {known, *(digest(text) for text in spelled)}
             found |= {(hold_id, call_id) for hold_id, target, _ in holds if target in theirs}
         looked = {hold_id: settled for hold_id, _, seq in holds if settled is not None and settled > seq}
         if found or looked:
-            await self._means.journal.cover(sorted(found), looked)
+            await self._sight.journal.cover(sorted(found), looked)

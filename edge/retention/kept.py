@@ -9,8 +9,8 @@ from typing import Final
 from edge.consent.retention import Retention
 from edge.model.kept import KeptCall, KeptRecording
 from edge.retention.holding import Holding
-from edge.retention.means import Means
 from edge.retention.schedule import Due, Facts, Kind, cannot_be_due_after, due
+from edge.retention.sight import Sight
 from edge.retention.terms import Standing, TermsBook
 from formats.ids import format_time
 
@@ -21,8 +21,8 @@ PAGE: Final = 200
 class Kept:
     """Walks over what there is of one policy version. Raises CallwardenError journal.*, vault.*."""
 
-    def __init__(self, means: Means, holding: Holding, terms: TermsBook) -> None:
-        self._means = means
+    def __init__(self, sight: Sight, holding: Holding, terms: TermsBook) -> None:
+        self._sight = sight
         self._holding = holding
         self._terms = terms
 
@@ -33,7 +33,7 @@ class Kept:
         recorded = await self._terms.recorded(policy_id, version)
         before = self._before("recordings", recorded, standing, now, all_of_them)
         after = ("", 0)
-        while rows := await self._means.journal.kept_recordings(
+        while rows := await self._sight.journal.kept_recordings(
             policy_id, version, before=before, after=after, limit=PAGE
         ):
             after = (rows[-1].ended_at or "", rows[-1].seq)
@@ -48,7 +48,7 @@ class Kept:
             yield page
 
     async def _held(self, row: KeptRecording) -> tuple[str, ...]:
-        journal = self._means.journal
+        journal = self._sight.journal
         holds = await journal.holds_on(row.recording_id, row.call_id)
         limits = await journal.restrictions_on(row.recording_id, row.call_id)
         return (*(f"under hold: {one}" for one in holds), *(f"restricted: {one}" for one in limits))
@@ -61,11 +61,11 @@ class Kept:
         recorded = await self._terms.recorded(policy_id, version)
         before = max(self._before(kind, recorded, standing, now, all_of_them) for kind in kinds)
         after = ("", 0)
-        while rows := await self._means.journal.kept_calls(policy_id, version, before=before, after=after, limit=PAGE):
+        while rows := await self._sight.journal.kept_calls(policy_id, version, before=before, after=after, limit=PAGE):
             after = (rows[-1].ended_at, rows[-1].seq)
             ids = [row.call_id for row in rows]
             await self._holding.cover(ids)
-            holds = await self._means.journal.holds_on_calls(ids)
+            holds = await self._sight.journal.holds_on_calls(ids)
             yield [
                 (row, kind, due(_of_call(kind, row, recorded, standing, tuple(holds.get(row.call_id, ())))))
                 for row in rows
@@ -112,6 +112,8 @@ def _of_call(
     first = ["audio"] if row.audio and kind != "notices" else []
     if kind == "statistics" and row.evidence != "expired":
         first.append("evidence")
+    if kind == "statistics" and row.copies:
+        first.append("the list of its copies")
     return Facts(
         kind,
         datetime.fromisoformat(row.ended_at),

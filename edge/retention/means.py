@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from edge.consent.retention import House, Retention
 from edge.consent.units import Period
 from edge.gate import Gate
-from edge.ports import Clock, ElsewherePort, Journal, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
+from edge.ports import ElsewherePort, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
+from edge.retention.sight import Sight
 from formats.keys import SigningKey
 from formats.keyset import KeySet
 
@@ -33,33 +33,25 @@ class Bounds:
     daily_free: int = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """The executor's neighbours. `keeper`: None where no central is configured. `terms_of`: policy id to today's retention
-    terms, None for a policy that is gone. `head`: a signed note over the audit log as it stands, or None. `live`: who
-    carries out orders about calls that are going on; None refuses them. `digest`: a number in E.164 to its HMAC under this
-    edge's key, the form in which it outlives an erasure; None: no number does. `hasher`: the same for many numbers; None:
-    no person can be held. `house`: the terms over all policies. `country`: where national spellings of numbers are at
-    home. `witness_elsewhere`: central runs on another machine, so its clock is another one.
-    `bounds`: of orders about many calls, as configured now."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means(Sight):
+    """The executor's neighbours. `keeper`: None where no central is configured. `head`: a signed note over the audit log as it
+    stands, or None. `live`: who carries out orders about calls that are going on; None refuses them. `digest`: a number in
+    E.164 to its HMAC under this edge's key, the form in which it outlives an erasure; None: no number does.
+    `witness_elsewhere`: central runs on another machine, so its clock is another one. `bounds`: of orders about many calls,
+    as configured now."""
 
-    journal: Journal
     slots: Slots
     vault: Vault
     recorder: RecorderPort
     keeper: KeeperPort | None
-    clock: Clock
     key: SigningKey
     trust: KeySet
     edge_id: str
-    terms_of: Callable[[str], Retention | None]
     head: Callable[[], Awaitable[str | None]]
     worker: ThreadPoolExecutor
     live: LiveCalls | None = None
     digest: Callable[[str], Awaitable[str]] | None = None
-    hasher: Callable[[], Awaitable[Callable[[str], str]]] | None = None
-    house: Callable[[], House] = House
-    country: Callable[[], str] = str
     witness_elsewhere: bool = False
     elsewhere: ElsewherePort | None = None
     gate: Gate = field(default_factory=Gate)

@@ -9,7 +9,7 @@ import structlog
 from edge.consent.policy import from_document
 from edge.consent.retention import House, Retention
 from edge.retention.approval import Terms, of_text, shorter
-from edge.retention.means import Means
+from edge.retention.sight import Sight
 
 log = structlog.get_logger("retention")
 
@@ -18,26 +18,28 @@ log = structlog.get_logger("retention")
 class Standing:
     """Of one scope. acts: somebody approved terms, or the configuration is the approval; else nothing of it goes by itself.
     today: the policy's terms in force, None for one that is gone. house: likewise. waits: what got shorter and waits for an
-    approval, in words (`edge.retention.approval.shorter`)."""
+    approval, in words (`edge.retention.approval.shorter`).
+    grew: today's are nowhere shorter than what was approved, and not the same: they need nobody."""
 
     acts: bool
     today: Retention | None
     house: House
     waits: tuple[str, ...] = ()
+    grew: bool = False
 
 
 class TermsBook:
     """Reads and files approvals. Raises CallwardenError journal.*."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
         self._recorded: dict[tuple[str, str], Retention | None] = {}
 
     async def recorded(self, policy_id: str, version: str) -> Retention | None:
         """The terms a call began under; None for a document that this version cannot read."""
         key = (policy_id, version)
         if key not in self._recorded:
-            document = await self._means.journal.policy_document(policy_id, version)
+            document = await self._sight.journal.policy_document(policy_id, version)
             try:
                 self._recorded[key] = from_document(document or "").retention
             except ValueError as error:
@@ -47,14 +49,14 @@ class TermsBook:
 
     def configured(self, scope: str) -> Terms:
         """What the configuration says now."""
-        return Terms(self._means.terms_of(scope) if scope else None, self._means.house())
+        return Terms(self._sight.terms_of(scope) if scope else None, self._sight.house())
 
     async def standing(self, scope: str) -> Standing:
-        """What counts now. Terms that are nowhere shorter than the approved ones are filed as approved by this edge."""
+        """What counts now."""
         now = self.configured(scope)
         if now.house.approve == "at_once":
             return Standing(True, now.policy, now.house)
-        filed = await self._means.journal.approved_terms(scope)
+        filed = await self._sight.journal.approved_terms(scope)
         if filed is None:
             return Standing(False, now.policy, now.house, shorter(None, now, scope))
         approved = of_text(filed)
@@ -62,14 +64,12 @@ class TermsBook:
             return Standing(True, now.policy, now.house)
         if waits := shorter(approved, now, scope):
             return Standing(True, approved.policy, approved.house, waits)
-        if now.policy is not None or not scope:
-            await self._means.journal.approve_terms(scope, now.text, "edge")
-        return Standing(True, now.policy, now.house)
+        return Standing(True, now.policy, now.house, grew=now.policy is not None or not scope)
 
     async def approve(self, scope: str, by: str) -> tuple[str, ...]:
         """What the configuration says now counts from now on; returns what got shorter by it."""
         now = self.configured(scope)
-        filed = await self._means.journal.approved_terms(scope)
+        filed = await self._sight.journal.approved_terms(scope)
         change = shorter(of_text(filed) if filed else None, now, scope)
-        await self._means.journal.approve_terms(scope, now.text, by)
+        await self._sight.journal.approve_terms(scope, now.text, by)
         return change

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edge.model.kept import KeptCall, KeptRecording
+from edge.store.anonymous import anonymise
 from edge.store.base import Base, decode_json
 from edge.store.covers import covers_any
 from edge.store.minimal import anonymising
@@ -23,18 +24,21 @@ FROM recording r JOIN call c ON c.call_id=r.call_id JOIN permit p ON p.permit_id
 _AUDIO: Final = "r.state IN ('sealed','quarantined')"
 _CALL: Final = """
 SELECT c.seq, c.call_id, c.policy_id, c.policy_version, c.outcome, c.ended_at, c.evidence,
-  c.channel_name<>'' OR EXISTS(SELECT 1 FROM party p WHERE p.call_id=c.call_id
+  c.channel_name<>'' OR c.evidence='expired' AND c.anonymised_at IS NULL OR EXISTS(SELECT 1 FROM party p WHERE p.call_id=c.call_id
     AND (p.number_heard IS NOT NULL OR p.number_e164 IS NOT NULL)),
   EXISTS(SELECT 1 FROM recording r WHERE r.call_id=c.call_id AND r.state NOT IN ('erased','no_audio')),
   c.outcome IN ('refused','objected','abandoned') AND NOT EXISTS(SELECT 1 FROM permit p WHERE p.call_id=c.call_id),
-  (SELECT count(*) FROM notice n WHERE n.call_id=c.call_id AND n.state<>'waiting')
+  (SELECT count(*) FROM notice n WHERE n.call_id=c.call_id AND n.state<>'waiting'),
+  EXISTS(SELECT 1 FROM exported x JOIN recording r USING(recording_id) WHERE r.call_id=c.call_id)
 FROM call c"""
 _FREE: Final = f"NOT EXISTS(SELECT 1 FROM hold h WHERE {covers_any('?1')})"
 #: What may be made nameless, and what may go, asked once more inside the commit.
 _MAY_FORGET: Final = f"""
 SELECT 1 FROM call c WHERE c.call_id=?1 AND c.state='ended' AND {_FREE} AND NOT EXISTS(SELECT 1 FROM recording r
   WHERE r.call_id=?1 AND r.state NOT IN ('erased','no_audio'))"""
-_MAY_GO: Final = f"{_MAY_FORGET} AND c.evidence='expired'"
+_MAY_GO: Final = f"""{_MAY_FORGET} AND c.evidence='expired'
+  AND NOT EXISTS(SELECT 1 FROM exported x JOIN recording r USING(recording_id) WHERE r.call_id=?1)
+  AND NOT EXISTS(SELECT 1 FROM find f WHERE f.call_id=?1 AND f.state='waiting')"""
 _RECORDINGS_OF: Final = "recording_id IN (SELECT recording_id FROM recording WHERE call_id=?1)"
 _SEGMENTS_OF: Final = f"segment_id IN (SELECT segment_id FROM segment WHERE {_RECORDINGS_OF})"
 #: Rows of a call, from the leaves to the root, as the foreign keys want it.
@@ -52,6 +56,8 @@ _ROWS: Final = (
     "DELETE FROM pause WHERE call_id=?1",
     "DELETE FROM notice WHERE call_id=?1",
     "DELETE FROM hold_cover WHERE call_id=?1",
+    "DELETE FROM find WHERE call_id=?1",
+    "DELETE FROM rectification WHERE call_id=?1",
     "DELETE FROM outbox WHERE subject=?1 AND dead_reason IS NOT NULL",
     "DELETE FROM call WHERE call_id=?1",
 )
@@ -130,7 +136,9 @@ class Retaining(Base):
 
         def job(conn: sqlite3.Connection) -> list[KeptCall]:
             rows = conn.execute(query, args)
-            return [KeptCall(*(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]), row[10])) for row in rows]
+            return [
+                KeptCall(*(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]), row[10], bool(row[11]))) for row in rows
+            ]
 
         return await self._readers.read(job)
 
@@ -140,7 +148,10 @@ class Retaining(Base):
         def forget(conn: sqlite3.Connection, call_id: str) -> int:
             if conn.execute(_MAY_FORGET, (call_id,)).fetchone() is None:
                 return 0
-            take_people_out(conn, self._audit, self._clock.wall_text(), call_id, numbers.get(call_id))
+            at = self._clock.wall_text()
+            if conn.execute("SELECT 1 FROM call WHERE call_id=? AND evidence='expired'", (call_id,)).fetchone():
+                return int(anonymise(conn, self._audit, at, call_id))
+            take_people_out(conn, self._audit, at, call_id, numbers.get(call_id))
             return 1
 
         return await self._each("metadata.expired", "calls", call_ids, forget)
@@ -175,7 +186,8 @@ class Retaining(Base):
 
         def job(conn: sqlite3.Connection) -> int:
             orders = conn.execute(_OLD_ORDERS, (before, limit)).fetchall()
-            conn.executemany("DELETE FROM receipt WHERE jti=?", orders)
+            for table in ("receipt", "order_target", "find"):
+                conn.executemany(f"DELETE FROM {table} WHERE jti=?", orders)
             conn.executemany("DELETE FROM inbox WHERE jti=?", orders)
             words = conn.execute(_OLD_WORDS, (before, limit)).fetchall()
             conn.executemany("DELETE FROM receipt WHERE receipt_id=?", words)
@@ -186,6 +198,18 @@ class Retaining(Base):
                 facts = {"orders": len(orders), "receipts": len(words), "holds": holds}
                 self._audit.append(conn, self._clock.wall_text(), "orders.expired", body=facts)
             return len(orders) + len(words)
+
+        return await self._writer.do(job)
+
+    async def delete_exports(self, before: str, limit: int) -> int:
+        """See `edge.ports.RetentionBook`."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            query = "DELETE FROM exported WHERE seq IN (SELECT seq FROM exported WHERE at<? ORDER BY seq LIMIT ?)"
+            gone = conn.execute(query, (before, limit)).rowcount
+            if gone:
+                self._audit.append(conn, self._clock.wall_text(), "exports.expired", body={"copies": gone})
+            return gone
 
         return await self._writer.do(job)
 
@@ -201,14 +225,15 @@ class Retaining(Base):
 
         return await self._writer.do(job)
 
-    async def house_counts(self, orders: str, alarms: str) -> tuple[int, int]:
+    async def house_counts(self, orders: str, alarms: str, exports: str) -> tuple[int, int, int]:
         """See `edge.ports.RetentionBook`."""
 
-        def job(conn: sqlite3.Connection) -> tuple[int, int]:
+        def job(conn: sqlite3.Connection) -> tuple[int, int, int]:
             old = len(conn.execute(_OLD_ORDERS, (orders, -1)).fetchall())
             words = len(conn.execute(_OLD_WORDS, (orders, -1)).fetchall())
             rung = conn.execute("SELECT count(*) FROM alarm WHERE at<?", (alarms,)).fetchone()[0]
-            return old + words, int(rung)
+            copies = conn.execute("SELECT count(*) FROM exported WHERE at<?", (exports,)).fetchone()[0]
+            return old + words, int(rung), int(copies)
 
         return await self._readers.read(job)
 

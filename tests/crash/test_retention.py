@@ -1,4 +1,5 @@
-"""Kill -9 at every step of due erasures, orders about live calls and expiring evidence; then a second start, and all is done."""
+"""Kill -9 at every step of due erasures, orders about live calls and holds, and of what has had its time; then a second
+start, and all is done."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 POINTS = [
     "order.begun:1", "order.begun:2", "order.carried_out:1", "order.carried_out:2", "due.deferred", "erase.intended",
     "erase.slots_shredded", "erase.keeper_answered", "erase.payload_unlinked", "erase.finished", "evidence.expired",
+    "hold.placed", "hold.released", "retention.due", "metadata.expired", "notices.expired", "statistics.expired",
+    "orders.expired", "alarms.expired", "exports.expired",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.crash
@@ -49,16 +52,31 @@ async def check(folder: Path, ids: Mapping[str, str], point: str) -> None:
         assert old is not None
         assert (old["call"]["evidence"], old["events"]) == ("expired", [])
         entries = [decode_json(one.entry)["kind"] for one in await place.journal.audit_entries(0, 1000)]
-        assert entries.count("evidence.expired") == 1
+        assert entries.count("evidence.expired") == 2, "of two policies"
+        assert await place.results(ids["hold"]) == ["done"]
+        assert await place.results(ids["release"]) in (["done"], ["already"])
+        assert {one.hold_id for one in await place.journal.holds()} & {ids["hold"], ids["released"]} == {ids["hold"]}
+        assert await place.state(ids["wanted"]) == "sealed"
+        assert await place.state(ids["aged"]) == "erased"
+        texted = await place.journal.views.why(ids["texted"])
+        assert texted is not None
+        assert (texted["call"]["caller"], texted["notices"]) == (None, [])
+        assert await place.journal.call(ids["gone"]) is None
+        assert await place.journal.order(ids["past"]) is None
+        assert (await place.journal.views.status())["alarms"]["count"] == 0
+        copies = await place.journal._readers.read(
+            lambda conn: conn.execute("SELECT count(*) FROM exported").fetchone()
+        )
+        assert copies == (0,)
         assert await place.state(ids["due"]) == "erased"
         assert await place.state(ids["held"]) == "sealed"
         assert await place.journal.recordings(states=("erasing",)) == []
         words = []
         for one in await place.journal.receipts_to_send():
-            if one.jti not in (ids["withdraw"], ids["pause"]):
+            if one.jti not in (ids["withdraw"], ids["pause"], ids["hold"], ids["release"]):
                 proof = open_receipt_document(receipt_document(one.jws, None), TRUST)
                 words.append((proof.claims.recording_id, one.result))
-        assert sorted(words) == sorted([(ids["due"], "done"), (ids["held"], "deferred")])
+        assert sorted(words) == sorted([(ids["due"], "done"), (ids["held"], "deferred"), (ids["aged"], "done")])
         assert not (folder / "vault" / ids["due"][:2] / ids["due"]).exists()
     finally:
         await place.close()
@@ -66,7 +84,9 @@ async def check(folder: Path, ids: Mapping[str, str], point: str) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_killed_at(point: str, tmp_path: Path) -> None:
-    ids = json.loads(child(tmp_path, "prepare").stdout)
+    made = child(tmp_path, "prepare")
+    assert made.returncode == 0, made.stderr
+    ids = json.loads(made.stdout.splitlines()[-1])
     killed = child(tmp_path, "pass", point)
     assert killed.returncode == -signal.SIGKILL, (point, killed.stderr)
     for _ in range(2):

@@ -188,7 +188,7 @@ class Place:
             target=Target(kind, target), reason="the caller asked for it",  # type: ignore[arg-type]
             **({"as_of": iat} | more),
         )  # fmt: skip
-        document = sign_order(claims, keys or ([STORE, DPO] if cmd == "erase" else [STORE]))
+        document = sign_order(claims, keys or {"erase": [STORE, DPO], "release": [DPO, AUDITOR]}.get(cmd, [STORE]))
         seq = await self.journal.last_delivery() + 1
         text = canonical.dumps(document).decode()
         await self.journal.take_delivery(seq, claims.jti, text, void=False, at=iat, slot=slot)
