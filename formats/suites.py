@@ -18,6 +18,8 @@ from formats.age.stream import Buffer, Reader, fill
 from formats.errors import PayloadError, SuiteError
 from formats.place import Place
 
+#: What `Suite.write` reads at a time, bytes: whole chunks of every suite.
+BLOCK: Final = 1 << 16
 #: Bytes of the tag behind each chunk, in every suite.
 TAG: Final = 16
 
@@ -141,16 +143,18 @@ class Suite(ABC):
 
     def write(self, file_key: bytes, salt: bytes, place: Place, source: Reader) -> Iterator[bytes]:
         """A whole closed payload of everything `source` gives: the prefix, then the sealed chunks."""
-        sealer, whole = self.sealer(file_key, salt, place), self.chunk
+        sealer, whole, index = self.sealer(file_key, salt, place), self.chunk, 0
         yield sealer.prefix
-        index, chunk = 0, fill(source, whole)
-        while len(chunk) == whole:
-            after = fill(source, whole)
-            if not after and not self.short_last:
-                break
-            yield sealer.seal(index, chunk, False)
-            index, chunk = index + 1, after
-        yield sealer.seal(index, chunk, True)
+        block = fill(source, BLOCK)
+        while len(block) == BLOCK and (after := fill(source, BLOCK)):
+            view = memoryview(block)
+            for at in range(0, BLOCK, whole):
+                yield sealer.seal(index, view[at : at + whole], False)
+                index += 1
+            block = after
+        view, last = memoryview(block), self.chunk_count(len(block)) - 1
+        for number in range(last + 1):
+            yield sealer.seal(index + number, view[number * whole : (number + 1) * whole], number == last)
 
 
 class Age1(Suite):

@@ -25,7 +25,7 @@ from formats.errors import (
     SuiteError,
 )
 from formats.place import Place
-from formats.suites import SUITES, TAG, Suite, suite_of
+from formats.suites import BLOCK, SUITES, TAG, Suite, suite_of
 
 _RANDOM = random.Random(11)
 PLAIN = _RANDOM.randbytes(4 * 65536)
@@ -50,8 +50,9 @@ def opened(suite: Suite, payload: bytes, released: list[bytes] | None = None, pl
 
 
 def lengths(suite: Suite) -> Iterator[int]:
-    for whole in range(4):
-        yield from (n for n in (whole * suite.chunk - 1, whole * suite.chunk, whole * suite.chunk + 1) if n >= 0)
+    """Around the ends of chunks, and of what `write` reads at a time."""
+    for end in sorted({*(n * suite.chunk for n in range(4)), BLOCK, 2 * BLOCK}):
+        yield from (n for n in (end - 1, end, end + 1) if n >= 0)
 
 
 def chunks_of(suite: Suite, payload: bytes) -> tuple[bytes, list[bytes]]:
