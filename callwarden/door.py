@@ -67,6 +67,10 @@ class Door(Protocol):
     def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json: ...
     def act(self, act: str, call: str, role: str, reason: str, seconds: float) -> Json: ...
     def reload(self) -> Json: ...
+    def keys(self) -> Json: ...
+    def headers(self, after: int) -> list[Json]: ...
+    def resend(self) -> Json: ...
+    def rewrap(self, recording_id: str, number: int, body: Json) -> Json: ...
     def audit_entries(self, start: int, end: int) -> list[Json]: ...
     def audit_checkpoints(self) -> Json: ...
     def backups(self) -> list[Json]: ...
@@ -123,7 +127,8 @@ class SocketDoor:
         /,
         **query: str | int,
     ) -> Iterator[_Answer]:
-        """part: (first byte, byte behind the last) of the answer; nothing else counts as an answer then."""
+        """part: (first byte, byte behind the last) of the answer; nothing else counts as an answer then. body: of the
+        request."""
         connection = _UnixConnection(self._path)
         headers = {} if part is None else {"Range": f"bytes={part[0]}-{part[1] - 1}"}
         try:
@@ -213,6 +218,21 @@ class SocketDoor:
 
     def reload(self) -> Json:
         return self._json("POST", "/v1/reload")
+
+    def keys(self) -> Json:
+        return self._json("GET", "/v1/keys")
+
+    def headers(self, after: int) -> list[Json]:
+        found: list[Json] = self._json("GET", "/v1/headers", after=after)
+        return found
+
+    def resend(self) -> Json:
+        return self._json("POST", "/v1/resend")
+
+    def rewrap(self, recording_id: str, number: int, body: Json) -> Json:
+        path = f"/v1/recordings/{recording_id}/segments/{number}/rewrap"
+        with self._ask("POST", path, None, json.dumps(body)) as answer:
+            return json.loads(answer.read())
 
     def audit_entries(self, start: int, end: int) -> list[Json]:
         entries = self._json("GET", "/v1/audit/entries", start=start, end=end)

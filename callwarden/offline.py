@@ -20,11 +20,13 @@ from edge.api.deps import ApiDeps
 from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
 from edge.api.keepingdesk import KeepingDesk
+from edge.api.keydesk import KeyDesk
 from edge.api.verifydesk import VerifyDesk
 from edge.api.words import ReadBy
 from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import EdgeConfig
+from edge.config.keyfacts import ConfigKeys
 from edge.errors import CallwardenError
 from edge.gate import pending
 from edge.integrity.inspector import Inspector, Means
@@ -107,6 +109,7 @@ class OfflineDoor:
         self._desk, self._acts, self._audit = Desk(deps), ActDesk(deps), AuditDesk(deps)
         self._verify = VerifyDesk(deps)
         self._evidence, self._keeping = EvidenceDesk(deps, self._desk), KeepingDesk(deps, self._desk)
+        self._keys = KeyDesk(deps)
         self._backups, self._refusal = BackupDesk(deps), deps.refusal
         self._runner, self._owner = runner, owner
 
@@ -177,6 +180,20 @@ class OfflineDoor:
 
     def reload(self) -> Json:
         return self._run(self._acts.reload(os.getuid()))
+
+    def keys(self) -> Json:
+        return self._run(self._keys.keys())
+
+    def headers(self, after: int) -> list[Json]:
+        return self._run(self._keys.headers(after))
+
+    def resend(self) -> Json:
+        """Raises daemon.stopped."""
+        return self._run(self._keys.resend())
+
+    def rewrap(self, recording_id: str, number: int, body: Json) -> Json:
+        """Raises daemon.stopped: the daemon alone writes keys."""
+        return self._run(self._keys.rewrap(recording_id, number, body, os.getuid(), ""))
 
     def audit_entries(self, start: int, end: int) -> list[Json]:
         return self._run(self._audit.audit_entries(start, end), always=True)
@@ -286,6 +303,7 @@ def open_offline(config: EdgeConfig) -> Iterator[OfflineDoor]:
         )  # fmt: skip
         deps = ApiDeps(
             config.edge.id, key.verify_key.jwk(), journal, journal.views, slots, vault,
+            keys=ConfigKeys(lambda: config),
             attest=lambda typ, payload: sign_general(payload, [(key, key.kid)], typ), retention=RetentionDoor(sight),
             refusal=lambda: pending("its daemon has not asked central what was erased since") if waits else None,
             inspector=_inspector(config, journal, slots, vault),

@@ -14,7 +14,21 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from central import admin, audit, certificates, config, deliveries, enrol, events, keeper, orders, receipts, rounds, tls
+from central import (
+    admin,
+    audit,
+    certificates,
+    config,
+    deliveries,
+    enrol,
+    events,
+    keeper,
+    orders,
+    receipts,
+    recovery,
+    rounds,
+    tls,
+)
 from central.auth import MAX_BODY, json_answer
 from central.config import CentralConfig
 from central.errors import CentralError
@@ -29,7 +43,7 @@ def make_app(central: Central) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app[CENTRAL] = central
     app.router.add_get("/v1/health", get_health)
-    for part in (enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates):
+    for part in (enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery):
         app.router.add_routes(part.routes())
     return app
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from central.credentials import credential
 from central.errors import CentralError
 
 #: Words that are loopback without asking a resolver.
@@ -121,6 +122,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+#: Files that may come from systemd.
+_SECRETS = ("store_key", "witness_key", "token", "certificate_key")
+
+
+def _file(data: Path, name: str, text: str, where: str) -> Path:
+    """A file of central's; a secret may be `credential:NAME`. Raises CentralError config.credential."""
+    try:
+        found = credential(text) if name in _SECRETS else None
+    except ValueError as error:
+        raise CentralError("config.credential", f"{name}: {error}", where=where) from error
+    return found or data / text
+
+
 def load(path: Path) -> CentralConfig:
     """Read `central.toml`. Relative paths are relative to `data`, which is relative to the file.
 
@@ -164,7 +178,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         fleet=fleet,
         data=data,
         **{
-            name: data / full[name]
+            name: _file(data, name, full[name], where)
             for name in (
                 "database",
                 "keeper",

@@ -6,6 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
+from central.credentials import is_away, too_open
 from central.errors import CentralError
 from formats.errors import FormatError
 from formats.keys import SigningKey, dump_key, load_key
@@ -36,20 +37,20 @@ def write_new(path: Path, content: bytes, mode: int = 0o600) -> bool:
 
 
 def make_key(path: Path) -> bool:
-    """A new Ed25519 key file unless one is there; whether it was made."""
+    """A new Ed25519 key file unless one is there, or systemd brings it; whether it was made."""
+    if is_away(path):
+        return False
     return write_new(path, dump_key(SigningKey.from_seed(secrets.token_bytes(32))))
 
 
 def read_key(path: Path) -> SigningKey:
     """The signing key of a file that only its owner may read. Raises CentralError config.key."""
     try:
-        mode = path.stat().st_mode
-        if mode & 0o077:
+        if too_open(path, path.stat().st_mode):
             raise CentralError("config.key", "others may read this secret", where=str(path), hint=f"chmod 600 {path}")
         return load_key(path.read_bytes())
     except FileNotFoundError:
-        raise CentralError(
-            "config.key", "there is no such key", where=str(path), hint="run `callwarden central init`"
-        ) from None
+        hint = "LoadCredential= in the unit brings it" if is_away(path) else "run `callwarden central init`"
+        raise CentralError("config.key", "there is no such key", where=str(path), hint=hint) from None
     except (OSError, FormatError) as error:
         raise CentralError("config.key", str(error), where=str(path)) from error

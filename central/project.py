@@ -43,6 +43,9 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
             _recording(central, conn, edge_id, data, "opened")
             _segment(conn, data)
             _header(central, conn, edge_id, data)
+        case "header.replaced":
+            _recording(central, conn, edge_id, data, "opened")
+            _header(central, conn, edge_id, data)
         case "recording.sealed":
             _recording(central, conn, edge_id, data, "sealed")
             _set(conn, "recording", "sealed", data, "recording_id")
@@ -176,7 +179,9 @@ def _header(central: Central, conn: Conn, edge_id: str, data: dict[str, Any]) ->
     if len(sealed) > _MAX_HEADER or len(key_id) > 128 or not 0 <= version < 2**31:
         raise CentralError("event.header", "the header is too large", where="header")
     gone = conn.execute(
-        "SELECT 1 FROM tombstone WHERE edge_id=? AND recording_id=?", (edge_id, recording_id)
+        "SELECT 1 FROM tombstone WHERE edge_id=? AND recording_id=?"
+        " UNION SELECT 1 FROM header WHERE segment_id=? AND version>?",  # a newer one has taken its place
+        (edge_id, recording_id, segment_id, version),
     ).fetchone()
     row = conn.execute(
         "SELECT keeper_slot, recording_id FROM header WHERE segment_id=? AND version=?", (segment_id, version)
@@ -193,3 +198,19 @@ def _header(central: Central, conn: Conn, edge_id: str, data: dict[str, Any]) ->
         )
     elif slot is not None:
         conn.execute("UPDATE header SET keeper_slot=? WHERE segment_id=? AND version=?", (slot, segment_id, version))
+    if key is not None:
+        _replace_older(central, conn, segment_id, version)
+
+
+def _replace_older(central: Central, conn: Conn, segment_id: str, version: int) -> None:
+    """A further header has come: the keys of those before it go, once the new one is committed."""
+    older = conn.execute(
+        "SELECT version, keeper_slot FROM header WHERE segment_id=? AND version<? AND sealed_header IS NOT NULL",
+        (segment_id, version),
+    ).fetchall()
+    for row in older:
+        conn.execute(
+            "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?",
+            (segment_id, row["version"]),
+        )
+    central.keeper.discard([int(row["keeper_slot"]) for row in older if row["keeper_slot"] is not None])

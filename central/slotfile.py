@@ -27,11 +27,13 @@ _log = structlog.get_logger("central")
 
 
 class _Mine(threading.local):
-    """What one thread's transaction did. `fresh`: slots it wrote; `spent`: slots it destroyed; `dirty`: not synced yet."""
+    """What one thread's transaction did. `fresh`: slots it wrote; `spent`: slots it destroyed; `unnamed`: slots that no row
+    names once it is committed; `dirty`: not synced yet."""
 
     def __init__(self) -> None:
         self.fresh: list[int] = []
         self.spent: list[int] = []
+        self.unnamed: list[int] = []
         self.dirty = False
 
 
@@ -136,6 +138,11 @@ class SlotFile:
             taken = set(self._free) | set(self._mine.spent)
         self._mine.spent += [number for number in dict.fromkeys(numbers) if number not in taken]
 
+    def discard(self, numbers: Sequence[int]) -> None:
+        """Destroy what the transaction's rows name no more, after its commit: others have taken their place, and until
+        then these are the ones that count. A kill in between leaves slots that no row names, which `sweep` destroys."""
+        self._mine.unnamed += numbers
+
     def _overwrite(self, numbers: Sequence[int]) -> None:
         wrote = {number: bytes([_DESTROYED]) + secrets.token_bytes(SLOT - 1) for number in numbers}
         try:
@@ -155,24 +162,26 @@ class SlotFile:
         with self._guard:
             if self._mine.spent:  # a repeat may have destroyed what is free already
                 self._free.extend(set(self._mine.spent).difference(self._free))
+            self._stray += self._mine.unnamed
         self._mine.fresh.clear()
         self._mine.spent.clear()
+        self._mine.unnamed.clear()
         self._destroy_stray()
 
-    def mark(self) -> tuple[int, int]:
+    def mark(self) -> tuple[int, int, int]:
         """A savepoint for `roll_back_to`."""
-        return len(self._mine.fresh), len(self._mine.spent)
+        return len(self._mine.fresh), len(self._mine.spent), len(self._mine.unnamed)
 
-    def roll_back_to(self, mark: tuple[int, int]) -> None:
+    def roll_back_to(self, mark: tuple[int, int, int]) -> None:
         """The rows since `mark` are not kept: the keys they named are destroyed, the slots they freed stay taken."""
         with self._guard:
             self._stray += self._mine.fresh[mark[0] :]
-        del self._mine.fresh[mark[0] :], self._mine.spent[mark[1] :]
+        del self._mine.fresh[mark[0] :], self._mine.spent[mark[1] :], self._mine.unnamed[mark[2] :]
         self._destroy_stray()
 
     def roll_back(self) -> None:
         """As `roll_back_to`, for the whole transaction."""
-        self.roll_back_to((0, 0))
+        self.roll_back_to((0, 0, 0))
 
     def abandon(self) -> None:
         """How this thread's transaction ended is not known: what it wrote and destroyed stays as it is, taken."""

@@ -36,6 +36,7 @@ from edge.calls.tracker import Tracker
 from edge.clock import SystemClock
 from edge.config import EdgeConfig, check, load
 from edge.config.check import group_id
+from edge.config.keyfacts import ConfigKeys
 from edge.config.schema import is_loopback
 from edge.consent.ability import Ability
 from edge.errors import CallwardenError
@@ -320,6 +321,7 @@ class Daemon:
             "captures": self.recorder.live,
             "standing": [*(alarm.message for alarm in self.policies.standing()), *self.executor.notes()],
             "restored": (shut.message if (shut := self.gate.refusal()) else ""),
+            "local_playback": [p.name for p in self.config.policies.values() if self.config.keys.local in p.recipients],
             "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
             **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
             "pid": os.getpid(),
@@ -364,6 +366,8 @@ class Daemon:
             adopt=self.adopter,
             retention=RetentionDoor(self.executor.sight, self.executor),
             reload=self.policies.reload,
+            trust=self.trust,
+            keys=ConfigKeys(lambda: self.config),
             attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
             refusal=self.gate.refusal,
             accepted=self.executor.wake,

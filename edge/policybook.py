@@ -17,6 +17,7 @@ import structlog
 
 from edge.config import EdgeConfig
 from edge.config.reload import Reloaded, differences, reload
+from edge.consent import epochs
 from edge.consent.ability import Ability, cannot_honour
 from edge.consent.jurisdiction import Alarm, lapsed, standing_alarms
 from edge.consent.policy import Policy, select
@@ -72,8 +73,8 @@ class PolicyBook:
     # ------------------------------------------------------------ what others ask
 
     def policy_for(self, dialogue: Asked) -> Policy | None:
-        """The policy of a call that comes now, None when there is none. Raises CallwardenError policy.override_expired or
-        policy.cannot_honour for one that may not be used any more: then nothing is recorded."""
+        """The policy of a call that comes now, None when there is none. Raises CallwardenError policy.override_expired,
+        recipient.epoch_missing or policy.cannot_honour for one that may not be used any more: then nothing is recorded."""
         config = self.config
         policy = select(
             config.policies,
@@ -88,6 +89,9 @@ class PolicyBook:
         if lapsed(policy, config.jurisdictions, self._clock.wall().date()):
             message = f'the override that policy "{policy.name}" stands on has run out'
             raise CallwardenError("policy.override_expired", message, where=config.where("policy", policy.name))
+        if epochs.lacks_key(policy, self._clock.wall().date()):
+            message = f'policy "{policy.name}" has no key for this month'
+            raise CallwardenError("recipient.epoch_missing", message, where=config.where("policy", policy.name))
         if policy.name in self._unable:
             message = f'this Asterisk cannot honour policy "{policy.name}"'
             raise CallwardenError("policy.cannot_honour", message, where=config.where("policy", policy.name))
@@ -99,8 +103,9 @@ class PolicyBook:
         return policy.retention if policy else None
 
     def standing(self) -> list[Alarm]:
-        """Overrides in force or run out, for `status`."""
-        return standing_alarms(self.config.policies, self.config.jurisdictions, self._clock.wall().date())
+        """Overrides in force or run out, and months without a key, for `status`."""
+        config, today = self.config, self._clock.wall().date()
+        return standing_alarms(config.policies, config.jurisdictions, today) + epochs.alarms(config.policies, today)
 
     # ------------------------------------------------------------ life
 

@@ -12,8 +12,21 @@ from edge.model.holds import HoldRow
 from edge.ports import Journal, LiveCalls, Slots, Vault
 from edge.ports.adopting import AdoptPort
 from edge.ports.integrity import InspectorPort
+from formats.keyset import KeySet
 
 Json = dict[str, Any]
+
+
+class KeyFacts(Protocol):
+    """What of the configuration in effect says who may open what."""
+
+    def recipients_of(self, policy: str) -> Sequence[str] | None:
+        """Recipients of what is recorded now under the policy of this name; None where there is none."""
+        ...
+
+    def policies(self) -> Mapping[str, Json]:
+        """Every policy that records: `recipients`, in order."""
+        ...
 
 
 class Reader(Protocol):
@@ -103,7 +116,7 @@ class ApiDeps:
     or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
     with documents it made itself. refusal: why nothing is given out now (a restored journal that is not settled), or None.
     accepted: somebody let a restored journal serve. inspector: holds rows against files. retention: plans and holds; None
-    where the caller has none."""
+    where the caller has none. keys: who may open what. trust: the keys that are believed; None when the daemon is stopped."""
 
     edge_id: str
     edge_jwk: Mapping[str, str]
@@ -120,3 +133,5 @@ class ApiDeps:
     accepted: Callable[[], None] = lambda: None
     inspector: InspectorPort | None = None
     retention: RetentionDesk | None = None
+    trust: KeySet | None = None
+    keys: KeyFacts | None = None

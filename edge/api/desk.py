@@ -137,16 +137,20 @@ class Desk:
         """
         row, segment = await self._segment(recording_id, number)
         await self._admit(row, segment, by, "recording.read", {})
+        try:
+            return await self._unsealed(row.recording_id, segment)
+        except CallwardenError:
+            # A rewrap may have come in between: then the row has another header now.
+            _, again = await self._segment(row.recording_id, number)
+            if again.header.version == segment.header.version:
+                raise
+            return await self._unsealed(row.recording_id, again)
+
+    async def _unsealed(self, recording_id: str, segment: SegmentRow) -> bytes:
         header = segment.header
         key = await self._deps.slots.read(header.slot)
         try:
-            return shred.unseal_header(
-                header.sealed_header,
-                key,
-                recording_id=recording_id,
-                segment_id=segment.segment_id,
-                version=header.version,
-            )
+            return shred.unseal_header(header.sealed_header, key, recording_id, segment.segment_id, header.version)
         except FormatError as error:
             raise CallwardenError(
                 "vault.header", error.message, hint="the slot file and the journal disagree", where=segment.segment_id
@@ -289,6 +293,7 @@ def _segment(recording: RecordingRow, row: SegmentRow) -> dict[str, Any]:
         "key_id": row.header.key_id.hex(),
         "header_version": row.header.version,
         "recipients": list(row.header.recipients),
+        "made_by": row.header.made_by,
     }
 
 

@@ -27,6 +27,7 @@ from edge.api.evidencedesk import EvidenceDesk
 from edge.api.keepingdesk import KeepingDesk
 from edge.api.routes_adopt import ADOPT
 from edge.api.routes_adopt import ROUTES as ADOPT_ROUTES
+from edge.api.routes_key import at_the_door as keys_at_the_door
 from edge.errors import CallwardenError, Exit
 
 _log = structlog.get_logger("api")
@@ -55,6 +56,7 @@ def make_app(deps: ApiDeps) -> web.Application:
     app[ACTS], app[AUDIT], app[EVIDENCE] = ActDesk(deps), AuditDesk(deps), EvidenceDesk(deps, desk)
     app[verifydesk.VERIFY], app[KEEPING] = verifydesk.VerifyDesk(deps), KeepingDesk(deps, desk)
     app.add_routes([*routes_read.ROUTES, *routes_act.ROUTES, *routes_keeping.ROUTES, *verifydesk.ROUTES])
+    keys_at_the_door(app, deps)
     return app
 
 

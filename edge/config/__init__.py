@@ -10,6 +10,7 @@ from edge.config.schema import (
     CentralSection,
     EdgeConfig,
     EdgeSection,
+    KeysSection,
     NoticesSection,
     TelephonySection,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "EdgeConfig",
     "EdgeSection",
     "Finding",
+    "KeysSection",
     "NoticesSection",
     "TelephonySection",
     "check",

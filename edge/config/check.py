@@ -12,9 +12,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
+from edge.config.credentials import is_away, too_open
 from edge.config.mounts import COPY_ON_WRITE, IN_MEMORY, Mount, mount_of, parse_mountinfo, plain_swaps
 from edge.config.schema import WAIVABLE, EdgeConfig
+from edge.consent import epochs
+from edge.consent.epochs import recipients_on
 from edge.consent.jurisdiction import standing_alarms
+from edge.consent.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ def check(config: EdgeConfig, *, proc: Path = Path("/proc")) -> list[Finding]:
         *_group(config),
         *_prompts(config),
         *_recovery(config),
+        *_local(config),
         *_standing(config, datetime.now(UTC).date()),
     ]
     return [_waive(finding, config) for finding in found]
@@ -70,6 +75,11 @@ def _secret_files(config: EdgeConfig) -> Iterator[Finding]:
     if config.notices.secret_file is not None:
         wanted["notices", "secret_file"] = config.notices.secret_file
     for key, file in wanted.items():
+        if is_away(file):
+            hint = "LoadCredential= in the unit brings it; docs/ops/credentials.md says how to check outside of it"
+            message = f"{file} is not here: $CREDENTIALS_DIRECTORY is not set"
+            yield _error(config, key, "config.credential", message, hint)
+            continue
         try:
             state = file.stat()
         except OSError as e:
@@ -77,9 +87,9 @@ def _secret_files(config: EdgeConfig) -> Iterator[Finding]:
             continue
         if not stat.S_ISREG(state.st_mode):
             yield _error(config, key, "config.file_kind", f"{file} is not a file", "name a regular file")
-        elif mode := stat.S_IMODE(state.st_mode) & 0o177:
+        elif too_open(file, state.st_mode):
             have = stat.S_IMODE(state.st_mode)
-            message = f"{file} has mode {have:04o}, so {'others' if mode & 0o77 else 'programs'} may use it"
+            message = f"{file} has mode {have:04o}, so {'others' if have & 0o77 else 'programs'} may use it"
             yield _error(config, key, "config.file_mode", message, f"chmod 600 {file}")
         elif state.st_size == 0:
             yield _error(config, key, "config.file_empty", f"{file} is empty", "callwarden init writes it")
@@ -193,7 +203,7 @@ def _languages(folder: Path) -> str:
 
 def _recovery(config: EdgeConfig) -> Iterator[Finding]:
     for name, policy in config.policies.items():
-        if policy.mode != "never" and len(policy.recipients) < 2:
+        if policy.mode != "never" and _without_recovery(policy, config):
             message = f'policy "{name}" has no recovery recipient'
             key = ("policy", name, "recipients")
             yield _error(
@@ -214,12 +224,32 @@ def _recovery(config: EdgeConfig) -> Iterator[Finding]:
         )
 
 
+def _without_recovery(policy: Policy, config: EdgeConfig) -> bool:
+    recipients = recipients_on(policy, datetime.now(UTC).date())
+    named = set(config.keys.recovery)
+    return len(recipients) < 2 or (bool(named) and not named & set(recipients))
+
+
+def _local(config: EdgeConfig) -> Iterator[Finding]:
+    """The one case in which this host can read what it has recorded."""
+    for name, policy in config.policies.items():
+        if config.keys.local and config.keys.local in policy.recipients:
+            message = f'policy "{name}" can be played on this host: the identity of one of its recipients lies here'
+            hint = "remove it where local playback is not needed: who owns this host owns its recordings"
+            yield Finding("recipient.local", "warning", message, hint, config.where("policy", name, "recipients"))
+
+
 def _standing(config: EdgeConfig, today: date) -> Iterator[Finding]:
     """What somebody answers for until a day, and what that day has ended."""
     for alarm in standing_alarms(config.policies, config.jurisdictions, today):
         severity: Literal["error", "warning"] = "warning" if alarm.code == "policy.override" else "error"
         hint = "a mode as strong as the law asks needs none"
         yield Finding(alarm.code, severity, alarm.message, hint, config.where("policy", alarm.policy, "override"))
+    for alarm in epochs.alarms(config.policies, today):
+        yield Finding(
+            alarm.code, "warning", alarm.message, "callwarden key rotate --month makes one",
+            config.where("policy", alarm.policy, "epoch_keys"),
+        )  # fmt: skip
     for name, agent in config.agents.items():
         if agent.until is not None and agent.until.as_date < today and not agent.revoked:
             message = f'the basis of agent "{name}" ran out on {agent.until}'

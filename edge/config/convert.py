@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from edge.config.credentials import credential
 from edge.config.files import Key, Source, dotted
 from edge.config.schema import Address
 from edge.config.words import example, plain_words
@@ -61,6 +62,13 @@ def _absolute(source: Source, key: Key, value: Any, kind: type[msgspec.Struct]) 
         if not value:
             hint = "name a path, or leave the key out"
             raise source.error(key, "config.value", f"{dotted(key)} is empty", hint=hint)
+        if str(key[-1]).endswith("_file"):
+            try:
+                if (found := credential(value)) is not None:
+                    return found
+            except ValueError as e:
+                hint = 'for example "credential:edge.key", with LoadCredential=edge.key:… in the unit'
+                raise source.error(key, "config.value", f"{dotted(key)}: {e}", hint=hint) from e
         return Path(source.base.get(key, source.path.parent) / value)
     return value
 

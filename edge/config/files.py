@@ -23,10 +23,10 @@ class Source:
         self.where: dict[Key, str] = {}
         self.base: dict[Key, Path] = {}
 
-    def take(self, file: Path) -> None:
-        """Add a file. Raises CallwardenError `config.*` when it cannot be read or repeats a key."""
+    def take(self, file: Path, instead: str | None = None) -> None:
+        """Add a file, or the text `instead` of what it holds. Raises CallwardenError `config.*` when it cannot be read or repeats a key."""
         try:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8") if instead is None else instead
             tree = tomllib.loads(text)
         except FileNotFoundError as e:
             hint = "callwarden init writes one; --config names another"

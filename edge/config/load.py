@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edge.config import sections
+from edge.config import keysection, sections
 from edge.config.convert import convert, fields, parts, unknown
 from edge.config.files import Key, Source, dotted, leaves
 from edge.config.jurisdictions import SHIPPED, load_table
-from edge.config.recipients import check_recipients
 from edge.config.schema import (
     AgentSection,
     AsteriskSection,
@@ -23,10 +22,11 @@ from edge.config.schema import (
     EdgeConfig,
     EdgeSection,
     ErasureSection,
+    KeysSection,
     NoticesSection,
     TelephonySection,
 )
-from edge.consent import jurisdiction
+from edge.consent import epochs, jurisdiction
 from edge.consent.policy import Policy
 from edge.consent.policy_rules import Problem, overlaps, problems
 from edge.consent.retention import House
@@ -57,13 +57,15 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "notices": NoticesSection,
     "retention": House,
     "erasure": ErasureSection,
+    "keys": KeysSection,
 }
 
 
-def load(path: Path, today: date | None = None) -> EdgeConfig:
+def load(path: Path, today: date | None = None, *, instead: Mapping[Path, str] | None = None) -> EdgeConfig:
     """Read `path` and conf.d/*.toml beside it (in order of name).
 
-    `today`: the day against which overrides run out, UTC; the present one when it is not given. Raises CallwardenError
+    `today`: the day against which overrides run out, UTC; the present one when it is not given. `instead`: texts in the
+    place of what files hold, to judge a change before it is made. Raises CallwardenError
     `config.*`, `policy.*` or `recipient.*` with `where` = "file:line". Touches nothing but these files and the table of
     jurisdictions; what else they name is looked at by `edge.config.check`.
     """
@@ -71,7 +73,7 @@ def load(path: Path, today: date | None = None) -> EdgeConfig:
     files = [path, *sorted((path.parent / "conf.d").glob("*.toml"))]
     source = Source(path)
     for file in files:
-        source.take(file)
+        source.take(file, (instead or {}).get(file))
     return _Reader(source, today or datetime.now(UTC).date()).finish()
 
 
@@ -124,8 +126,10 @@ class _Reader:
         self._refuse(sections.of_telephony(telephony))
         agents = self._agents()
         self._refuse(sections.of_agents(agents))
+        keys = self._section("keys", KeysSection)
+        self._refuse(keysection.of_keys(keys))
         table = load_table(edge.jurisdictions or SHIPPED)
-        policies = self._policies(edge, table, telephony.country)
+        policies = self._policies(edge, keys, table, telephony.country)
         self._refuse(sections.of_retention(retention, policies))
         self._refuse(sections.of_notices(notices, policies))
         return EdgeConfig(
@@ -139,6 +143,7 @@ class _Reader:
             notices=notices,
             retention=retention,
             erasure=erasure,
+            keys=keys,
             jurisdictions=table,
             places=MappingProxyType(dict(self.source.where)),
         )
@@ -185,15 +190,18 @@ class _Reader:
     def _agents(self) -> dict[str, AgentSection]:
         return {name: convert(self.source, key, table, AgentSection) for name, key, table in self._tables("agents")}
 
-    def _policies(self, edge: EdgeSection, table: jurisdiction.Table, country: str) -> dict[str, Policy]:
+    def _policies(
+        self, edge: EdgeSection, keys: KeysSection, table: jurisdiction.Table, country: str
+    ) -> dict[str, Policy]:
         found: dict[str, Policy] = {}
         for name, key, written in self._tables("policy"):
             if "name" in written:
                 raise unknown(self.source, (*key, "name"), fields(Policy))
             policy = convert(self.source, key, {**self._with_defaults(written), "name": name}, Policy)
-            for problem in (*problems(policy), *jurisdiction.problems(policy, table, self.today)):
+            months = epochs.problems(policy, self.today)
+            for problem in (*problems(policy), *jurisdiction.problems(policy, table, self.today), *months):
                 raise self._problem(policy, problem)
-            self._recipients(key, policy, edge)
+            self._refuse(keysection.of_policy(policy, keys, edge.waive, self.today))
             found[name] = policy
         for policy, problem in overlaps(found, country):
             raise self._problem(policy, problem)
@@ -209,18 +217,3 @@ class _Reader:
     def _problem(self, policy: Policy, problem: Problem) -> CallwardenError:
         key = ("policy", policy.name, *parts(problem.key))
         return self.source.error(key, problem.code, problem.message, hint=problem.hint)
-
-    def _recipients(self, key: Key, policy: Policy, edge: EdgeSection) -> None:
-        if policy.mode == "never":
-            return
-        if wrong := check_recipients(policy.recipients):
-            raise self.source.error((*key, "recipients", wrong.number), wrong.code, wrong.message, hint=wrong.hint)
-        if not policy.recipients:
-            hint = 'recipients = ["age1…operator", "age1…recovery"]'
-            raise self.source.error(
-                (*key, "recipients"), "recipient.none", f'policy "{policy.name}" has no recipients', hint=hint
-            )
-        if len(policy.recipients) < 2 and "no-recovery-recipient" not in edge.waive:
-            hint = 'add a recovery key that is kept elsewhere, or waive = ["no-recovery-recipient"] in [edge]'
-            message = f'policy "{policy.name}" has one recipient and no recovery key'
-            raise self.source.error((*key, "recipients"), "recipient.no_recovery", message, hint=hint)

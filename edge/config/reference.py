@@ -20,6 +20,7 @@ from edge.config.schema import (
     CentralSection,
     EdgeSection,
     ErasureSection,
+    KeysSection,
     NoticesSection,
     TelephonySection,
 )
@@ -48,6 +49,7 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[retention]", House),
     ("[retention] floor and ceiling", Limits),
     ("[erasure]", ErasureSection),
+    ("[keys]", KeysSection),
     ("[policy.NAME]", Policy),
     ("[policy.NAME] match", Match),
     ("[policy.NAME] override", Override),

@@ -13,7 +13,7 @@ from edge.config.load import load
 from edge.config.schema import EdgeConfig
 
 #: What a reload puts into effect. Everything else is built into the running daemon.
-LIVE: Final = ("policies", "telephony", "agents", "notices", "retention", "jurisdictions")
+LIVE: Final = ("policies", "telephony", "agents", "notices", "retention", "keys", "jurisdictions")
 _FIXED: Final = ("edge", "asterisk", "central")
 
 

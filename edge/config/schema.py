@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from edge.consent.jurisdiction import STRICTEST, Table
-from edge.consent.policy import Policy
+from edge.consent.policy import Choices, Policy
 from edge.consent.retention import House
 from edge.consent.units import Day, Period, Seconds
 
@@ -207,6 +207,21 @@ class ErasureSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     single caller has a tenth of everything."""
 
 
+class KeysSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[keys]`: what is known about the public keys that recordings are sealed to. Without the table nothing is."""
+
+    names: Choices = Choices()
+    """Public key to whose it is, { "age1…" = "operator 2026" }, as `callwarden key list` shows it. Default: none."""
+    recovery: tuple[str, ...] = ()
+    """The recovery keys: each policy must name one of them, unless "no-recovery-recipient" is waived. Default: none named;
+    then a policy needs two recipients, and the last is presumed to be the recovery key."""
+    retired: tuple[str, ...] = ()
+    """Public keys that no policy may name any more; `callwarden key retire` adds to them. Default: none."""
+    local: str = ""
+    """The public key whose identity lies on this host, for local playback. Default "": none, so this host cannot read what
+    it has recorded. A policy that names it is shown by `status` and `key list`."""
+
+
 class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration as the daemon holds it. A reload makes a new one; nothing changes in place."""
 
@@ -230,6 +245,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[retention]`."""
     erasure: ErasureSection = ErasureSection()
     """`[erasure]`."""
+    keys: KeysSection = KeysSection()
+    """`[keys]`."""
     jurisdictions: Table = STRICTEST
     """The table the policies were judged by."""
     places: Mapping[tuple[str | int, ...], str]

@@ -150,6 +150,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     recipients: tuple[str, ...] = ()
     """Public keys ("age1…") that can open the recordings; one of them is the recovery key. At least two, unless the
     check "no-recovery-recipient" is waived."""
+    epochs: Literal["", "monthly"] = ""
+    """Default "": the same recipients all the time. "monthly": a recording is sealed to the keys of the month it begins in,
+    and to `recipients`, which may then be empty. Destroying a month's identities ends that month for good, unless one of
+    `recipients` opens it too."""
+    epoch_keys: Choices = Choices()
+    """Month to its public keys, { "2026-11" = "age1… age1…" }, parted by spaces. A present month without one is an error, a
+    coming one an alarm 14 days before it begins. Default: none."""
     retention: Retention = Retention()
     """How long audio, statistics and evidence are kept, each by itself."""
     central: CentralSharing = CentralSharing()

@@ -63,7 +63,8 @@ class ConsentEvent:
 
 @dataclass(frozen=True, slots=True)
 class HeaderRow:
-    """A sealed header: ciphertext under the shred key that lies in `slot`. `key_id` 32 bytes."""
+    """A sealed header: ciphertext under the shred key that lies in `slot`. `key_id` 32 bytes; `made_by`: the kid of who
+    made it, "" for the edge itself."""
 
     segment_id: str
     version: int
@@ -72,6 +73,7 @@ class HeaderRow:
     slot: int
     recipients: tuple[str, ...]
     key_id: bytes
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from edge.ports.evidence import EvidenceBook
 from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
+from edge.ports.key_book import KeyBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 from edge.ports.restores import ElsewherePort, RestoreBook
 from edge.ports.retention import RetentionBook
@@ -20,7 +21,7 @@ from edge.ports.vault import Slots, Vault
 
 __all__ = [
     "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
-    "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "LiveBook", "LiveCalls",
-    "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RestoreBook",
+    "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "KeyBook",
+    "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RestoreBook",
     "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

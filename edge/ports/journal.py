@@ -29,6 +29,7 @@ from edge.ports.evidence import EvidenceBook
 from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
 from edge.ports.integrity import IntegrityBook
+from edge.ports.key_book import KeyBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 from edge.ports.restores import RestoreBook
 from edge.ports.retention import RetentionBook
@@ -274,8 +275,8 @@ class AuditBook(Protocol):
 
 class Journal(
     AdoptionBook,
-    CallBook, RecordingBook, IncidentBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, FindBook, RetentionBook,
-    EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, Protocol,
+    CallBook, RecordingBook, IncidentBook, KeyBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, FindBook,
+    RetentionBook, EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""
 

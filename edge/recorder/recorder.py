@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from edge.consent.epochs import recipients_on
 from edge.consent.permit import Permit
 from edge.consent.policy import Policy, tick_seconds
 from edge.errors import CallwardenError
@@ -59,7 +60,8 @@ class Recorder(Rounds):
         recording_id = secrets.token_hex(16)
         capture = policy.capture
         name = name_of(secrets.token_hex(16), capture.codec, capture.channels, has_d=self.has_d)
-        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, policy.recipients)
+        recipients = recipients_on(policy, self._tools.clock.wall().date())
+        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, recipients)
         return Prepared(recording_id, secrets.token_hex(16), name, keys)
 
     async def discard(self, prepared: Prepared) -> None:
@@ -123,7 +125,7 @@ class Recorder(Rounds):
                 frame_bytes=policy.capture.frame_bytes,
                 tick_s=tick_s,
                 suite=suite,
-                recipients=policy.recipients,
+                recipients=keys.header.recipients,
                 inode=inode,
                 segment=segment,
                 sides=Sides(codec=new.codec) if new.channels == 2 else None,

@@ -22,6 +22,7 @@ from edge.store.finds import Finds
 from edge.store.holds import Holds
 from edge.store.incidents import Incidents
 from edge.store.integrity import Integrity
+from edge.store.keys import Keys
 from edge.store.live import Live
 from edge.store.memory import SLOT_META, Memory
 from edge.store.notices import Notices
@@ -42,6 +43,7 @@ class Journal(
     Calls,
     Recordings,
     Incidents,
+    Keys,
     Live,
     Memory,
     Notices,

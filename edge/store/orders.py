@@ -72,6 +72,9 @@ def _anonymise(conn: sqlite3.Connection, recording_id: str) -> None:
         " WHERE segment_id IN (SELECT segment_id FROM segment WHERE recording_id=?)",
         (recording_id,),
     )
+    conn.execute(
+        "DELETE FROM rewrap WHERE segment_id IN (SELECT segment_id FROM segment WHERE recording_id=?)", (recording_id,)
+    )
     # Not sent yet: the slot will hold another key one day, and nobody may file that one under this recording.
     conn.execute("UPDATE outbox SET body=json_remove(body, '$.header', '$.manifest') WHERE subject=?", (recording_id,))
 

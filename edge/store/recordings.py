@@ -35,7 +35,7 @@ _SEGMENT: Final = """
 SELECT s.segment_id, s.recording_id, s.number, s.capture_id, s.spool_offset, s.state, s.chunks, s.plain_bytes,
   s.payload_bytes, s.tags_hash, s.payload_sha512, s.end_reason,
   h.version, h.suite, h.sealed_header, h.slot, h.recipients, h.key_id, s.opened_at, s.closed_at,
-  s.encoding, s.frames
+  s.encoding, s.frames, h.made_by
 FROM segment s JOIN header h ON h.segment_id = s.segment_id
   AND h.version = (SELECT max(version) FROM header n WHERE n.segment_id = s.segment_id)"""
 
@@ -44,7 +44,9 @@ def read_segments(conn: sqlite3.Connection, where: str, *args: Any) -> list[Segm
     """Segments that match `where`, by recording and number, each with its newest header."""
     rows = conn.execute(f"{_SEGMENT} WHERE {where} ORDER BY s.recording_id, s.number", args)
     return [
-        SegmentRow(*(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17]), *r[18:22]))
+        SegmentRow(
+            *(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17], r[22]), *r[18:22])
+        )
         for r in rows
     ]
 
@@ -77,7 +79,7 @@ def insert_segment(conn: sqlite3.Connection, segment: NewSegment, at: str) -> No
     )  # fmt: skip
 
 
-def _header_body(header: HeaderRow) -> dict[str, Any]:
+def header_body(header: HeaderRow) -> dict[str, Any]:
     """A header as outbox rows carry it: ciphertext, and the slot whose key is read when the row is sent."""
     return {
         "version": header.version,
@@ -107,7 +109,7 @@ def insert_recording(conn: sqlite3.Connection, new: NewRecording) -> None:
         "recording_id": new.recording_id, "call_id": new.call_id, "permit_id": new.permit_id, "suite": new.suite,
         "codec": new.codec, "rate": new.rate, "channels": new.channels, "started_at": new.started_at,
         "segment_id": new.segment.segment_id, "number": new.segment.number,
-        "header": _header_body(new.segment.header),
+        "header": header_body(new.segment.header),
     }  # fmt: skip
     emit(conn, "recording.opened", new.recording_id, body)
 
@@ -148,7 +150,7 @@ def close_segment(conn: sqlite3.Connection, audit: AuditSink, at: str, closed: C
         "recording_id": closed.recording_id, "call_id": call_id, "segment_id": p.segment_id,
         "number": row.number, "state": closed.state, "end_reason": closed.end_reason, "chunks": p.chunks,
         "plain_bytes": p.plain_bytes, "payload_bytes": p.payload_bytes, "tags_hash": p.tags_hash.hex(),
-        "payload_sha512": closed.payload_sha512.hex(), "header": _header_body(row.header),
+        "payload_sha512": closed.payload_sha512.hex(), "header": header_body(row.header),
     }  # fmt: skip
     emit(conn, "segment.closed", closed.recording_id, body)
 

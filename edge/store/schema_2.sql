@@ -92,3 +92,9 @@ ALTER TABLE call ADD COLUMN anonymised_at TEXT;
 CREATE INDEX party_e164 ON party(number_e164) WHERE number_e164 IS NOT NULL;
 CREATE INDEX party_hmac ON party(number_hmac) WHERE number_hmac IS NOT NULL;
 CREATE INDEX party_heard ON party(call_id) WHERE number_heard IS NOT NULL AND number_e164 IS NULL;
+
+-- Keys: who made a further header of a stored segment, in their own signed words.
+CREATE TABLE rewrap(
+  segment_id TEXT NOT NULL, version INTEGER NOT NULL, statement TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
+  PRIMARY KEY(segment_id, version), FOREIGN KEY(segment_id, version) REFERENCES header(segment_id, version)) STRICT,
+  WITHOUT ROWID;

@@ -23,6 +23,7 @@ from tests.crash import (
     test_adopt,
     test_backup,
     test_capture,
+    test_keys,
     test_many,
     test_notices,
     test_number_key,
@@ -157,6 +158,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS)}
     alone |= {p.partition(":")[0] for p in test_many.POINTS}
     alone |= set(test_verify_crash.POINTS)
+    alone |= {*test_keys.POINTS, *test_keys.RESEND}
     assert named - here - alone == set()
     assert here - named == set(), "these are no failpoints any more"
     assert len(here) >= 40

@@ -207,6 +207,12 @@ class TestEdge:
             },
         )
 
+    def replaced(self, seq: int, recording_id: str, *, key: bytes, version: int = 1) -> Event:
+        """A `header.replaced`: a further header of the segment of `opened`, with its shred key."""
+        opened = self.opened(seq, recording_id, key=key)
+        header = {**opened.data["header"], "version": version, "sealed_header": b64url(b"further" + key[:4])}
+        return self.event(seq, "header.replaced", recording_id, {**opened.data, "header": header, "statement": "a.b.c"})
+
 
 @asynccontextmanager
 async def a_central(folder: Path, *, tls: bool = False, postgres: str = "") -> AsyncIterator[TestCentral]:

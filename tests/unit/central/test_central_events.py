@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from central import project
 from central.conn import Conn
 from central.slotfile import SlotFile
 from formats.keys import b64url
@@ -171,6 +172,42 @@ async def test_a_key_without_a_row_is_swept_at_start(central: TestCentral) -> No
     assert key in central.config.keeper.read_bytes()
     await central.start()
     assert key not in central.config.keeper.read_bytes()
+
+
+async def test_a_further_header_takes_the_place_of_the_one_before(edge: TestEdge) -> None:
+    recording, first, second = an_id(), secrets.token_bytes(32), secrets.token_bytes(32)
+    await edge.send(edge.opened(1, recording, key=first))
+    await edge.send(edge.replaced(2, recording, key=second))
+    ((old,), (new,)) = await edge.central.rows("SELECT keeper_slot FROM header ORDER BY version")
+    assert old is None
+    assert edge.central.running is not None
+    assert edge.central.running.central.keeper.read(new) == second
+    # The old one told again, late, is not kept.
+    await edge.send(edge.event(3, "segment.closed", recording, edge.opened(1, recording, key=first).data))
+    assert [one for (one,) in await edge.central.rows("SELECT keeper_slot FROM header ORDER BY version")] == [None, new]
+    assert first not in edge.central.config.keeper.read_bytes()
+    _, answer = await edge.ask("POST", edge.path("keeper/shred"), {"recording_id": recording})
+    assert len(answer["claims"]["key_ids"]) == 1
+    assert second not in edge.central.config.keeper.read_bytes()
+
+
+async def test_a_further_header_that_is_not_committed_leaves_the_one_before(edge: TestEdge) -> None:
+    recording, first, second = an_id(), secrets.token_bytes(32), secrets.token_bytes(32)
+    await edge.send(edge.opened(1, recording, key=first))
+    assert edge.central.running is not None
+    central = edge.central.running.central
+
+    def job(conn: Conn) -> None:
+        data = edge.replaced(2, recording, key=second).data
+        project.project(central, conn, edge.edge_id, "header.replaced", 2, data)
+        central.keeper.flush()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await central.db.run(job)
+    ((slot,),) = await edge.central.rows("SELECT keeper_slot FROM header")
+    assert central.keeper.read(slot) == first
+    assert second not in edge.central.config.keeper.read_bytes()
 
 
 def test_slots_grow_and_are_used_again(tmp_path: Path) -> None:
