@@ -39,9 +39,10 @@ class Keeper(Protocol):
     def flush(self) -> None: ...
     def read(self, number: int) -> bytes: ...
     def shred(self, numbers: Sequence[int]) -> None: ...
+    def discard(self, numbers: Sequence[int]) -> None: ...
     def commit(self) -> None: ...
-    def mark(self) -> tuple[int, int]: ...
-    def roll_back_to(self, mark: tuple[int, int]) -> None: ...
+    def mark(self) -> tuple[int, int, int]: ...
+    def roll_back_to(self, mark: tuple[int, int, int]) -> None: ...
     def roll_back(self) -> None: ...
     def sweep(self, in_use: Iterable[int]) -> int: ...
     def close(self) -> None: ...
@@ -83,16 +84,21 @@ class KeeperLink:
         self._link.busy = True
         self._ask("shred", list(numbers))
 
+    def discard(self, numbers: Sequence[int]) -> None:
+        """Destroy these once the rows are committed."""
+        self._link.busy = True
+        self._ask("discard", list(numbers))
+
     def commit(self) -> None:
         """The rows are committed; the keeper hears of it when it can, and frees later what it did not hear of."""
         self._ended("commit")
 
-    def mark(self) -> tuple[int, int]:
+    def mark(self) -> tuple[int, int, int]:
         """A savepoint."""
-        fresh, spent = self._ask("mark")
-        return int(fresh), int(spent)
+        fresh, spent, unnamed = self._ask("mark")
+        return int(fresh), int(spent), int(unnamed)
 
-    def roll_back_to(self, mark: tuple[int, int]) -> None:
+    def roll_back_to(self, mark: tuple[int, int, int]) -> None:
         """Destroy what was put since."""
         self._ask("roll_back_to", list(mark))
 
@@ -164,9 +170,10 @@ class _Handler(socketserver.StreamRequestHandler):
             "flush": lambda _: slots.flush(),
             "read": lambda what: slots.read(what).hex(),
             "shred": slots.shred,
+            "discard": slots.discard,
             "commit": lambda _: slots.commit(),
             "mark": lambda _: slots.mark(),
-            "roll_back_to": lambda what: slots.roll_back_to((what[0], what[1])),
+            "roll_back_to": lambda what: slots.roll_back_to((what[0], what[1], what[2])),
             "roll_back": lambda _: slots.roll_back(),
         }
         try:

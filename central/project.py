@@ -213,4 +213,5 @@ def _replace_older(central: Central, conn: Conn, segment_id: str, version: int) 
             "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?",
             (segment_id, row["version"]),
         )
-    central.keeper.discard([int(row["keeper_slot"]) for row in older if row["keeper_slot"] is not None])
+    if slots := [int(row["keeper_slot"]) for row in older if row["keeper_slot"] is not None]:
+        central.keeper.discard(slots)

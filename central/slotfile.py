@@ -187,6 +187,7 @@ class SlotFile:
         """How this thread's transaction ended is not known: what it wrote and destroyed stays as it is, taken."""
         self._mine.fresh.clear()
         self._mine.spent.clear()
+        self._mine.unnamed.clear()
 
     def live(self) -> frozenset[int]:
         """Every slot that holds a key."""

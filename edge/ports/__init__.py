@@ -22,6 +22,6 @@ from edge.ports.vault import Slots, Vault
 __all__ = [
     "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
     "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "KeyBook",
-    "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook", "RestoreBook",
-    "RetentionBook", "Slots", "Vault",
+    "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook",
+    "RestoreBook", "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

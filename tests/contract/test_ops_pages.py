@@ -188,9 +188,8 @@ async def test_lost_key(edge: make.Edge, tmp_path: Path) -> None:
         assert "retired" in page.ran[-1].out
 
 
-def test_every_page_is_linked_and_every_page_of_the_table_is_run() -> None:
+def test_every_page_of_the_table_is_run() -> None:
     index = (OPS / "README.md").read_text()
-    assert {path.name for path in OPS.glob("*.md")} - {"README.md"} <= set(re.findall(r"\(([\w-]+\.md)\)", index))
     table = {
         found for line in index.splitlines() if line.startswith("|") for found in re.findall(r"\(([\w-]+\.md)\)", line)
     }

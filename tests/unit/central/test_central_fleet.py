@@ -179,6 +179,6 @@ def test_what_is_no_question_ends_its_connection_only(tmp_path: Path, server: Po
             raw.connect(str(central.config.keeper_socket))
             raw.sendall(text)
             assert raw.recv(100) == b""
-    assert len(KeeperLink(central.config.keeper_socket).mark()) == 2
+    assert len(KeeperLink(central.config.keeper_socket).mark()) == 3
     keeper.stop()
     assert SlotFile(central.config.keeper).live() == frozenset()
