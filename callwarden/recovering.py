@@ -22,7 +22,7 @@ from formats.errors import FormatError
 from formats.ids import is_id
 from formats.keys import unb64url
 from formats.keyset import KeySet
-from formats.manifest import verify_manifest
+from formats.manifest import frame_bytes, verify_manifest
 from formats.suites import Suite, suite_of
 
 Row = dict[str, Any]
@@ -108,7 +108,7 @@ class RecoveryDoor:
         with os.fdopen(handle, "rb") as file:
             yield _Bounded(file, segment["payload_bytes"])
 
-    def exported(self, recording_id: str, form: str, reading: Reading) -> None:
+    def exported(self, recording_id: str, reading: Reading) -> None:
         """Central noted it when it gave the headers out."""
 
     # ------------------------------------------------------------ parts
@@ -153,8 +153,9 @@ class RecoveryDoor:
                 "payload_sha512": None, "tags_hash": "", "end_reason": "power_cut",
             }  # fmt: skip
         rows = sorted(found.values(), key=lambda one: int(one["number"]))
+        width = frame_bytes(str(opened.get("codec", "sln")), int(opened.get("channels", 2)))
         return [
-            {"encoding": "none", "frames": None, **one}
+            {"encoding": "none", "frames": one["plain_bytes"] // width, **one}
             | {name: headers.get(one["segment_id"], {}).get(name, "") for name in ("key_id", "suite")}
             | _of_header(headers.get(one["segment_id"], {}))
             for one in rows
@@ -180,7 +181,7 @@ def recover(
         try:
             partial = not (row["sealed"] or {}).get("manifest")
             export = Export(cast(Door, door), recording_id, trust, Reading(case="recover"), partial=partial)
-            told.files.append(export.to_wav(out / f"{recording_id}.wav", identities))
+            told.files.append(export.to_audio(out / f"{recording_id}.wav", identities))
         except CallwardenError as error:
             if error.code.startswith(("sync.", "environment.file")):
                 raise
