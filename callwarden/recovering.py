@@ -95,8 +95,10 @@ class RecoveryDoor:
         return unb64url(text)
 
     @contextmanager
-    def payload(self, recording_id: str, number: int) -> Iterator[Source]:
-        """The file in the vault's folder, as far as it counts. Raises vault.missing."""
+    def payload(
+        self, recording_id: str, number: int, reading: Reading, part: tuple[int, int] | None = None
+    ) -> Iterator[Source]:
+        """The file in the vault's folder, as far as it counts, or a part of it. Raises vault.missing."""
         segment = self._segment(recording_id, number)
         path = payload_path(self._vault, recording_id, segment["segment_id"])
         try:
@@ -106,7 +108,9 @@ class RecoveryDoor:
                 "vault.missing", f"a payload cannot be read: {error.strerror}", where=str(path)
             ) from error
         with os.fdopen(handle, "rb") as file:
-            yield _Bounded(file, segment["payload_bytes"])
+            first, behind = part or (0, segment["payload_bytes"])
+            file.seek(first)
+            yield _Bounded(file, min(behind, segment["payload_bytes"]) - first)
 
     def exported(self, recording_id: str, reading: Reading) -> None:
         """Central noted it when it gave the headers out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import tomllib
 from pathlib import Path
@@ -26,7 +27,7 @@ async def test_the_list_says_who_opens_what(filled: make.Edge) -> None:
     operator, recovery = edge.recipients
     with edge.config.open("a") as file:
         file.write(f'\n[keys]\nnames = {{ "{operator}" = "operator" }}\nlocal = "{operator}"\n')
-    done = await edge.arun("key", "list", "--json")
+    done = await asyncio.to_thread(make.process, "--config", edge.config, "key", "list", "--json")
     assert done.code == 0, done.err
     rows = {one["recipient"]: one for one in done.json["recipients"]}
     # Two segments of one recording, the truncated one, the live one; what was erased opens for nobody.
