@@ -71,3 +71,12 @@ def _checkpoint(proof: VerifiedReceipt, keys: KeySet) -> int | None:
         raise
     except FormatError as error:
         raise ReceiptError("receipt.checkpoint", f"the checkpoint does not hold: {error.message}") from error
+
+
+def is_certificate(data: bytes) -> bool:
+    """Whether a file says that it is a deletion certificate."""
+    try:
+        value: Any = canonical.loads(data)
+    except FormatError:
+        return False
+    return isinstance(value, Mapping) and str(value.get("type", "")).startswith("callwarden-certificate/")

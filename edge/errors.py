@@ -41,6 +41,8 @@ EXIT_OF: dict[str, Exit] = {
     "auth.passphrase": Exit.ENVIRONMENT,
     "json": Exit.UNVERIFIED,
     "receipt": Exit.UNVERIFIED,
+    "certificate": Exit.UNVERIFIED,
+    "certificate.pending": Exit.PENDING,
     "audit": Exit.UNVERIFIED,
     "vault": Exit.UNVERIFIED,
     "sync": Exit.UNREACHABLE,

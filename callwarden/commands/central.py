@@ -9,14 +9,29 @@ from callwarden.lazy import LazyGroup
 _AT = "callwarden.commands."
 _COMMANDS = {
     "add-key": (_AT + "central_setup:add_key", "Register the public key of a DPO or an auditor."),
+    "cancel": (
+        _AT + "central_many:cancel",
+        "Stop an order about a person or a policy before it destroys anything more.",
+    ),
+    "certificate": (
+        _AT + "central_many:certificate",
+        "Print the deletion certificate of an order that is complete; `callwarden receipt verify` checks it.",
+    ),
     "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
-    "erase": (_AT + "central_erase:erase", "Order a recording erased and wait for the edge's receipt."),
+    "erase": (
+        _AT + "central_erase:erase",
+        "Order a recording, a call, a person or a policy erased, and wait for a receipt, which goes to stdout.",
+    ),
     "init": (_AT + "central_setup:init", "Make central's keys, CA, token, database and configuration."),
     "keeper": (
         _AT + "central_setup:keeper",
         "Run the keeper of recovery keys by itself, for several processes of central on one PostgreSQL.",
     ),
     "move": (_AT + "central_move:move", "Move central's rows from SQLite to PostgreSQL."),
+    "locate": (
+        _AT + "central_many:locate",
+        "Find a person's calls at every edge: times, policy, length; no number comes back.",
+    ),
     "order": (
         _AT + "central_order:order",
         "Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).",

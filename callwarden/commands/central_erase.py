@@ -16,31 +16,52 @@ _FIRST_LOOK_S, _SLOWEST_LOOK_S = 0.1, 1.0
 
 @click.command()
 @central_config
-@click.option("--recording", required=True, metavar="ID", help="The recording's whole id (32 hex digits).")
+@click.option("--recording", metavar="ID", help="The recording's whole id (32 hex digits).")
+@click.option("--call", metavar="ID", help="All recordings of a call, by its whole id.")
+@click.option(
+    "--person", metavar="NUMBER", help="All calls of a number, in any spelling. Shown first, and asked about."
+)
+@click.option("--policy", metavar="NAME", help="All calls under a policy, at every edge.")
 @click.option("--reason", required=True, help="Why; goes into the order, the receipt and both logs.")
 @click.option("--case", "case_ref", help="The case it belongs to.")
 @click.option(
     "--dpo-key",
+    "dpo_keys",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="The DPO's secret key file. It signs here and never leaves this process.",
+    multiple=True,
+    help="A DPO's secret key file. It signs here and never leaves this process. Twice where edges demand a second.",
 )
+@click.option("--as-of", metavar="TIME", help="Calls that began later are not covered (RFC 3339; default: now).")
+@click.option("--exclude", metavar="CALL", multiple=True, help="A call that was found and is left out; repeat.")
+@click.option("--exported-to", metavar="WHERE", help="Of a policy: where its recordings were handed over.")
+@click.option("--country", default="", help='Where a national spelling of the number is at home: "CZ".')
+@click.option("--yes", is_flag=True, help="What was found is approved; do not ask.")
 @click.option("--wait", default=30.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait.")
 @click.option(
     "--trust", type=click.Path(path_type=Path, dir_okay=False), help="Verify the receipt against this key set, too."
 )
 def erase(
     central_config: Path | None,
-    recording: str,
+    recording: str | None,
+    call: str | None,
+    person: str | None,
+    policy: str | None,
     reason: str,
     case_ref: str | None,
-    dpo_key: Path,
+    dpo_keys: tuple[Path, ...],
+    as_of: str | None,
+    exclude: tuple[str, ...],
+    exported_to: str | None,
+    country: str,
+    yes: bool,
     wait: float,
     trust: Path | None,
 ) -> int:
-    """Order a recording erased and wait for the edge's receipt, which goes to stdout.
+    """Order a recording, a call, a person or a policy erased, and wait for a receipt, which goes to stdout.
 
-    Exit 0: erased (now or before). 5: no such recording. 6: refused or deferred. 75: still under way.
+    A person or a policy is restricted at once and destroyed after the edges' window; until then `callwarden central cancel`
+    stops it. Exit 0: erased (now or before). 5: no such thing. 6: refused or deferred. 75: still under way.
     """
     from callwarden.keyfiles import read_signing_key
     from callwarden.output import note, plain, print_json
@@ -48,16 +69,27 @@ def erase(
     from formats.ids import is_id
     from formats.orders import sign_order
 
-    if not is_id(recording):
-        raise CallwardenError("usage.recording", "not a recording's id", hint="32 hex digits", where=recording)
-    key = read_signing_key(dpo_key)
+    named = [(kind, one) for kind, one in (("recording", recording), ("call", call)) if one]
+    many = [(kind, one) for kind, one in (("person", person), ("policy", policy)) if one]
+    if len(named) + len(many) != 1:
+        raise CallwardenError("usage.target", "name one of --recording, --call, --person, --policy", where="erase")
+    keys = [read_signing_key(one) for one in dpo_keys]
     client = from_surroundings(central_config)
-    asked = {"cmd": "erase", "target": {"kind": "recording", "id": recording}, "reason": reason}
-    if case_ref:
-        asked["case_ref"] = case_ref
+    asked: dict[str, Any] = {"cmd": "erase", "reason": reason}
+    asked |= {name: one for name, one in (("case_ref", case_ref), ("as_of", as_of)) if one}
+    if many:
+        from callwarden.commands.central_many import erase_many
+
+        asked |= {"exclude": list(exclude), **({"exported_to": exported_to} if exported_to else {})}
+        return erase_many(client, *many[0], asked, keys, country=country, yes=yes, wait=wait)
+    kind, target = named[0]
+    if not is_id(target):
+        raise CallwardenError(f"usage.{kind}", f"not a {kind}'s id", hint="32 hex digits", where=target)
+    recording = target
+    asked["target"] = {"kind": kind, "id": target}
     claims = checked(client.post("/v1/orders/draft", asked)["claims"], asked)
-    note(f"signing: erase recording {recording} of fleet {plain(claims.fleet)}, reason: {plain(claims.reason)}")
-    answer = client.post("/v1/orders", {"order": sign_order(claims, [key])})
+    note(f"signing: erase {kind} {target} of fleet {plain(claims.fleet)}, reason: {plain(claims.reason)}")
+    answer = client.post("/v1/orders", {"order": sign_order(claims, keys)})
     answer = wait_for_receipt(client, answer, wait)
     receipts = answer["receipts"]
     if not receipts:
@@ -66,7 +98,7 @@ def erase(
         return int(Exit.PENDING)
     document = max(receipts, key=lambda r: r["n"])["document"]
     told = document["claims"]  # what was signed counts, not what central says beside it
-    if told["jti"] != claims.jti or told.get("recording_id") not in (None, recording):
+    if told["jti"] != claims.jti or (kind == "recording" and told.get("recording_id") not in (None, target)):
         raise CallwardenError(
             "receipt.order", "central shows the receipt of another order", hint="look into central", where=claims.jti
         )
@@ -92,11 +124,12 @@ def checked(claims: object, asked: dict[str, Any]) -> Any:
     except msgspec.ValidationError as error:
         raise CallwardenError("sync.answer", f"central drafted no order: {error}") from error
     target = {"kind": drafted.target.kind, "id": drafted.target.id}
-    if (drafted.cmd, target, drafted.reason, drafted.case_ref) != (
-        asked["cmd"],
-        asked["target"],
-        asked["reason"],
-        asked.get("case_ref"),
+    drawn = (drafted.cmd, target, drafted.reason, drafted.case_ref, drafted.located, drafted.exported_to)
+    meant = tuple(asked.get(name) for name in ("cmd", "target", "reason", "case_ref", "located", "exported_to"))
+    if (
+        drawn != meant
+        or list(drafted.exclude) != list(asked.get("exclude", ()))
+        or drafted.as_of != asked.get("as_of", drafted.as_of)
     ):
         raise CallwardenError(
             "auth.draft",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from callwarden.options import as_json, edge_config
+
+if TYPE_CHECKING:
+    from formats.keyset import KeySet
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
@@ -40,17 +44,22 @@ def show(subject: str) -> None:
 @click.option("--trust", type=_FILE, required=True, help="The key set to believe (trust.json).")
 @as_json
 def verify(file: Path, trust: Path, json_: bool) -> None:
-    """Check a receipt with nothing but the trusted keys; needs no daemon and no network. Exit 7 when it does not hold."""
+    """Check a receipt or a deletion certificate with nothing but the trusted keys; needs no daemon and no network. Exit 7
+    when it does not hold."""
     import msgspec
 
     from callwarden.keyfiles import read_trust
     from callwarden.output import plain, print_json
-    from callwarden.receiptcheck import check_receipt
+    from callwarden.receiptcheck import check_receipt, is_certificate
     from formats.errors import ReceiptError
 
     keys = read_trust(trust)
+    data = file.read_bytes()
     try:
-        checked = check_receipt(file.read_bytes(), keys)
+        if is_certificate(data):
+            _certificate(data, keys, json_)
+            return
+        checked = check_receipt(data, keys)
     except ReceiptError as error:
         from edge.errors import CallwardenError
 
@@ -88,3 +97,28 @@ def verify(file: Path, trust: Path, json_: bool) -> None:
         print(f"  audit log of the edge: {checked.checkpoint_size} entries were signed with it")
     if claims.reason:
         print(f"  note: {plain(claims.reason)}")
+
+
+def _certificate(data: bytes, keys: KeySet, json_: bool) -> None:
+    """Raises ReceiptError."""
+    from callwarden.certificatetext import in_words
+    from callwarden.output import plain, print_json
+    from formats.certificate import open_certificate
+
+    proven = open_certificate(data, keys)
+    if json_:
+        print_json(
+            {
+                "verified": True,
+                "claims": proven.claims,
+                "issuer_kid": proven.issuer.kid,
+                "receipts": len(proven.receipts),
+                "logged": proven.logged,
+                "witnessed": proven.witnessed,
+            }
+        )
+        return
+    print(f"holds: {len(proven.receipts)} receipt(s), signed by {plain(proven.issuer.owner)}")
+    witness = "cosigned by a witness" if proven.witnessed else "self-witnessed"
+    print(f"  {proven.logged} of them in the edges' audit logs, {witness}\n")
+    print(in_words(proven.claims))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +20,16 @@ from edge.vault.payloads import PayloadVault
 from formats import canonical
 from formats.certificate import open_certificate
 from formats.errors import ReceiptError
+from formats.keys import dump_key
 from formats.orders import OrderClaims, Person, sign_order
 from formats.orders.claims import decode
 from tests.contract.test_central_erase import means
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_central
+from tests.unit.cli.cli_makers import Ran, process
 from tests.unit.retention.retention_kit import AUDITOR
 from tests.unit.retention.test_many import Clock, digest
 from tests.unit.store.store_makers import NUMBER
-from tests.unit.sync.sync_kit import SyncEdge
+from tests.unit.sync.sync_kit import SyncEdge, until
 
 
 @pytest.fixture
@@ -197,3 +201,70 @@ async def test_an_edge_that_does_not_answer_keeps_it_open(setting: Setting) -> N
     assert not answer["complete"]
     ((slot,),) = await setting.central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti)
     assert slot is not None, "the other edge needs it"
+
+
+async def test_by_the_command_line(setting: Setting, tmp_path: Path) -> None:
+    """Searched, reviewed, signed, cancelled, signed again, certified and verified, all with the commands."""
+    central, edge = setting.central, setting.edge
+    new, _ = await edge.record()
+    await edge.sync.flush()
+    dpo, trust, file = tmp_path / "dpo.key", tmp_path / "trust.json", tmp_path / "certificate.json"
+    dpo.write_bytes(dump_key(central.dpo))
+    trust.write_bytes(setup.trust(central.config).dump())
+    working = True
+
+    async def work() -> None:
+        while working:
+            await setting.exchange()
+            await asyncio.sleep(0.05)
+
+    async def run(*args: str | Path) -> Ran:
+        return await asyncio.to_thread(
+            lambda: process(*(str(one) for one in args), CENTRAL_URL=central.url, CENTRAL_TOKEN=central.token)
+        )
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work())
+        found = await run(
+            "central", "locate", "--number", "777 123 456", "--country", "CZ", "--reason", "case", "--json"
+        )
+        assert found.code == 0, found.err
+        assert [one["call_id"] for one in json.loads(found.out)["matches"]] == [new.call_id]
+        assert (await run("central", "locate", "--number", "1001", "--reason", "case")).code == 2
+        person = ("central", "erase", "--person", "+420 777 123 456", "--reason", "case 7", "--dpo-key", dpo)
+        unseen = await run(*person)
+        assert (unseen.code, "look at what was found" in unseen.err) == (2, True)
+        first = await run(*person, "--yes")
+        assert first.code == 75, first.err
+        jti = json.loads(first.out)["jti"]
+        assert (await run("central", "certificate", jti)).code == 75
+        assert (await run("central", "cancel", jti, "--reason", "a mistake", "--key", dpo)).code == 75
+        await until(lambda: _complete(setting, jti))
+        second = json.loads((await run(*person, "--yes")).out)["jti"]
+        setting.clock.go(hours=25)
+        await until(lambda: _state(edge, new.recording_id, "erased"))
+        setting.clock.go(days=8)
+        await until(lambda: _complete(setting, second))
+        working = False
+    await setting.exchange()
+    central.offset = timedelta(days=10)
+    made = await run("central", "certificate", second)
+    assert made.code == 0, made.err
+    file.write_text(made.out)
+    words = await run("central", "certificate", second, "--text")
+    assert "Recordings destroyed: 1" in words.out
+    held = await run("receipt", "verify", file, "--trust", trust)
+    assert (held.code, "cosigned by a witness" in held.out) == (0, True)
+    said = json.loads((await run("receipt", "verify", file, "--trust", trust, "--json")).out)
+    assert (said["verified"], said["witnessed"]) == (True, True)
+    file.write_text(made.out.replace('"level": 0', '"level": 3'))
+    assert (await run("receipt", "verify", file, "--trust", trust)).code == 7
+
+
+async def _complete(setting: Setting, jti: str) -> bool:
+    return bool((await setting.order(jti))["complete"])
+
+
+async def _state(edge: SyncEdge, recording_id: str, state: str) -> bool:
+    row = await edge.journal.recording(recording_id)
+    return row is not None and row.state == state

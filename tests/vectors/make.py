@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from formats import age, canonical, manifest, merkle, orders, shred
+from formats.certificate import LogEntry, make_certificate
 from formats.checkpoint import Checkpoint, EntryProof
 from formats.jws import sign_compact, sign_general
 from formats.keys import SigningKey, b64url
@@ -31,6 +32,7 @@ HERE = Path(__file__).parent
 NAMES = ("store", "dpo", "dpo-2", "edge", "edge-2", "stranger", "witness")
 KEYS = {name: SigningKey.from_seed(hashlib.sha256(f"test key {name}".encode()).digest()) for name in NAMES}
 STORE, DPO, DPO2, EDGE, EDGE2, STRANGER, WITNESS = KEYS.values()
+LATER = "2026-03-02T10:00:00.000Z"
 NOW = "2026-03-01T10:00:30.000Z"
 TRUST = KeySet.of(
     [
@@ -356,6 +358,139 @@ def audit_log() -> Any:
     }
 
 
+def certificates() -> Any:
+    """A certificate over two edges that proves itself, one of an edge alone, and ones that prove nothing."""
+    entries: dict[str, list[str]] = {"pbx-1": [], "pbx-2": []}
+    keys = {"pbx-1": EDGE, "pbx-2": EDGE2}
+    trust = KeySet.of([*TRUST.entries, entry(WITNESS.verify_key, "witness", "callwarden/test/witness")])
+
+    def receipt(edge: str, number: int, order: Any, **change: Any) -> str:
+        claims = ReceiptClaims(
+            receipt_id=hashlib.sha256(f"{edge}{number}".encode()).hexdigest()[:32], jti=CLAIMS.jti, n=number,
+            result="done", edge_id=edge, at=NOW, order_sha256=orders.order_sha256(order), **change,
+        )  # fmt: skip
+        body: dict[str, Any] = {"jti": claims.jti, "n": number, "result": claims.result, "state": "answered"}
+        kind = "order.answered"
+        if claims.recording_id and claims.result == "done":
+            kind, body = "recording.erased", {"receipt_id": claims.receipt_id, "recording_id": claims.recording_id}
+        entries[edge].append(canonical.dumps({"at": NOW, "body": body, "kind": kind, "subject": None}).decode())
+        return orders.sign_receipt(claims, keys[edge])
+
+    person = Person(bytes(range(16)), "+420777123456")
+    claims = msgspec.structs.replace(CLAIMS, target=Target("person", person.id), located="ee" * 16)
+    order = orders.sign_order(claims, [DPO, STORE])
+    key_id = manifest.key_id(bytes(range(16))).hex()
+    keeper = {
+        "iss": "test", "edge_id": "pbx-1", "recording_id": "aa" * 16, "jti": CLAIMS.jti, "slots": [1], "key_ids": [key_id],
+        "at": NOW, "result": "destroyed",
+    }  # fmt: skip
+    stated = {
+        "claims": keeper,
+        "jws": sign_compact(canonical.dumps(keeper), STORE, STORE.kid, "callwarden-keeper+json"),
+    }
+    copies = [
+        {"place": "backup/b1", "state": "expires", "at": "2026-04-01T00:00:00.000Z", "detail": "ciphertext"},
+        {"place": "export/wav", "state": "exported", "at": "2026-02-01T00:00:00.000Z", "detail": "purpose: quality"},
+    ]
+    receipts = [
+        receipt("pbx-1", 0, order, recording_id="aa" * 16, key_ids=(key_id,), slots=(3,), keeper_evidence=stated,
+                evidence={"read_back": True, "copies": copies, "manifest_sha256": "cc" * 32}),
+        receipt("pbx-1", 1, order, evidence={"calls": 1, "recordings": 1}),
+    ]  # fmt: skip
+    refused = msgspec.structs.replace(
+        ReceiptClaims(
+            receipt_id="ba" * 16, jti=CLAIMS.jti, n=0, result="refused:command.second_key", edge_id="pbx-2", at=NOW,
+            order_sha256=orders.order_sha256(order), reason="too many",
+        )
+    )  # fmt: skip
+    entries["pbx-2"].append(
+        canonical.dumps(
+            {"at": NOW, "body": {"jti": CLAIMS.jti, "n": 0, "result": refused.result, "state": "answered"},
+             "kind": "order.answered", "subject": None}
+        ).decode()
+    )  # fmt: skip
+    receipts.append(orders.sign_receipt(refused, EDGE2))
+
+    def log(edge: str, number: int, receipt_id: str, cosigned: bool = True) -> LogEntry:
+        origin = f"callwarden/{edge}/1"
+        frontier, nodes = TreeFrontier(), {}
+        for one in entries[edge]:
+            nodes.update({(level, idx): digest for level, idx, digest in frontier.append(leaf_hash(one.encode()))})
+        note = Checkpoint(origin, len(entries[edge]), frontier.root()).note().sign(origin, keys[edge])
+        if cosigned:
+            note = note.cosign("callwarden/test/witness", WITNESS, 1772359230)
+        path = merkle.inclusion_proof(number, len(entries[edge]), lambda level, idx: nodes[level, idx])
+        return LogEntry(receipt_id, entries[edge][number], str(EntryProof(number, tuple(path), str(note))))
+
+    ids = [orders.verify_receipt(one, trust)[0].receipt_id for one in receipts]
+    logged = [log("pbx-1", 0, ids[0]), log("pbx-1", 1, ids[1]), log("pbx-2", 0, ids[2])]
+
+    def made(order: Any = order, receipts: Any = receipts, log: Any = logged, key: Any = STORE, **change: Any) -> Any:
+        given = {"certificate_id": "fe" * 16, "at": LATER, "issuer": "central", "level": 2} | change
+        return make_certificate(key, receipts, order, trust, log=log, **given)
+
+    good = made()
+
+    def signed(change: Callable[[Any], None], key: SigningKey = STORE, **outer: Any) -> Any:
+        """Another set of claims under a good signature."""
+        claims = copy.deepcopy(good["claims"])
+        change(claims)
+        jws = sign_compact(canonical.dumps(claims), key, key.kid, "callwarden-certificate+json")
+        return {**good, "claims": claims, "jws": jws, **outer}
+
+    def drop(name: str) -> Callable[[Any], None]:
+        return lambda claims: claims.__setitem__(name, [])
+
+    ground = orders.Ground(cause="withdrawal", call_id="bb" * 16, recording_id="aa" * 16, event_seq=7)
+    alone = orders.sign_receipt(
+        ReceiptClaims(
+            receipt_id="ab" * 16, jti=ground.jti, n=0, result="done", edge_id="pbx-1", at=NOW, order_sha256=ground.sha256,
+            recording_id="aa" * 16, key_ids=(key_id,), slots=(3,),
+            evidence={"read_back": True, "ground": msgspec.to_builtins(ground)},
+        ),
+        EDGE,
+    )  # fmt: skip
+    by_edge = made(None, [alone], [], EDGE, issuer="pbx-1", level=0)
+    swapped = copy.deepcopy(good["claims"]["log"])
+    swapped[0]["entry"], swapped[1]["entry"] = swapped[1]["entry"], swapped[0]["entry"]
+    forged = copy.deepcopy(good["claims"]["log"])
+    forged[0]["proof"] = forged[0]["proof"].replace("index 0", "index 1")
+    invalid = {
+        "shows something else": {**good, "claims": {**good["claims"], "level": 3}},
+        "hides a copy": signed(lambda c: c["copies"].pop()),
+        "calls an export destroyed": signed(
+            lambda c: [one.update(state="destroyed") for one in c["copies"] if one["state"] == "exported"]
+        ),
+        "hides what failed": signed(drop("failed")),
+        "final before a backup expires": signed(lambda c: c.update(final_at=NOW)),
+        "another key id": signed(lambda c: c["recordings"][0].update(key_ids=["00" * 32])),
+        "a receipt left out": signed(lambda c: None, receipts=receipts[1:]),
+        "a receipt twice": signed(lambda c: None, receipts=[*receipts, receipts[0]]),
+        "signed by an edge as central": signed(lambda c: None, key=EDGE),
+        "signed by a stranger": signed(lambda c: None, key=STRANGER),
+        "signed by the dpo": signed(lambda c: None, key=DPO),
+        "an edge certifies another's": signed(lambda c: c.update(issuer="pbx-1"), key=EDGE),
+        "the order is not beside it": signed(lambda c: None, order=None),
+        "the order was signed by the store alone": signed(lambda c: None, order=orders.sign_order(claims, [STORE])),
+        "no such level": signed(lambda c: c.update(level=4)),
+        "older than what it certifies": signed(lambda c: c.update(at="2026-03-01T10:00:00.000Z")),
+        "log entries exchanged": signed(lambda c: c.update(log=swapped)),
+        "a proof that does not lead there": signed(lambda c: c.update(log=forged)),
+        "one entry for two receipts": signed(lambda c: c["log"].append(c["log"][0])),
+        "another member": signed(lambda c: c.update(note="all is well")),
+        "another type": {**good, "type": "callwarden-certificate/v0"},
+    }
+    return {
+        "keyset": json.loads(trust.dump()),
+        "valid": [
+            {"document": good, "witnessed": True, "logged": 3},
+            {"document": made(log=[log("pbx-1", 0, ids[0], cosigned=False)]), "witnessed": False, "logged": 1},
+            {"document": by_edge, "witnessed": False, "logged": 0},
+        ],
+        "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
+    }
+
+
 FILES: dict[str, Callable[[], Any]] = {
     "age-detached.json": age_detached,
     "aes256gcm.json": lambda: aes256gcm(plain),
@@ -364,6 +499,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "orders.json": order_cases,
     "receipts.json": receipts,
     "audit-log.json": audit_log,
+    "certificates.json": certificates,
 }
 
 

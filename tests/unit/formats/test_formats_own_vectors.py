@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from formats import age, manifest, merkle, orders, shred
+from formats.certificate import open_certificate
 from formats.checkpoint import EntryProof, open_checkpoint
 from formats.errors import AgeError, FormatError, PayloadError, ProofError, ReceiptError, SealError
 from formats.keyset import KeySet
@@ -20,6 +23,7 @@ from formats.place import Place
 from formats.suites import AES256GCM, AGE1, Suite
 from tests.vectors.make import FILES, plain, render, tags_hash
 
+VERIFIER = Path(__file__).parents[3] / "docs" / "verify" / "certificate.py"
 FOLDER = Path(__file__).parents[2] / "vectors"
 
 
@@ -172,3 +176,29 @@ def test_audit_log() -> None:
     with pytest.raises(ProofError):
         open_checkpoint(document["not signed by the log"], log, [witness])
     assert EntryProof.parse(document["proof of entry 3"]).verify(b'{"n":3}', log, [witness]).witnesses
+
+
+def test_certificates() -> None:
+    document = read("certificates.json")
+    for one in document["valid"]:
+        proven = open_certificate(one["document"], trust(document))
+        assert (proven.witnessed, proven.logged) == (one["witnessed"], one["logged"])
+    for one in document["invalid"]:
+        with pytest.raises(ReceiptError):
+            open_certificate(one["document"], trust(document))
+
+
+def test_certificates_by_a_verifier_that_shares_no_code(tmp_path: Path) -> None:
+    document = read("certificates.json")
+    (tmp_path / "trust.json").write_text(json.dumps(document["keyset"]))
+    for number, one in enumerate([*document["valid"], *document["invalid"]]):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(one["document"]))
+        done = subprocess.run(
+            [sys.executable, "-I", str(VERIFIER), str(file), str(tmp_path / "trust.json")],
+            capture_output=True,
+            text=True,
+        )
+        expected = "holds" if "why" not in one else "does not hold"
+        assert done.stdout.startswith(expected), (one.get("why"), done.stdout, done.stderr)
+        assert done.returncode == (0 if "why" not in one else 7)
