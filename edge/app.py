@@ -23,6 +23,7 @@ import structlog
 from asyncinotify import Inotify, Mask
 
 from edge import host
+from edge.adopt.standing import Standing
 from edge.agi.server import AgiServer
 from edge.ami.link import AmiLink, AmiSettings
 from edge.api.deps import ApiDeps
@@ -146,6 +147,7 @@ class Daemon:
             lambda name: self.config.policies.get(name),
             lambda: self.config.telephony.country,
         )
+        self.standing = Standing(self.adopter, self.journal, config.adopt)
         world = World(
             journal=self.journal,
             recorder=self.recorder,
@@ -324,6 +326,7 @@ class Daemon:
             "local_playback": [p.name for p in self.config.policies.values() if self.config.keys.local in p.recipients],
             "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
             **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
+            "adopt": self.standing.status(),
             "pid": os.getpid(),
         }
 
@@ -347,6 +350,7 @@ class Daemon:
         self.spawn(self._watch_spool())
         self.spawn(self.executor.run())
         self.spawn(self.notices.run())
+        self.spawn(self.standing.run())
         self.spawn(self.checkpoints.run())
         self.spawn(self.policies.watch())
         self.spawn(self._live())

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edge.config import keysection, sections
+from edge.config.adopting import AdoptSection, of_adopt
 from edge.config.convert import convert, fields, parts, unknown
 from edge.config.files import Key, Source, dotted, leaves
 from edge.config.jurisdictions import SHIPPED, load_table
@@ -101,7 +102,7 @@ class _Reader:
 
     def finish(self) -> EdgeConfig:
         self._refuse_secrets()
-        known = [*_SECTIONS, "agents", "policy"]
+        known = [*_SECTIONS, "agents", "adopt", "policy"]
         for name, table in self.tree.items():
             if name not in known:
                 raise unknown(self.source, (name,), known)
@@ -132,6 +133,17 @@ class _Reader:
         policies = self._policies(edge, keys, table, telephony.country)
         self._refuse(sections.of_retention(retention, policies))
         self._refuse(sections.of_notices(notices, policies))
+        adopt = {name: convert(self.source, key, table, AdoptSection) for name, key, table in self._tables("adopt")}
+        private = (
+            edge.vault,
+            edge.state,
+            edge.spool,
+            edge.resume,
+            edge.journal.parent,
+            edge.prompt_cache,
+            edge.prompts,
+        )
+        self._refuse(of_adopt(adopt, policies, private))
         return EdgeConfig(
             path=self.path,
             edge=edge,
@@ -141,6 +153,7 @@ class _Reader:
             telephony=telephony,
             agents=MappingProxyType(agents),
             notices=notices,
+            adopt=MappingProxyType(adopt),
             retention=retention,
             erasure=erasure,
             keys=keys,

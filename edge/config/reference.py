@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from edge.config.adopting import AdoptSection
 from edge.config.schema import (
     WAIVABLE,
     Address,
@@ -46,6 +47,7 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("[telephony]", TelephonySection),
     ("[agents.NAME]", AgentSection),
     ("[notices]", NoticesSection),
+    ("[adopt.NAME]", AdoptSection),
     ("[retention]", House),
     ("[retention] floor and ceiling", Limits),
     ("[erasure]", ErasureSection),

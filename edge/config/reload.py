@@ -48,6 +48,9 @@ def differences(before: dict[str, str], after: dict[str, str]) -> dict[str, tupl
 
 
 def _fixed(old: EdgeConfig, new: EdgeConfig) -> Iterator[str]:
+    yield from (
+        f"adopt.{name}" for name in sorted({*old.adopt, *new.adopt}) if old.adopt.get(name) != new.adopt.get(name)
+    )
     for section in _FIXED:
         one, other = getattr(old, section), getattr(new, section)
         for field in one.__struct_fields__:

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -241,6 +241,8 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[agents.NAME]` by name, read-only."""
     notices: NoticesSection = NoticesSection()
     """`[notices]`."""
+    adopt: Mapping[str, Any] = msgspec.field(default_factory=lambda: MappingProxyType({}))
+    """`[adopt.NAME]` by name (`edge.config.adopting.AdoptSection`), read-only."""
     retention: House = House()
     """`[retention]`."""
     erasure: ErasureSection = ErasureSection()

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from edge.adopt.standing import Standing
 from edge.api.deps import ApiDeps
 from edge.api.server import make_app, serve
 from edge.audit.log import AuditLog
@@ -203,8 +204,12 @@ async def main(path: Path) -> None:
         )  # fmt: skip
         # The group of the folder's owner may open it, as Asterisk's group may in a real place.
         door = await serve(make_app(deps), section.socket, mode=0o666)
+        standing = Standing(adopter, journal, config.adopt)
+        running = asyncio.create_task(standing.run())
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         await door.cleanup()
         await slots.close()
         await journal.close()

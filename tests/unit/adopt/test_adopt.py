@@ -59,6 +59,10 @@ def test_one_file_and_what_is_stored_of_it(site: Site, tmp_path: Path) -> None:
     assert "taken over from an older archive" in text
     assert "plaintext" in text or "in the clear" in text
     assert "announcement 12" in text
+    told = [row[0] for row in journal(site, "SELECT type FROM outbox ORDER BY seq")]
+    assert told == [
+        "call.opened", "call.closed", "consent.recorded", "recording.opened", "segment.closed", "recording.sealed",
+    ]  # fmt: skip
     # The name holds a number: it is nowhere but in the party's row.
     assert NUMBER not in str(journal(site, "SELECT body FROM outbox")) + str(journal(site, "SELECT entry FROM audit"))
     assert journal(site, "SELECT name, place FROM adoption") == [(None, None)]
@@ -75,10 +79,11 @@ def archive(site: Site) -> tuple[dict[str, bytes], dict[str, str], Path]:
         at = yesterday(number * 3)
         kind = ("in", "out", "q", "rg", "exten", "internal")[number % 6]
         name = freepbx_name(kind, "600" if kind != "out" else f"7771234{number:02}", f"7771234{number:02}", at, number)
-        shape: dict[str, Any] = [
+        shapes: list[dict[str, Any]] = [
             {}, {"said": 0, "riff": 0}, {"said": 999_999, "riff": 5}, {"after": b"LIST\x06\0\0\0INFOab"},
             {"extensible": True}, {"channels": 2}, {"rate": 16000}, {"tag": 7, "bits": 8}, {"tag": 6, "bits": 8},
-        ][number % 9]  # fmt: skip
+        ]  # fmt: skip
+        shape = shapes[number % 9]
         sound = samples(1 + number % 3, number, channels=shape.get("channels", 1), width=shape.get("bits", 16) // 8)
         put(site.folder, f"{at:%Y/%m/%d}/{name}", wav(sound, **shape))
         good[name] = sound
