@@ -90,6 +90,10 @@ class AdoptionBook(Protocol):
         """recording_id place state removing_at of files that are neither gone nor kept, oldest first."""
         ...
 
+    async def original_of(self, recording_id: str) -> Mapping[str, Any] | None:
+        """kept removing_at removed_at of the file that a recording was; None of one that was none."""
+        ...
+
 
 class AdoptPort(Protocol):
     """What takes files over."""

@@ -14,6 +14,7 @@ from edge.model.lifecycle import CALL, RECORDING, SEGMENT, step
 from edge.ports.adopting import NewAdoption
 from edge.store.base import Base, emit, missing, text_json
 from edge.store.calls import read_calls
+from edge.store.dossier import original
 from edge.store.recordings import close_segment, insert_recording, insert_segment, state_of
 from edge.store.rows import file_event, insert_leg
 
@@ -254,6 +255,10 @@ class Adoptions(Base):
             return [dict(zip(("recording_id", "place", "state", "removing_at"), row, strict=True)) for row in rows]
 
         return await self._readers.read(job)
+
+    async def original_of(self, recording_id: str) -> Mapping[str, Any] | None:
+        """See `edge.ports.AdoptionBook`."""
+        return await self._readers.read(lambda conn: original(conn, recording_id))
 
     def _said(self, conn: sqlite3.Connection, kind: str, call_id: str, body: dict[str, Any]) -> None:
         self._audit.append(conn, self._clock.wall_text(), kind, subject=call_id, call_id=call_id, body=body)

@@ -12,7 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from edge.audit.log import AuditLog
+from edge.clock import SystemClock
 from edge.config import load
+from edge.retention.copies import copies_elsewhere
+from edge.store.journal import Journal
 from formats.pcm import expand
 from tests.unit.adopt import adopt_kit as kit
 from tests.unit.adopt.adopt_kit import Site, freepbx_name, own, put, samples, wav, yesterday
@@ -199,6 +203,24 @@ def test_what_was_erased_is_not_taken_over_again_from_a_copy(site: Site) -> None
         done = site.adopt("--apply", "--json")
     assert [one["code"] for one in done.json["left"]] == ["adopt.erased"]
     assert site.files() == [name]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_the_certificate_says_that_it_lay_outside(site: Site, kept: bool) -> None:
+    put(site.folder, freepbx_name("in", "600", NUMBER, yesterday(), 7), wav(samples(1, 1)))
+    with site.daemon():
+        assert site.adopt("--apply", *(["--keep"] if kept else [])).code == 0
+    edge = load(site.config).edge
+    opened = Journal.open(edge.journal, audit=AuditLog(), clock=SystemClock(), edge_id=edge.id)
+    try:
+        (recording,) = await opened.recordings()
+        (copy,) = await copies_elsewhere(opened, recording)
+    finally:
+        await opened.close()
+    assert (copy["place"], copy["state"]) == ("original", "unknown")
+    assert "in the clear" in copy["detail"]
+    assert ("was to be kept" if kept else "was removed") in copy["detail"]
+    assert (copy["at"] is None) is kept
 
 
 def test_aes_and_a_recording_of_several_segments(site: Site, tmp_path: Path) -> None:
