@@ -171,3 +171,16 @@ async def test_the_daemon_looks_at_what_is_carried(filled: make.Edge, tmp_path: 
         again = await asyncio.to_thread(door.rewrap, two.recording_id, 0, carried(good))
         assert (first["did"], again["did"]) == ("replaced", "already")
         assert files.slots.counts()["live"] == live + 1
+
+
+async def test_the_second_suite_is_rewrapped_by_its_own_rules(edge: make.Edge, tmp_path: Path) -> None:
+    async with make.opened(edge) as files:
+        one = await make.record(edge, files, [make.sound(2, 7)], suite="aes256gcm")
+    set_recipients(edge, new_reader(tmp_path / "new"), edge.recipients[1])
+    async with served(edge):
+        done = await edge.arun(*rewrap_args(edge), "--json")
+        assert (done.code, done.json["done"]) == (0, 1), done.err
+        out = tmp_path / "out.wav"
+        opened = await edge.arun("export", one.recording_id, "-i", tmp_path / "new", "-o", out)
+        assert opened.code == 0, opened.err
+        assert audio(out) == one.audio

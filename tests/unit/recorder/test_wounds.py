@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from edge.consent.policy_tables import Choices
 from edge.consent.units import Seconds
 from edge.errors import CallwardenError
 from edge.ports import Asterisk
@@ -20,6 +21,7 @@ from edge.recorder import endings, sealer
 from edge.recorder import rounds as stage
 from edge.recorder.capture import Capture
 from edge.recorder.opening import order
+from formats.age import X25519Identity
 from tests.crash import capture_child as child
 from tests.crash.test_capture import opened
 
@@ -486,4 +488,13 @@ async def test_what_asterisk_is_told(
     told = order(patient.tools.spool, prepared.spool_name, policy)
     name = prepared.spool_name.partition(".")[0]
     assert f"{told.path},{told.options}" == said.replace("DIR", str(patient.folder)).replace("NAME", name)
+    await patient.recorder.discard(prepared)
+
+
+async def test_a_recording_is_sealed_to_the_keys_of_its_month(patient: Patient) -> None:
+    month = str(X25519Identity.generate(bytes([7]) * 32).recipient())
+    now = patient.tools.clock.wall_text()[:7]
+    policy = replace(child.POLICY, epochs="monthly", epoch_keys=Choices({now: month, "2020-01": "age1x"}))
+    prepared = await patient.recorder.prepare(policy)
+    assert prepared.keys.header.recipients == (month, *child.POLICY.recipients)
     await patient.recorder.discard(prepared)

@@ -241,3 +241,20 @@ async def test_minimum(world: World) -> None:
     terms = book.terms_of("support")
     assert terms is not None
     assert (terms.minimum, book.terms_of("gone")) == ("P7D", None)
+
+
+async def test_a_month_without_a_key_records_nothing_and_is_alarmed_before_it_comes(world: World) -> None:
+    world.write(
+        POLICY.replace("NAME", "support").replace(f'"{KEYS[0]}", ', "")
+        + f'epochs = "monthly"\nepoch_keys."2026-11" = "{KEYS[0]}"\n'
+    )
+    book = world.book()
+    await book.begin()
+    assert book.policy_for(Asked("support")) is not None
+    assert [one["code"] for one in await world.alarms()] == ["recipient.epoch_ends"]
+    world.clock.now = datetime(2026, 12, 1, 0, tzinfo=UTC)
+    with pytest.raises(CallwardenError) as caught:
+        book.policy_for(Asked("support"))
+    assert caught.value.code == "recipient.epoch_missing"
+    await book.say_what_stands()
+    assert (await world.alarms())[-1]["code"] == "recipient.epoch_missing"
