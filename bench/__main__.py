@@ -6,7 +6,7 @@ import importlib
 import sys
 
 #: Each is a module with `main(arguments) -> exit code`.
-ALL = ("sealing", "reading", "calls")
+ALL = ("sealing", "reading", "calls", "fleet")
 
 
 def main(names: list[str]) -> int:
