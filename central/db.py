@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from central.config import CentralConfig
-from central.conn import Conn
+from central.conn import Conn, Participant
 from central.sqlite import SqliteDatabase
 
 T = TypeVar("T")
@@ -32,22 +32,16 @@ class Database(Protocol):
         ...
 
 
-def open_database(
-    config: CentralConfig,
-    *,
-    committed: Callable[[], None] = lambda: None,
-    rolled_back: Callable[[], None] = lambda: None,
-) -> Database:
+def open_database(config: CentralConfig, keeper: Participant) -> Database:
     """SQLite at `database`, or PostgreSQL where `postgres` names one; its tables are made or checked.
 
-    committed, rolled_back: called after each transaction on its thread, for what is not in the database. Raises
-    CentralError config.newer_schema, config.database, environment.package.
+    Raises CentralError config.newer_schema, config.moved, config.database, environment.package.
     """
     if not config.postgres:
-        return SqliteDatabase(config.database, committed=committed, rolled_back=rolled_back)
+        return SqliteDatabase(config.database, keeper)
     from central.postgres import PostgresDatabase  # its driver is installed where it is wanted
 
-    return PostgresDatabase(config.postgres, config.connections, committed=committed, rolled_back=rolled_back)
+    return PostgresDatabase(config.postgres, config.connections, keeper)
 
 
 def locally(config: CentralConfig, job: Callable[[Conn], T]) -> T:

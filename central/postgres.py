@@ -17,7 +17,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
-from central.conn import Conn, Cursor
+from central.conn import Conn, Cursor, Participant
 from central.errors import CentralError
 from central.sqlite import SCHEMA
 
@@ -104,12 +104,10 @@ class PostgresDatabase:
         self,
         conninfo: str,
         connections: int,
-        *,
-        committed: Callable[[], None] = lambda: None,
-        rolled_back: Callable[[], None] = lambda: None,
+        keeper: Participant | None = None,
     ) -> None:
         self._conninfo = conninfo
-        self._committed, self._rolled_back = committed, rolled_back
+        self._keeper = keeper
         self._own = threading.local()
         self._open: list[psycopg.Connection[PgRow]] = []
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="central-db")
@@ -132,7 +130,8 @@ class PostgresDatabase:
             except psycopg.Error as error:
                 raise _failed(error) from error
             else:
-                self._committed()
+                if self._keeper is not None:
+                    self._keeper.commit()
                 return result
         raise AssertionError("unreachable")
 
@@ -147,7 +146,8 @@ class PostgresDatabase:
                 if not raw.closed:
                     raw.rollback()
             finally:
-                self._rolled_back()
+                if self._keeper is not None:
+                    self._keeper.roll_back()
             raise
         return result
 

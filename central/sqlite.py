@@ -1,16 +1,17 @@
-"""Central on SQLite: one connection on one thread, so every request's rows are one serial transaction."""
+"""Central on SQLite: one connection on one thread, so jobs follow one another; those that wait together are one transaction."""
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from central.conn import Conn
+from central.conn import Conn, Participant
 from central.errors import CentralError
 
 #: The newest schema this program knows; each has its file schema_<n>.sql.
@@ -18,6 +19,9 @@ SCHEMA = 1
 
 #: In `meta`: the rows went elsewhere (`central.move`), and what is written here now would be lost.
 MOVED = "moved_to"
+
+#: So many jobs share a transaction at most: the last of them waits for the first.
+TOGETHER = 64
 
 T = TypeVar("T")
 
@@ -77,50 +81,118 @@ def open_connection(path: Path) -> SqliteConn:
     return conn
 
 
+class _Waiting(Generic[T]):
+    """A job in the queue and who waits for it. `answer`: called on the database thread, once, behind the commit."""
+
+    def __init__(self, job: Callable[[Conn], T], answer: Callable[[T | None, BaseException | None], None]) -> None:
+        self.job, self.answer = job, answer
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+
 class SqliteDatabase:
-    """See `central.db.Database`: a serial executor over one connection.
+    """See `central.db.Database`: one thread, one connection. Jobs that wait at the same time share a transaction, each in a
+    savepoint of its own, so that many edges cost one sync of the disk; nobody hears of a result before that."""
 
-    committed, rolled_back: called on the database thread after each transaction, for what is not in the database.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        committed: Callable[[], None] = lambda: None,
-        rolled_back: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, path: Path, keeper: Participant) -> None:
         self._conn = open_connection(path)
-        self._committed, self._rolled_back = committed, rolled_back
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="central-db")
+        self._keeper = keeper
+        self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="central-db", daemon=True)
+        self._thread.start()
 
     async def run(self, job: Callable[[Conn], T]) -> T:
-        """Run `job` in BEGIN IMMEDIATE … COMMIT on the database thread; any exception rolls back and is raised.
+        """See `central.db.Database`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
 
-        Raises CentralError central.database (503) when SQLite fails.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_transaction, job)
+        def tell(result: Any, error: BaseException | None) -> None:
+            if future.done():  # who asked went away
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self._queue.put(_Waiting(job, lambda result, error: _on(loop, tell, result, error)))
+        return await future
 
     def now(self, job: Callable[[Conn], T]) -> T:
-        """As `run`, on the calling thread, before anybody else uses this database."""
-        return self._in_transaction(job)
+        """See `central.db.Database`."""
+        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._queue.put(_Waiting(job, lambda result, error: done.put((result, error))))
+        result, error = done.get()
+        if error is not None:
+            raise error
+        return cast("T", result)
 
     async def close(self) -> None:
         """Finish queued jobs, checkpoint and close."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._conn.close)
-        self._thread.shutdown(wait=True)
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
 
-    def _in_transaction(self, job: Callable[[Conn], T]) -> T:
-        try:
-            result = transaction(self._conn, job)
-        except BaseException:
-            self._rolled_back()
-            raise
-        self._committed()
-        return result
+    # ------------------------------------------------------------ the database thread
+
+    def _serve(self) -> None:
+        going = True
+        while going:
+            batch: list[_Waiting[Any]] = []
+            one = self._queue.get()
+            while one is not None and len(batch) < TOGETHER:
+                batch.append(one)
+                if len(batch) == TOGETHER or self._queue.empty():
+                    break
+                one = self._queue.get()
+            going = one is not None
+            if batch:
+                self._together(batch)
+        self._conn.close()
+
+    def _together(self, batch: list[_Waiting[Any]]) -> None:
+        """All in one transaction; where the database itself fails, each in one of its own, so that one failure is one's."""
+        if len(batch) > 1:
+            try:
+                transaction(self._conn, lambda conn: self._in_savepoints(conn, batch))
+            except CentralError:
+                self._keeper.roll_back()
+            else:
+                self._keeper.commit()
+                for one in batch:
+                    one.answer(one.result, one.error)
+                return
+        for one in batch:
+            try:
+                result = transaction(self._conn, one.job)
+            except BaseException as error:
+                self._keeper.roll_back()
+                one.answer(None, error)
+            else:
+                self._keeper.commit()
+                one.answer(result, None)
+
+    def _in_savepoints(self, conn: SqliteConn, batch: list[_Waiting[Any]]) -> None:
+        for one in batch:
+            conn.execute("SAVEPOINT job")
+            mark = self._keeper.mark()
+            try:
+                one.result, one.error = one.job(conn), None
+            except sqlite3.OperationalError:  # SQLite may have rolled back everything: whoever called begins again
+                raise
+            except BaseException as error:
+                one.result, one.error = None, error
+                conn.execute("ROLLBACK TO job")
+                self._keeper.roll_back_to(mark)
+            conn.execute("RELEASE job")
 
 
-def transaction(conn: SqliteConn, job: Callable[[Conn], T]) -> T:
+def _on(loop: asyncio.AbstractEventLoop, tell: Callable[..., None], result: Any, error: BaseException | None) -> None:
+    try:
+        loop.call_soon_threadsafe(tell, result, error)
+    except RuntimeError:
+        pass  # the loop is closed: nobody waits any more
+
+
+def transaction(conn: SqliteConn, job: Callable[[SqliteConn], T]) -> T:
     """`job(conn)` in one write transaction. Raises what the job raises; CentralError central.database for SQLite's own."""
     try:
         conn.execute("BEGIN IMMEDIATE")

@@ -95,7 +95,7 @@ def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_no
     else:
         keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
     try:
-        database = open_database(config, committed=keeper.commit, rolled_back=keeper.roll_back)
+        database = open_database(config, keeper)
     except CentralError:
         keeper.close()
         raise
