@@ -14,12 +14,13 @@ from formats.age import X25519Identity
 
 @dataclass(frozen=True)
 class Tool:
-    """`seal(source, target)` encrypts a file; `version`: what the tool says of itself."""
+    """`seal(source, target)` encrypts a file; `version`: what the tool says of itself; `close` ends what it left running."""
 
     name: str
     cipher: str
     version: str
     seal: Callable[[Path, Path], None]
+    close: Callable[[], None] = lambda: None
 
 
 def tools(folder: Path) -> tuple[list[Tool], dict[str, str]]:
@@ -82,4 +83,8 @@ def _gpg(program: str, folder: Path) -> list[Tool]:
             check=True, capture_output=True,
         )  # fmt: skip
 
-    return [Tool("gpg", "AES256 OpenPGP, uncompressed", _version(program, "--version"), seal)]
+    def close() -> None:
+        if control := shutil.which("gpgconf"):
+            subprocess.run([control, "--homedir", home, "--kill", "all"], check=False, capture_output=True)
+
+    return [Tool("gpg", "AES256 OpenPGP, uncompressed", _version(program, "--version"), seal, close)]

@@ -160,15 +160,17 @@ class OfflineDoor:
         return self._run(self._desk.reads(recording))
 
     def verify_begin(self, *, deep: bool, anew: bool) -> Json:
-        return self._run(self._verify.begin(deep=deep, anew=anew))
+        return self._run(self._verify.begin(deep=deep, anew=anew, uid=os.getuid()))
 
-    def verify_recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str) -> Json:
+    def verify_recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str | None) -> Json:
         if repair:
             self._run(self._unlock())  # as above
-        return self._run(self._verify.recording(recording_id, run=run, repair=repair, plaintext=plaintext))
+        return self._run(
+            self._verify.recording(recording_id, run=run, repair=repair, plaintext=plaintext, uid=os.getuid())
+        )
 
     def verify_rest(self, *, run: str, repair: bool) -> Json:
-        return self._run(self._verify.rest(run=run, repair=repair))
+        return self._run(self._verify.rest(run=run, repair=repair, uid=os.getuid()))
 
     def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json:
         self._run(self._unlock())  # its audit entry names the call by an HMAC

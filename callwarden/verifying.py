@@ -84,7 +84,7 @@ class Verifier:
         return verdict
 
     def _look(self, recording_id: str, run: str, verdict: Verdict) -> list[Json]:
-        failed = self._plaintext(recording_id, verdict) if self.identities else ""
+        failed = self._plaintext(recording_id, verdict) if self.identities else None
         try:
             answer = self.door.verify_recording(recording_id, run=run, repair=self.repair, plaintext=failed)
         except CallwardenError as error:
@@ -97,8 +97,8 @@ class Verifier:
         found: list[Json] = answer["findings"]
         return found
 
-    def _plaintext(self, recording_id: str, verdict: Verdict) -> str:
-        """Read every segment to its end, keep nothing; the code of what failed."""
+    def _plaintext(self, recording_id: str, verdict: Verdict) -> str | None:
+        """Read every segment to its end, keep nothing; the code of what failed, None where it is not for us to open."""
         reading = Reading(case=self.case, form="verify")
         try:
             opened = Opened(self.door, recording_id, self.trust, reading, partial=True)
@@ -108,11 +108,11 @@ class Verifier:
         except CallwardenError as error:
             if error.code == "vault.no_match":
                 verdict.unopened.append(recording_id)
-                return ""
+                return None
             if error.exit_code is Exit.UNVERIFIED:
                 return error.code
             if error.exit_code in (Exit.NOT_FOUND, Exit.REFUSED):
-                return ""  # erased, silent, or not for us: the daemon's own look says what there is to say
+                return None  # erased, silent, or not for us: the daemon's own look says what there is to say
             raise
         verdict.opened += 1
         return ""

@@ -53,39 +53,41 @@ class Inspector:
         self._means = means
         self._lock = asyncio.Lock()  # two people's repairs do not meet
 
-    async def begin(self, *, deep: bool, anew: bool) -> Mapping[str, Any]:
+    async def begin(self, *, deep: bool, anew: bool, uid: int) -> Mapping[str, Any]:
         """run begun_at resumed, done (how many were looked at before), todo (ids, oldest first)."""
-        run = await self._means.journal.begin_verify(deep=deep, anew=anew)
+        run = await self._means.journal.begin_verify(deep=deep, anew=anew, uid=uid)
         rows = await self._means.journal.recordings()
         todo = [row.recording_id for row in rows if row.recording_id not in run.done]
         return {
             "run": run.run, "begun_at": run.begun_at, "resumed": run.resumed, "done": len(run.done), "todo": todo,
         }  # fmt: skip
 
-    async def recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str) -> Mapping[str, Any]:
+    async def recording(
+        self, recording_id: str, *, run: str, repair: bool, plaintext: str | None, uid: int
+    ) -> Mapping[str, Any]:
         """state and findings of one recording. `plaintext`: the code of what its plaintext failed with at somebody who has
-        an identity, empty when it is whole or nobody looked. Raises not_found.recording."""
+        an identity, empty when all of it opened, None when nobody looked. Raises not_found.recording."""
         async with self._lock:
             row, found = await self._look(recording_id)
-            sound = not any(f.remedy in ("quarantine", "unlink") for f in found) and row.state in (
-                "sealed",
-                "quarantined",
-            )
-            if plaintext and sound:
+            agrees = row.state in ("sealed", "quarantined") and all(f.remedy in ("cut", "release") for f in found)
+            if plaintext is None and row.state == "quarantined":
+                # What was quarantined for its plaintext goes back only when somebody opened it.
+                plaintext = (
+                    "as before" if "plaintext.bad" in await self._means.journal.last_found(recording_id) else None
+                )
+            if plaintext and agrees:
                 message = f"rows and files agree and its plaintext does not open: {plaintext}"
                 found = [f for f in found if f.remedy != "release"]
-                found.append(
-                    Finding("plaintext.bad", recording_id, message, "quarantine", done=row.state == "quarantined")
-                )
+                there = row.state == "quarantined"
+                found.append(Finding("plaintext.bad", recording_id, message, "quarantine", done=there))
             if repair:
-                found = await self._mend(row, found)
+                found = await self._mend(row, found, uid)
             findings = [f.json() for f in found]
-            if run:
-                await self._means.journal.note_verified(run, recording_id, findings)
+            await self._means.journal.note_verified(run, recording_id, findings)
             after = await self._means.journal.recording(recording_id)
             return {"recording_id": recording_id, "state": after.state if after else row.state, "findings": findings}
 
-    async def rest(self, *, run: str, repair: bool) -> Mapping[str, Any]:
+    async def rest(self, *, run: str, repair: bool, uid: int) -> Mapping[str, Any]:
         """What no recording owns; ends the run. earlier: what the run found about recordings; keys_on_their_way: live keys
         that no row names yet (a prompt is being played), which a start sweeps if they stay."""
         async with self._lock:
@@ -94,7 +96,7 @@ class Inspector:
             if not self._means.running:
                 found += [Finding("key.unnamed", f"slot {n}", "a live key that no row names", "shred") for n in keys]
             if repair:
-                found = [await self._carry_out(f) for f in found]
+                found = [await self._carry_out(f, uid) for f in found]
             earlier = await self._means.journal.end_verify(run) if run else []
             waiting = len(keys) if self._means.running else 0
             return {
@@ -177,23 +179,23 @@ class Inspector:
             return error.message
         return ""
 
-    async def _mend(self, row: RecordingRow, found: list[Finding]) -> list[Finding]:
-        done = [await self._carry_out(f) if f.remedy in ("cut", "unlink") else f for f in found]
+    async def _mend(self, row: RecordingRow, found: list[Finding], uid: int) -> list[Finding]:
+        done = [await self._carry_out(f, uid) if f.remedy in ("cut", "unlink") else f for f in found]
         codes = list(dict.fromkeys(f.code for f in done if f.remedy == "quarantine" and not f.done))
-        if codes and await self._means.journal.quarantine(row.recording_id, codes):
+        if codes and await self._means.journal.quarantine(row.recording_id, codes, uid):
             hit("verify.quarantined")
             done = [f.carried_out() if f.remedy == "quarantine" else f for f in done]
-        if any(f.remedy == "release" for f in done) and await self._means.journal.explained(row.recording_id):
+        if any(f.remedy == "release" for f in done) and await self._means.journal.explained(row.recording_id, uid):
             hit("verify.explained")
             done = [f.carried_out() if f.remedy == "release" else f for f in done]
         return done
 
-    async def _carry_out(self, finding: Finding) -> Finding:
+    async def _carry_out(self, finding: Finding, uid: int) -> Finding:
         """Intent, deed, outcome. Why a deed failed stands in the finding, which stays wrong."""
         if finding.remedy not in ("cut", "unlink", "remove", "shred"):
             return finding
         journal = self._means.journal
-        body = {"code": finding.code, "remedy": finding.remedy} | _named(finding)
+        body = {"code": finding.code, "remedy": finding.remedy, "uid": uid} | _named(finding)
         await journal.note_audit("verify.repair", body=body)
         hit("verify.intended")
         try:

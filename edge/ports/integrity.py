@@ -24,24 +24,30 @@ class Run:
 class IntegrityBook(Protocol):
     """The journal's part in verifying what is stored."""
 
-    async def begin_verify(self, *, deep: bool, anew: bool) -> Run:
-        """The run that was interrupted, if it is as deep and `anew` is false, else a new one (audit `verify.begun`)."""
+    async def begin_verify(self, *, deep: bool, anew: bool, uid: int) -> Run:
+        """The run that was interrupted, if it is as deep and `anew` is false, else a new one. Audit `verify.begun`, either way,
+        with the uid of who asks."""
         ...
 
     async def note_verified(self, run: str, recording_id: str, findings: Sequence[Mapping[str, Any]]) -> None:
-        """What `run` found about one recording; replaces what an earlier run found. Nothing for a run that is over."""
+        """What was found about one recording, by `run` or, where that is empty, by a look at it alone; replaces what was
+        found before."""
+        ...
+
+    async def last_found(self, recording_id: str) -> Sequence[str]:
+        """The codes of what was found about it last."""
         ...
 
     async def end_verify(self, run: str) -> Sequence[Mapping[str, Any]]:
         """Audit `verify.ended`; everything the run found about recordings, oldest first. A run that is over: nothing."""
         ...
 
-    async def quarantine(self, recording_id: str, codes: Sequence[str]) -> bool:
+    async def quarantine(self, recording_id: str, codes: Sequence[str], uid: int) -> bool:
         """A sealed or silent recording whose rows and files disagree becomes `quarantined`; audit `recording.quarantined`
-        with `codes`, alarm, in one commit. False, and nothing, in any other state: it changed meanwhile."""
+        with `codes` and who asked, alarm, in one commit. False, and nothing, in any other state: it changed meanwhile."""
         ...
 
-    async def explained(self, recording_id: str) -> bool:
+    async def explained(self, recording_id: str, uid: int) -> bool:
         """A quarantined recording with a manifest is `sealed` again; audit `recording.explained`. False otherwise."""
         ...
 
@@ -66,6 +72,8 @@ class Leftovers(Protocol):
 class InspectorPort(Protocol):
     """What the local door asks. Findings are JSON-able: code where segment message remedy done."""
 
-    async def begin(self, *, deep: bool, anew: bool) -> Mapping[str, Any]: ...
-    async def recording(self, recording_id: str, *, run: str, repair: bool, plaintext: str) -> Mapping[str, Any]: ...
-    async def rest(self, *, run: str, repair: bool) -> Mapping[str, Any]: ...
+    async def begin(self, *, deep: bool, anew: bool, uid: int) -> Mapping[str, Any]: ...
+    async def recording(
+        self, recording_id: str, *, run: str, repair: bool, plaintext: str | None, uid: int
+    ) -> Mapping[str, Any]: ...
+    async def rest(self, *, run: str, repair: bool, uid: int) -> Mapping[str, Any]: ...

@@ -19,20 +19,23 @@ _META = "verify_run"
 class Integrity(Base):
     """The `IntegrityBook` of the journal."""
 
-    async def begin_verify(self, *, deep: bool, anew: bool) -> Run:
+    async def begin_verify(self, *, deep: bool, anew: bool, uid: int) -> Run:
         """See `edge.ports.IntegrityBook`."""
 
         def job(conn: sqlite3.Connection) -> Run:
             open_ = _open(conn)
-            if open_ is not None and not anew and bool(open_["deep"]) == deep:
+            goes_on = open_ is not None and not anew and bool(open_["deep"]) == deep
+            at = self._clock.wall_text()
+            body = {"deep": deep, "goes_on": goes_on, "uid": uid}
+            self._audit.append(conn, at, "verify.begun", body=body)
+            if open_ is not None and goes_on:
                 rows = conn.execute("SELECT recording_id FROM verified WHERE run=?", (open_["run"],))
                 return Run(open_["run"], open_["begun_at"], deep, frozenset(r[0] for r in rows), True)
-            run, at = secrets.token_hex(16), self._clock.wall_text()
+            run = secrets.token_hex(16)
             conn.execute(
                 "INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
                 (_META, text_json({"run": run, "begun_at": at, "deep": deep})),
             )
-            self._audit.append(conn, at, "verify.begun", body={"run": run, "deep": deep})
             return Run(run, at, deep, frozenset(), False)
 
         return await self._writer.do(job)
@@ -41,9 +44,6 @@ class Integrity(Base):
         """See `edge.ports.IntegrityBook`."""
 
         def job(conn: sqlite3.Connection) -> None:
-            open_ = _open(conn)
-            if open_ is None or open_["run"] != run:
-                return
             conn.execute(
                 "INSERT INTO verified(recording_id, run, at, findings) VALUES(?, ?, ?, ?) ON CONFLICT(recording_id)"
                 " DO UPDATE SET run=excluded.run, at=excluded.at, findings=excluded.findings",
@@ -51,6 +51,15 @@ class Integrity(Base):
             )
 
         await self._writer.do(job, wakes=False)
+
+    async def last_found(self, recording_id: str) -> Sequence[str]:
+        """See `edge.ports.IntegrityBook`."""
+
+        def job(conn: sqlite3.Connection) -> list[str]:
+            row = conn.execute("SELECT findings FROM verified WHERE recording_id=?", (recording_id,)).fetchone()
+            return [] if row is None else [one["code"] for one in decode_json(row[0])]
+
+        return await self._readers.read(job)
 
     async def end_verify(self, run: str) -> Sequence[Mapping[str, Any]]:
         """See `edge.ports.IntegrityBook`."""
@@ -69,7 +78,7 @@ class Integrity(Base):
 
         return await self._writer.do(job)
 
-    async def quarantine(self, recording_id: str, codes: Sequence[str]) -> bool:
+    async def quarantine(self, recording_id: str, codes: Sequence[str], uid: int) -> bool:
         """See `edge.ports.IntegrityBook`."""
 
         def job(conn: sqlite3.Connection) -> bool:
@@ -80,7 +89,7 @@ class Integrity(Base):
             conn.execute("UPDATE recording SET state=? WHERE recording_id=?", (after, recording_id))
             self._audit.append(
                 conn, at, "recording.quarantined", subject=call_id, call_id=call_id,
-                body={"recording_id": recording_id, "state": after, "why": list(codes)},
+                body={"recording_id": recording_id, "state": after, "why": list(codes), "uid": uid},
             )  # fmt: skip
             message = f"rows and files of a recording disagree: {', '.join(codes)}"
             raise_alarm(conn, self._audit, at, "vault.quarantined", message, recording_id)
@@ -88,7 +97,7 @@ class Integrity(Base):
 
         return await self._writer.do(job)
 
-    async def explained(self, recording_id: str) -> bool:
+    async def explained(self, recording_id: str, uid: int) -> bool:
         """See `edge.ports.IntegrityBook`."""
 
         def job(conn: sqlite3.Connection) -> bool:
@@ -102,7 +111,7 @@ class Integrity(Base):
             conn.execute("UPDATE recording SET state=? WHERE recording_id=?", (after, recording_id))
             self._audit.append(
                 conn, self._clock.wall_text(), "recording.explained", subject=call_id, call_id=call_id,
-                body={"recording_id": recording_id, "state": after},
+                body={"recording_id": recording_id, "state": after, "uid": uid},
             )  # fmt: skip
             return True
 

@@ -16,10 +16,12 @@ import pytest
 from edge.api.deps import ApiDeps
 from edge.api.server import make_app, serve
 from edge.clock import SystemClock
+from edge.errors import CallwardenError
 from edge.integrity.inspector import Inspector, Means
 from edge.recorder.leftovers import CaptureLeftovers
 from edge.recorder.resume import ResumeFolder
 from edge.recorder.spool import Spool
+from edge.vault.payloads import PayloadVault
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.test_parts import entries
 
@@ -149,7 +151,7 @@ def test_damage_is_found_reported_and_with_repair_quarantined(
     assert all(f["done"] for f in mended.json["findings"])
     assert [state(stored, name) for name in ("one", "cut", "erased")] == ["sealed", "sealed", "erased"]
     last = [e for e in entries(stored) if e["kind"] == "recording.quarantined"]
-    assert [e["body"]["why"] for e in last] == [expected]
+    assert [(e["body"]["why"], e["body"]["uid"]) for e in last] == [(expected, os.getuid())]
     assert stored.run("verify", two, "--json", "--repair").code == 7  # it stays so, and is said again
     assert state(stored, "two") == "quarantined"
     refused = stored.run("export", two, "--raw-age", "-o", stored.folder / "x.age")
@@ -306,8 +308,15 @@ def test_a_plaintext_that_does_not_open_while_all_else_agrees(stored: make.Edge)
     assert (found.code, codes(found)) == (7, ["plaintext.bad"])
     mended = stored.run("verify", "--json", "--repair", "-i", stored.paths["operator_identity"])
     assert (codes(mended), state(stored, "one")) == (["plaintext.bad"], "quarantined")
-    still = stored.run("verify", "--json", "--repair", "-i", stored.paths["operator_identity"])
-    assert (codes(still), state(stored, "one")) == (["plaintext.bad"], "quarantined")
+    recording_id = stored.facts["one"].recording_id
+    for more in (
+        ("-i", stored.paths["operator_identity"]),
+        (),
+        (recording_id,),
+        (),
+    ):  # without keys nothing speaks for it
+        still = stored.run("verify", "--json", "--repair", *more)
+        assert (still.code, codes(still), state(stored, "one")) == (7, ["plaintext.bad"], "quarantined")
 
 
 def test_another_identity_is_no_damage(stored: make.Edge, tmp_path: Path) -> None:
@@ -373,10 +382,10 @@ def test_an_interrupted_run_goes_on_where_it_was(stored: make.Edge) -> None:
         async with make.opened(stored) as files:
             inspector = with_inspector(stored, files).inspector
             assert inspector is not None
-            begun = await inspector.begin(deep=False, anew=False)
+            begun = await inspector.begin(deep=False, anew=False, uid=0)
             for recording_id in begun["todo"][:2]:
-                await inspector.recording(recording_id, run=begun["run"], repair=False, plaintext="")
-            return [begun, await inspector.begin(deep=False, anew=False)]
+                await inspector.recording(recording_id, run=begun["run"], repair=False, plaintext=None, uid=0)
+            return [begun, await inspector.begin(deep=False, anew=False, uid=0)]
 
     begun, again = asyncio.run(go())
     assert (begun["resumed"], len(begun["todo"]), again["resumed"], again["run"]) == (False, 4, True, begun["run"])
@@ -388,13 +397,48 @@ def test_an_interrupted_run_goes_on_where_it_was(stored: make.Edge) -> None:
     assert stored.run("verify", "--json").json["before"] == 0
 
 
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(stored: make.Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    from callwarden.offline import OfflineDoor
+
+    asked = OfflineDoor.verify_recording
+
+    def third(door: OfflineDoor, recording_id: str, **words: Any) -> Any:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(recording_id)
+        return asked(door, recording_id, **words)
+
+    seen: list[str] = []
+    monkeypatch.setattr(OfflineDoor, "verify_recording", third)
+    stopped = stored.run("verify", "--json")
+    assert (stopped.code, stopped.out) == (130, "")
+    assert "interrupted after 2 of 4 recordings: the same command goes on from there" in stopped.err
+    monkeypatch.undo()
+    done = stored.run("verify", "--json")
+    assert (done.code, done.json["before"], done.json["recordings"]) == (0, 2, 2)
+
+
+def test_a_disk_that_fails_is_told_and_the_walk_goes_on(stored: make.Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, bad = PayloadVault.open, stored.facts["one"].recording_id
+
+    def failing(vault: PayloadVault, recording_id: str, segment_id: str) -> Any:
+        if recording_id == bad:
+            raise CallwardenError("vault.io", "the vault's disk failed: Input/output error", retryable=True)
+        return opened(vault, recording_id, segment_id)
+
+    monkeypatch.setattr(PayloadVault, "open", failing)
+    done = stored.run("verify", "--json", "--repair")
+    assert (done.code, codes(done), done.json["recordings"]) == (7, ["payload.unreadable"], 4)
+    assert state(stored, "one") == "sealed"  # the disk may be mended: nothing is known against the recording
+
+
 def test_anew_and_another_depth_begin_again(stored: make.Edge) -> None:
     async def go() -> list[bool]:
         async with make.opened(stored) as files:
             inspector = with_inspector(stored, files).inspector
             assert inspector is not None
             asked = [(False, False), (False, False), (True, False), (True, True)]
-            return [(await inspector.begin(deep=deep, anew=anew))["resumed"] for deep, anew in asked]
+            return [(await inspector.begin(deep=deep, anew=anew, uid=0))["resumed"] for deep, anew in asked]
 
     assert asyncio.run(go()) == [False, True, False, False]
 
