@@ -69,6 +69,7 @@ _COMMANDS = {
         _AT + "verify:verify",
         "Hold what the journal says against what lies on the disk, both ways, and say what does not agree.",
     ),
+    "waveform": (_AT + "waveform:waveform", "Draw who spoke when, and how loudly, without the audio."),
     "why": (_AT + "why:why", "Say why a call was recorded, or why not."),
     "withdraw": (
         _AT + "live:withdraw",

@@ -128,6 +128,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "incident": "something was removed after an incident",
     "mute_failed": "a pause was made by stopping",
     "adopted": "it was a file before, outside and in the clear",
+    "duration": "it is not as long as the caller talked with somebody",
 }
 #: What says when an adopted recording began.
 STARTED: Final[Mapping[str, str]] = {"cdr": "call record", "name": "name", "file": "time stamp"}

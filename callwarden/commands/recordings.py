@@ -31,7 +31,7 @@ def recordings(json_: bool) -> None:
                 f"{r['seconds']:.1f}" if r["seconds"] is not None else None,
                 len(r["segments"]),
                 r["suite"],
-                " ".join(flag for flag in ("held", "reported") if r.get(flag)),
+                " ".join([*(flag for flag in ("held", "reported") if r.get(flag)), *r["marks"]]),
             )
             for r in rows
         ),

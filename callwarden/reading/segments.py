@@ -9,6 +9,7 @@ from typing import IO
 
 from callwarden.door import Source
 from callwarden.reading.bundle import Opened, Row
+from callwarden.reading.encoded import decoded
 from callwarden.reading.files import copy
 from callwarden.reading.spans import Part
 from edge.errors import CallwardenError
@@ -97,9 +98,8 @@ def samples(opened: Opened, segment: Row, key: bytes) -> Iterator[bytes]:
     """The segment as 16-bit PCM."""
     decoder = Decoder(sound_of(opened))
     if segment["encoding"] != "none":
-        raise CallwardenError(
-            "vault.codec", f"no decoder is known for {segment['encoding']!r}", where=opened.recording_id
-        )
+        yield from decoded(opened, segment, plaintext(opened, segment, key))
+        return
     for chunk in plaintext(opened, segment, key):
         yield decoder.feed(chunk)
 

@@ -169,8 +169,24 @@ class Desk:
         first, end = part or (0, size)
         if end > suite_of(segment.header.suite).prefix or row.state not in ("sealed", *LIVE):
             await self._admit(row, segment, by, "recording.read_payload", {"first_byte": first, "end_byte": end})
-        file = await asyncio.to_thread(self._deps.vault.open, row.recording_id, segment.segment_id)
+        file = await asyncio.to_thread(self._deps.vault.open, row.recording_id, row.payload_of(segment))
         return Stretch(file, first, end, size, part is not None)
+
+    async def waveform(self, recording_id: str, number: int) -> bytes:
+        """A segment's sealed waveform: ciphertext, which only the segment's file key opens; to get that is the reading that
+        is audited (`header`). Raises not_found.waveform, and as `payload`."""
+        row, segment = await self._segment(recording_id, number)
+        if row.state in ("erased", "erasing") or segment.state == "shredded":
+            raise await self._erased(row, segment)
+        found = await asyncio.to_thread(self._deps.vault.waveform, recording_id, row.payload_of(segment))
+        if found is None:
+            raise CallwardenError(
+                "not_found.waveform",
+                f"segment {number} has no waveform",
+                hint="it was cut off with its key gone, or it still runs; its audio is there",
+                where=recording_id,
+            )
+        return found
 
     async def exported(self, recording_id: str, by: ReadBy) -> None:
         """Note that a copy in `by.form` was made outside the vault. Raises usage.form where none is named."""

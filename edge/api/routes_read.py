@@ -67,6 +67,11 @@ async def _payload(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def _waveform(request: web.Request) -> web.Response:
+    body = await request.app[DESK].waveform(request.match_info["id"], int(request.match_info["n"]))
+    return web.Response(body=body, content_type="application/octet-stream")
+
+
 async def _exported(request: web.Request) -> web.Response:
     await request.app[DESK].exported(request.match_info["id"], listener(request))
     return web.json_response({"noted": True})
@@ -85,6 +90,7 @@ ROUTES = [
     web.get("/v1/recordings/{id}/bundle", _bundle),
     web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/header", _header),
     web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/payload", _payload),
+    web.get("/v1/recordings/{id}/segments/{n:[0-9]{1,6}}/waveform", _waveform),
     web.post("/v1/recordings/{id}/exported", _exported),
     web.get("/v1/recordings/{id}/reads", _reads),
 ]

@@ -14,6 +14,7 @@ import msgspec
 from edge.config import keysection, sections
 from edge.config.adopting import AdoptSection, of_adopt
 from edge.config.convert import convert, fields, parts, unknown
+from edge.config.encoders import encoder
 from edge.config.files import Key, Source, dotted, leaves
 from edge.config.jurisdictions import SHIPPED, load_table
 from edge.config.schema import (
@@ -211,8 +212,8 @@ class _Reader:
             if "name" in written:
                 raise unknown(self.source, (*key, "name"), fields(Policy))
             policy = convert(self.source, key, {**self._with_defaults(written), "name": name}, Policy)
-            months = epochs.problems(policy, self.today)
-            for problem in (*problems(policy), *jurisdiction.problems(policy, table, self.today), *months):
+            more = (*epochs.problems(policy, self.today), *encoder(policy))
+            for problem in (*problems(policy), *jurisdiction.problems(policy, table, self.today), *more):
                 raise self._problem(policy, problem)
             self._refuse(keysection.of_policy(policy, keys, edge.waive, self.today))
             found[name] = policy

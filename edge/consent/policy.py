@@ -144,6 +144,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     employer's to answer for."""
     capture: Capture = Capture()
     """Format of the audio and the seal's tick."""
+    compact: Literal["none", "flac", "opus"] = "none"
+    """What becomes of a segment once it is sealed: "none" (default) keeps it as it was captured, "flac" makes it about
+    half as large without losing a sample, "opus" a tenth of it, and is lossy: what was said stays, an expert's ear for
+    the original does not. Codecs "sln" and "sln16" only; needs the extra `studio`."""
     suite: Literal["age1", "aes256gcm"] = "age1"
     """Encryption: "age1" (default) is age v1, ChaCha20-Poly1305, and opens with the age tool. "aes256gcm" is AES-256-GCM
     in C2SP chunked-encryption under HPKE keys, for who must have AES; a daemon that restarts begins a new segment."""

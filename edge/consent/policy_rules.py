@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from edge.consent.policy import BASES_OF_MODE, SUPPORTED, Policy, did_digits
+from formats.pcm import STORED
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(?:[_-][A-Za-z0-9]{2,8})*")
@@ -71,6 +72,10 @@ def _capture(policy: Policy) -> Iterator[Problem]:
         message = f'codec "{capture.codec}" is {capture.hertz} samples a second, not {capture.rate}'
         hint = f'rate = {capture.hertz}, or codec = "{"sln16" if capture.rate == 16000 else "sln"}"'
         yield Problem("capture.rate", "policy.capture", message, hint)
+    if policy.compact != "none" and STORED[capture.codec] == 1:
+        message = f'compact "{policy.compact}" takes linear samples, and codec "{capture.codec}" is companded'
+        hint = 'compact = "none", or capture = { codec = "sln" }'
+        yield Problem("compact", "policy.compact", message, hint)
 
 
 def _basis(policy: Policy) -> Iterator[Problem]:

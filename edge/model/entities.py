@@ -138,11 +138,26 @@ class ClosedSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a closed segment is to be instead: `encoding` `flac` or `opus` of `frames` samples, under `header`'s key, its
+    files under the name `staged`."""
+
+    progress: Progress
+    recording_id: str
+    encoding: str
+    frames: int
+    payload_sha512: bytes
+    header: HeaderRow
+    staged: str
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentRow:
     """A segment as the journal has it, with its newest header. `opened_at` and `closed_at`: wall times of its rows.
 
     `encoding`: `none` `flac` `opus`, what the payload's plaintext is; `frames`: samples of one that is encoded, else None
-    (`RecordingRow.frames_of`).
+    (`RecordingRow.frames_of`). `loudest`: highest peak of each channel (`formats.waveform`), None where nobody looked.
+    `staged`: the name its payload still lies under, while it is renamed.
     """
 
     segment_id: str
@@ -162,14 +177,16 @@ class SegmentRow:
     closed_at: str | None = None
     encoding: str = "none"
     frames: int | None = None
+    loudest: tuple[int, ...] | None = None
+    staged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingRow:
     """A recording as the journal has it, with its call's facts, its capture and its segments in order.
 
-    `muted`: its monitor was told to write zeros, acknowledged. `seal_every_ms`: of the policy it began under, 0 when the
-    policy is not on file.
+    `muted`: its monitor was told to write zeros, acknowledged. `seal_every_ms`, `compact`: of the policy it began under, 0
+    and `none` when the policy is not on file.
     """
 
     recording_id: str
@@ -197,11 +214,17 @@ class RecordingRow:
     segments: tuple[SegmentRow, ...] = field(default=())
     muted: bool = False
     seal_every_ms: int = 0
+    compact: str = "none"
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one captured sample of all channels."""
         return STORED[self.codec] * self.channels
+
+    @staticmethod
+    def payload_of(segment: SegmentRow) -> str:
+        """The id that a segment's payload and waveform are named by in the vault."""
+        return segment.staged or segment.segment_id
 
     def frames_of(self, segment: SegmentRow) -> int:
         """Samples of a segment of this recording; one of all channels is one."""

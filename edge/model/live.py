@@ -16,8 +16,10 @@ OUTSIDE: Final = frozenset({"caller", "callee", "third"})
 PAUSE_REASONS: Final = ("asked", "hold", "party")
 #: Marks on a recording that a reader must know. `one_sided`: one side is silent to the bit; `repaired`: a new capture
 #: was started for that; `gap`: permitted time is missing; `mute_failed`: a pause was made by stopping instead;
-#: `adopted`: it was a file before, in the clear and outside.
-FLAGS: Final = ("one_sided", "repaired", "gap", "rogue_monitor", "agent_stopped", "incident", "mute_failed", "adopted")
+#: `adopted`: it was a file before, in the clear and outside; `duration`: it is not as long as its caller was bridged.
+FLAGS: Final = (
+    "one_sided", "repaired", "gap", "rogue_monitor", "agent_stopped", "incident", "mute_failed", "adopted", "duration",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

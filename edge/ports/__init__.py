@@ -1,5 +1,6 @@
 """What stages need from the world, as Protocols. Adapters implement them; only `edge.app` knows both sides."""
 
+from edge.ports.afterwork_book import AfterworkBook
 from edge.ports.asterisk import (
     Asterisk,
     CallerGone,
@@ -20,7 +21,8 @@ from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, Recorder
 from edge.ports.vault import Slots, Vault
 
 __all__ = [
-    "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue", "DialogueLost",
+    "AfterworkBook", "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue",
+    "DialogueLost",
     "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "KeyBook",
     "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook",
     "RestoreBook", "RetentionBook", "Slots", "Vault",

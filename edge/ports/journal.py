@@ -25,6 +25,7 @@ from edge.model.entities import (
     SegmentRow,
 )
 from edge.ports.adopting import AdoptionBook
+from edge.ports.afterwork_book import AfterworkBook
 from edge.ports.evidence import EvidenceBook
 from edge.ports.finds import FindBook
 from edge.ports.holds import HoldBook
@@ -275,8 +276,8 @@ class AuditBook(Protocol):
 
 class Journal(
     AdoptionBook,
-    CallBook, RecordingBook, IncidentBook, KeyBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook, FindBook,
-    RetentionBook, EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, Protocol,
+    CallBook, RecordingBook, AfterworkBook, IncidentBook, KeyBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook,
+    FindBook, RetentionBook, EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""
 

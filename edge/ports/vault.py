@@ -62,7 +62,24 @@ class Vault(Protocol):
         ...
 
     def unlink_segment(self, recording_id: str, segment_id: str) -> bool:
-        """Remove one payload, fsync its folder; false when there was none."""
+        """Remove one payload with its waveform, fsync its folder; false when there was none."""
+        ...
+
+    def put_waveform(self, recording_id: str, segment_id: str, sealed: bytes) -> None:
+        """The sealed waveform beside the payload, whole or not at all; one that is there is replaced."""
+        ...
+
+    def waveform(self, recording_id: str, segment_id: str) -> bytes | None:
+        """The sealed waveform, None where there is none."""
+        ...
+
+    def take_place(self, recording_id: str, stage: str, segment_id: str) -> None:
+        """What lies under the name `stage` (payload, waveform) becomes the segment's; what that had is gone. Repeats and
+        a stage that is not there change nothing."""
+        ...
+
+    def segments_on_disk(self, recording_id: str) -> Sequence[str]:
+        """Ids that files of this recording are named by."""
         ...
 
     def listing(self) -> Sequence[tuple[str, str, int]]:

@@ -16,6 +16,7 @@ from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import ClosedSegment, Progress
 from edge.ports import Vault
+from edge.recorder.coverage import Coverage
 from edge.recorder.mute import Mute
 from edge.recorder.plan import Slice, plan, segment_chunks
 from edge.recorder.resume import ResumeFolder, ResumeKey
@@ -108,6 +109,11 @@ class Capture:
     next_offset: int = 0
     #: Bytes before it that still come are freed unsealed (after an incident); 0: none.
     discard_to: int = 0
+    #: What is done with its closed segments (`edge.recorder.afterwork`), and how the policy wants them kept.
+    after: list[asyncio.Task[None]] = field(default_factory=list)
+    compact: str = "none"
+    #: How long it should be.
+    coverage: Coverage = field(default_factory=Coverage)
     #: Held over a whole pause or resume, one at a time.
     mute_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: Held by whoever seals, closes or begins segments.

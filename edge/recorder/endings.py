@@ -9,9 +9,11 @@ import structlog
 
 from edge.errors import CallwardenError
 from edge.failpoints import hit
-from edge.recorder import muting
+from edge.model.entities import RecordingRow
+from edge.recorder import afterwork, muting
 from edge.recorder.capture import Capture
 from edge.recorder.sealer import drain
+from edge.recorder.sides import SIDES
 from edge.recorder.tools import LiveCaptures, Tools, stop_monitor
 
 log = structlog.get_logger("recorder")
@@ -42,7 +44,16 @@ async def finish(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
         if not capture.segment.ended:
             state = "truncated" if result is None else "closed"
             await tools.journal.close_segment(capture.closed(result, state=state, reason=capture.stop_reason))
+            if result is not None:
+                capture.commit(result)
+            capture.segment.ended = True
+            afterwork.begin(tools, capture, whole=result is not None)
         hit("close.segment_committed")
+        size = capture.size
+        await tools.in_worker(lambda: tools.spool.punch(capture.spool_name, size, whole=False))
+        await afterwork.finished(capture.after)
+        if why := capture.coverage.differs(size, capture.byte_rate, capture.buffer_ns):
+            await tools.journal.flag(capture.recording_id, "duration", why)
         await seal(tools, capture.recording_id)
         clean(tools, live, capture)
 
@@ -55,12 +66,23 @@ async def seal(tools: Tools, recording_id: str) -> None:
     if frames == 0:
         await tools.journal.set_recording_state(recording_id, "no_audio")
         return
+    if side := silent_side(row):
+        await tools.journal.flag(recording_id, "one_sided", side)
     lost = any(s.end_reason == "power_cut" for s in row.segments)
     ending, ended_at = ("truncated" if lost else "complete"), tools.clock.wall_text()
     manifest = tools.make_manifest(row, ending, frames, ended_at)
     await tools.journal.seal_recording(recording_id, ending=ending, frames=frames, ended_at=ended_at, manifest=manifest)
     hit("close.sealed")
     log.info("recording is sealed", recording=recording_id, seconds=round(frames / row.rate, 3), ending=ending)
+
+
+def silent_side(row: RecordingRow) -> str:
+    """The side without energy over a whole two-channel recording, `both`, or "": none, or nobody can say."""
+    heard = [s.loudest for s in row.segments if s.plain_bytes and s.state != "shredded"]
+    if row.channels != 2 or not heard or any(one is None or len(one) != 2 for one in heard):
+        return ""
+    quiet = [max(one[side] for one in heard if one) == 0 for side in range(2)]
+    return "both" if all(quiet) else next((name for name, still in zip(SIDES, quiet, strict=True) if still), "")
 
 
 async def no_audio(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
@@ -134,6 +156,9 @@ async def spool_lost(tools: Tools, live: LiveCaptures, capture: Capture) -> None
         await tools.journal.set_recording_state(capture.recording_id, "closing")
         if not segment.ended:
             await tools.journal.close_segment(capture.closed(None, state="truncated", reason="power_cut"))
+            segment.ended = True
+            afterwork.begin(tools, capture, whole=False)
+        await afterwork.finished(capture.after)
         await seal(tools, capture.recording_id)
         clean(tools, live, capture)
 

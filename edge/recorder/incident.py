@@ -32,6 +32,8 @@ async def shred(tools: Tools, capture: Capture | None, recording_id: str, since:
                 await _cut_off(tools, capture)
     rows = await tools.journal.shred_segments(recording_id, since)
     hit("shred.intended")
+    for row in rows:
+        tools.resume.destroy(row.segment_id)
     await tools.slots.shred([row.header.slot for row in rows])
     hit("shred.slots_shredded")
     log.warning("segments are destroyed after an incident", recording=recording_id, count=len(rows))

@@ -26,12 +26,15 @@ class SegmentKeys:
     header: HeaderRow
 
 
-async def make_keys(slots: Slots, suite: Suite, recording_id: str, recipients: Sequence[str]) -> SegmentKeys:
-    """A fresh file key, its header for `recipients`, sealed under a shred key that lies synced in its slot.
+async def make_keys(
+    slots: Slots, suite: Suite, recording_id: str, recipients: Sequence[str], *, segment_id: str = "", version: int = 1
+) -> SegmentKeys:
+    """A fresh file key, its header for `recipients`, sealed under a shred key that lies synced in its slot. For a new
+    segment, or a further `version` of the header of one.
 
     Raises FormatError for a recipient that does not parse and CallwardenError vault.* when no slot can be written.
     """
-    segment_id = secrets.token_hex(16)
+    segment_id = segment_id or secrets.token_hex(16)
     file_key = secrets.token_bytes(suite.file_key)
     shred_key = secrets.token_bytes(32)
     header = suite.make_header(
@@ -42,10 +45,10 @@ async def make_keys(slots: Slots, suite: Suite, recording_id: str, recipients: S
     )
     slot = await slots.put(shred_key)
     hit("start.slot_synced")
-    sealed = seal_header(header, shred_key, secrets.token_bytes(12), recording_id, segment_id, 1)
+    sealed = seal_header(header, shred_key, secrets.token_bytes(12), recording_id, segment_id, version)
     return SegmentKeys(
         segment_id,
         file_key,
         secrets.token_bytes(suite.salt),
-        HeaderRow(segment_id, 1, suite.name, sealed, slot, tuple(recipients), key_id(file_key)),
+        HeaderRow(segment_id, version, suite.name, sealed, slot, tuple(recipients), key_id(file_key)),
     )

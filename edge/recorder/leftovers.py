@@ -21,7 +21,8 @@ class CaptureLeftovers:
     def strangers(self, live: Sequence[RecordingRow]) -> Sequence[tuple[str, str]]:
         """See `edge.ports.Leftovers`."""
         owned = {file for row in live for file in files_of(row.spool_name)}
-        open_ = {s.segment_id for row in live for s in row.segments if s.state == "open"}
+        # Open, or closed with work to be done (`edge.recorder.afterwork`).
+        open_ = {s.segment_id for row in live for s in row.segments if s.state != "shredded"}
         return [
             *(("spool", name) for name in _there(self._spool.names) if name not in owned),
             *(("resume", name) for name in _there(self._resume.segments) if name not in open_),

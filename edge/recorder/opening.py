@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.consent.permit import Permit
 from edge.consent.policy import Policy
-from edge.model.entities import MonitorOrder
+from edge.model.entities import MonitorOrder, NewRecording, NewSegment
 from edge.recorder.keys import SegmentKeys
 from edge.recorder.spool import Spool, files_of
 
@@ -18,6 +19,28 @@ class Prepared:
     capture_id: str
     spool_name: str
     keys: SegmentKeys
+
+
+def rows_of(
+    prepared: Prepared, permit: Permit, policy: Policy, channel_uid: str, channel_name: str, started_at: str
+) -> NewRecording:
+    """The rows that `grant` commits together with the permit, before anything is told to Asterisk."""
+    keys, recording_id = prepared.keys, prepared.recording_id
+    return NewRecording(
+        recording_id=recording_id,
+        call_id=permit.call_id,
+        permit_id=permit.permit_id,
+        channel_uid=channel_uid,
+        channel_name=channel_name,
+        suite=prepared.keys.header.suite,
+        capture_id=prepared.capture_id,
+        spool_name=prepared.spool_name,
+        codec=policy.capture.codec,
+        rate=policy.capture.hertz,
+        channels=policy.capture.channels,
+        segment=NewSegment(keys.segment_id, recording_id, 0, prepared.capture_id, 0, keys.header),
+        started_at=started_at,
+    )
 
 
 def order(spool: Spool, name: str, policy: Policy) -> MonitorOrder:

@@ -19,11 +19,12 @@ from edge.consent.permit import Permit
 from edge.consent.policy import Policy, tick_seconds
 from edge.errors import CallwardenError
 from edge.failpoints import hit
-from edge.model.entities import MonitorOrder, NewRecording, NewSegment
+from edge.model.entities import MonitorOrder, NewRecording
 from edge.recorder import incident, muting, recovery
 from edge.recorder.capture import Capture, OpenSegment
+from edge.recorder.coverage import Coverage
 from edge.recorder.keys import make_keys
-from edge.recorder.opening import Prepared, order
+from edge.recorder.opening import Prepared, order, rows_of
 from edge.recorder.rounds import Rounds
 from edge.recorder.sides import Sides
 from edge.recorder.spool import files_of, name_of
@@ -71,24 +72,8 @@ class Recorder(Rounds):
     def rows(
         self, prepared: Prepared, permit: Permit, policy: Policy, channel_uid: str, channel_name: str
     ) -> NewRecording:
-        """The rows that `grant` commits together with the permit, before anything is told to Asterisk."""
-        return NewRecording(
-            recording_id=prepared.recording_id,
-            call_id=permit.call_id,
-            permit_id=permit.permit_id,
-            channel_uid=channel_uid,
-            channel_name=channel_name,
-            suite=prepared.keys.header.suite,
-            capture_id=prepared.capture_id,
-            spool_name=prepared.spool_name,
-            codec=policy.capture.codec,
-            rate=policy.capture.hertz,
-            channels=policy.capture.channels,
-            segment=NewSegment(
-                prepared.keys.segment_id, prepared.recording_id, 0, prepared.capture_id, 0, prepared.keys.header
-            ),
-            started_at=self._tools.clock.wall_text(),
-        )
+        """See `edge.recorder.opening.rows_of`."""
+        return rows_of(prepared, permit, policy, channel_uid, channel_name, self._tools.clock.wall_text())
 
     def begin(self, permit: Permit, prepared: Prepared, new: NewRecording, policy: Policy) -> MonitorOrder:
         """The permit is on file: resume key, spool file, live capture. The one way a recording starts.
@@ -113,6 +98,9 @@ class Recorder(Rounds):
         sealer = suite.sealer(keys.file_key, keys.salt, Place(new.recording_id, keys.segment_id))
         segment = OpenSegment(keys.segment_id, 0, 0, key, sealer)
         tick_s = tick_seconds(float(policy.capture.seal_every), policy.capture.byte_rate, len(files_of(new.spool_name)))
+        coverage, bridged_ns = Coverage(open_ended=policy.wait == "record"), None
+        if new.channel_uid in self._bridged:
+            coverage.bridged(bridged_ns := self._tools.clock.mono_ns())
         self._live.add(
             Capture(
                 recording_id=new.recording_id,
@@ -129,7 +117,9 @@ class Recorder(Rounds):
                 inode=inode,
                 segment=segment,
                 sides=Sides(codec=new.codec) if new.channels == 2 else None,
-                bridged_ns=self._tools.clock.mono_ns() if new.channel_uid in self._bridged else None,
+                bridged_ns=bridged_ns,
+                compact=policy.compact,
+                coverage=coverage,
             )
         )
         self._watchdog.ordered(new.channel_uid)
@@ -221,6 +211,7 @@ class Recorder(Rounds):
         self._bridged.discard(channel_uid)
         for capture in self._live.channel(channel_uid):
             capture.channel_gone = True
+            capture.coverage.end(self._tools.clock.mono_ns())
             self._call(capture)
 
     def channel_bridged(self, channel_uid: str) -> None:
@@ -229,12 +220,14 @@ class Recorder(Rounds):
         for capture in self._live.channel(channel_uid):
             if capture.bridged_ns is None:
                 capture.bridged_ns = self._tools.clock.mono_ns()
+            capture.coverage.bridged(self._tools.clock.mono_ns())
 
     def channel_unbridged(self, channel_uid: str) -> None:
         """The caller waits again, and MixMonitor's option b writes nothing meanwhile."""
         self._bridged.discard(channel_uid)
         for capture in self._live.channel(channel_uid):
             capture.bridged_ns = None
+            capture.coverage.unbridged(self._tools.clock.mono_ns())
 
     def company_changed(self, channel_uids: frozenset[str]) -> None:
         """Who else is there is the conductor's business."""
@@ -252,6 +245,7 @@ class Recorder(Rounds):
         self._bridged.clear()
         for capture in self._live:
             capture.bridged_ns = None
+            capture.coverage.again(capture.size)
             if capture.channel_uid not in alive:
                 capture.channel_gone = True
                 self._call(capture)
@@ -267,7 +261,9 @@ class Recorder(Rounds):
             log.error("the monitor of a quarantined recording goes on", channel=name, why=error.message)
 
     def link_down(self) -> None:
-        """Nothing to do: Asterisk goes on writing and the sealer goes on sealing."""
+        """Asterisk goes on writing and the sealer goes on sealing; only who talks is not known."""
+        for capture in self._live:
+            capture.coverage.lost()
 
     def file_closed(self, name: str) -> None:
         """Somebody made this spool file or closed it after writing (inotify); it is looked at once more, or removed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -11,11 +12,13 @@ from edge.consent.policy import tick_seconds
 from edge.errors import CallwardenError
 from edge.model.entities import ClosedSegment, Progress, RecordingRow, SegmentRow
 from edge.model.lifecycle import LIVE
-from edge.recorder import endings
+from edge.recorder import afterwork, endings
 from edge.recorder.capture import Capture, Mute, OpenSegment, SegmentBroken, reopened
+from edge.recorder.coverage import Coverage
 from edge.recorder.sides import Sides
 from edge.recorder.spool import files_of
 from edge.recorder.tools import Tools
+from edge.recorder.unfinished import taken, unfinished
 from formats.place import Place
 from formats.suites import suite_of
 
@@ -39,9 +42,12 @@ async def recover(tools: Tools) -> Recovered:
     paused = {pause.call_id for pause in await tools.journal.open_pauses()}
     captures: list[Capture] = []
     monitors: list[tuple[str, str, str]] = []
+    working: set[str] = set()
     for row in rows:
         try:
-            capture = await _take_up(tools, row, paused=row.call_id in paused)
+            works = await unfinished(tools, row)
+            working |= set(works)
+            capture = await _take_up(tools, row, list(works.values()), paused=row.call_id in paused)
         except CallwardenError as error:
             if error.retryable:
                 raise  # the start fails and is tried again; the audio waits in the spool
@@ -58,6 +64,7 @@ async def recover(tools: Tools) -> Recovered:
         tools.spool.unlink(name)
     await remove_strangers(tools, known)
     segments = {c.segment.segment_id for c in captures if not c.segment.ended}
+    segments |= working
     for segment_id in tools.resume.segments():
         if segment_id not in segments:
             tools.resume.destroy(segment_id)
@@ -86,20 +93,22 @@ async def remove_strangers(tools: Tools, known: set[str]) -> None:
         await tools.journal.alarm("spool.orphan", "a spool file without a permit was removed", where=name[:64])
 
 
-async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture | None:
+async def _take_up(tools: Tools, row: RecordingRow, works: list[asyncio.Task[None]], *, paused: bool) -> Capture | None:
     status = tools.spool.status(row.spool_name)
     if status is None:
+        await afterwork.finished(works)
         await _lost(tools, row)
         return None
     inode, size = status
     last = row.segments[-1]
-    sealed_to = last.spool_offset + last.plain_bytes
+    sealed_to = last.spool_offset + taken(row, last)
     if (
         last.state != "open"
         and row.state == "closing"
         and sealed_to >= size
         and tools.spool.writer_gone(row.spool_name)
     ):
+        await afterwork.finished(works)
         await endings.seal(tools, row.recording_id)
         return None
     placeholder = _key_less(tools, row, last, inode)
@@ -120,6 +129,9 @@ async def _take_up(tools: Tools, row: RecordingRow, *, paused: bool) -> Capture 
         monitor_id=row.monitor_id,
         size=size,
         growing=row.state != "starting",
+        compact=row.compact,
+        coverage=Coverage(open_ended=True, blind=True),  # until the link is up
+        after=works,
         sides=Sides(size, row.codec) if row.channels == 2 else None,
     )
     if last.plain_bytes == 0:
@@ -156,7 +168,7 @@ def _key_less(tools: Tools, row: RecordingRow, last: SegmentRow, inode: int) -> 
     key = tools.resume.make(last.segment_id, bytes(suite.file_key), bytes(suite.salt), inode)
     sealer = suite.sealer(key.file_key, key.salt, Place(row.recording_id, last.segment_id))
     return OpenSegment(
-        last.segment_id, last.number, last.spool_offset, key, sealer, last.chunks, last.plain_bytes, last.payload_bytes
+        last.segment_id, last.number, last.spool_offset, key, sealer, last.chunks, taken(row, last), last.payload_bytes
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import NewSegment
+from edge.recorder import afterwork
 from edge.recorder.capture import Capture, OpenSegment, Piece, SegmentBroken
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.tools import Tools, stop_monitor
@@ -189,7 +190,10 @@ async def end_segment(tools: Tools, capture: Capture, piece: Piece | None, reaso
         capture.commit(piece)
     old.ended = True
     hit("rotate.closed")
-    tools.resume.destroy(old.segment_id)
+    if piece is None:  # whatever broke it may have made of its key what must not seal again
+        tools.resume.destroy(old.segment_id)
+    if reason != "erase":
+        afterwork.begin(tools, capture, whole=piece is not None)
 
 
 async def settle(tools: Tools, capture: Capture) -> None:

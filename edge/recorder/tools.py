@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from edge.errors import CallwardenError
@@ -34,6 +34,12 @@ class Tools:
     asterisk: Asterisk
     make_manifest: ManifestMaker
     worker: ThreadPoolExecutor
+    #: One segment at a time, so that memory and processor stay bounded.
+    encoder: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="afterwork"))
+
+    async def in_encoder(self, work: Callable[[], T]) -> T:
+        """Run `work` beside the sealing, and wait for it: it may take a second."""
+        return await asyncio.get_running_loop().run_in_executor(self.encoder, work)
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """Run `work` in the worker thread and wait for it."""
@@ -72,6 +78,7 @@ async def stop_monitor(tools: Tools, capture: Capture) -> None:
     capture.told_to_stop = True
     if monitor := await monitor_of(tools, capture):
         await tools.asterisk.stop_monitor(channel_name(tools, capture), monitor)
+        capture.coverage.end(tools.clock.mono_ns())
 
 
 async def monitor_of(tools: Tools, capture: Capture) -> str:

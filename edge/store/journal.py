@@ -14,6 +14,7 @@ from edge.errors import CallwardenError
 from edge.ports import AuditSink, Clock
 from edge.store import dossier, queries, schema
 from edge.store.adoptions import Adoptions
+from edge.store.afterwork import Afterwork
 from edge.store.audit import Audits
 from edge.store.base import Readers
 from edge.store.calls import Calls
@@ -42,6 +43,7 @@ class Journal(
     Adoptions,
     Calls,
     Recordings,
+    Afterwork,
     Incidents,
     Keys,
     Live,

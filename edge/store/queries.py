@@ -38,9 +38,13 @@ def calls(conn: sqlite3.Connection) -> list[Json]:
 
 
 def recordings(conn: sqlite3.Connection) -> list[Json]:
-    """Every recording: recording_id call_id state ending seconds suite held reported started_at ended_at segments."""
-    waiting = _waiting(conn)
-    return [_recording(row, waiting) for row in reversed(read_recordings(conn, "1"))]
+    """Every recording: recording_id call_id state ending seconds codec suite held reported marks started_at
+    ended_at segments."""
+    waiting, marks = _waiting(conn), _marks(conn)
+    return [
+        {**_recording(row, waiting), "marks": marks.get(row.recording_id, [])}
+        for row in reversed(read_recordings(conn, "1"))
+    ]
 
 
 def reads(conn: sqlite3.Connection, recording_id: str) -> list[Json]:
@@ -65,6 +69,14 @@ def _waiting(conn: sqlite3.Connection) -> set[str]:
 
 def _seconds(segment: SegmentRow, recording: RecordingRow) -> float:
     return round(recording.frames_of(segment) / recording.rate, 3)
+
+
+def _marks(conn: sqlite3.Connection) -> dict[str, list[str]]:
+    """Recording to the flags on it, in order of time."""
+    found: dict[str, list[str]] = {}
+    for recording_id, flag in conn.execute("SELECT recording_id, flag FROM recording_flag ORDER BY at, flag"):
+        found.setdefault(recording_id, []).append(flag)
+    return found
 
 
 def _recording(row: RecordingRow, waiting: set[str]) -> Json:

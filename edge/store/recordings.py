@@ -28,14 +28,16 @@ SELECT r.recording_id, r.call_id, r.permit_id, r.channel_uid, r.channel_name, r.
   k.monitor_id, k.codec, k.rate, k.channels,
   EXISTS(SELECT 1 FROM hold h WHERE {covers("r.recording_id", "r.call_id")}),
   k.muted, ifnull((SELECT json_extract(d.document, '$.capture.seal_every.ms') FROM policy d
-    WHERE d.policy_id = c.policy_id AND d.version = c.policy_version), 0)
+    WHERE d.policy_id = c.policy_id AND d.version = c.policy_version), 0),
+  ifnull((SELECT json_extract(d.document, '$.compact') FROM policy d
+    WHERE d.policy_id = c.policy_id AND d.version = c.policy_version), 'none')
 FROM recording r JOIN call c ON c.call_id = r.call_id JOIN permit p ON p.permit_id = r.permit_id
 JOIN capture k ON k.recording_id = r.recording_id"""  # noqa: S608 - our own words
 _SEGMENT: Final = """
 SELECT s.segment_id, s.recording_id, s.number, s.capture_id, s.spool_offset, s.state, s.chunks, s.plain_bytes,
   s.payload_bytes, s.tags_hash, s.payload_sha512, s.end_reason,
   h.version, h.suite, h.sealed_header, h.slot, h.recipients, h.key_id, s.opened_at, s.closed_at,
-  s.encoding, s.frames, h.made_by
+  s.encoding, s.frames, h.made_by, s.loudest, s.staged
 FROM segment s JOIN header h ON h.segment_id = s.segment_id
   AND h.version = (SELECT max(version) FROM header n WHERE n.segment_id = s.segment_id)"""
 
@@ -45,7 +47,10 @@ def read_segments(conn: sqlite3.Connection, where: str, *args: Any) -> list[Segm
     rows = conn.execute(f"{_SEGMENT} WHERE {where} ORDER BY s.recording_id, s.number", args)
     return [
         SegmentRow(
-            *(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17], r[22]), *r[18:22])
+            *(
+                *(*r[:12], HeaderRow(r[0], r[12], r[13], r[14], r[15], tuple(decode_json(r[16])), r[17], r[22])),
+                *(*r[18:22], tuple(decode_json(r[23])) if r[23] else None, r[24]),
+            )
         )
         for r in rows
     ]
@@ -56,7 +61,13 @@ def read_recordings(conn: sqlite3.Connection, where: str, *args: Any) -> list[Re
     rows = conn.execute(f"{_RECORDING} WHERE {where} ORDER BY r.seq", args).fetchall()
     return [
         RecordingRow(
-            *(*row[:21], bool(row[21]), tuple(read_segments(conn, "s.recording_id=?", row[0])), bool(row[22]), row[23])
+            *(
+                *row[:21],
+                bool(row[21]),
+                tuple(read_segments(conn, "s.recording_id=?", row[0])),
+                bool(row[22]),
+                *row[23:25],
+            )
         )
         for row in rows
     ]

@@ -119,7 +119,7 @@ CREATE INDEX pause_call ON pause(call_id);
 CREATE TABLE recording_flag(
   recording_id TEXT NOT NULL REFERENCES recording(recording_id),
   flag TEXT NOT NULL CHECK(flag IN ('one_sided','repaired','gap','rogue_monitor','agent_stopped','incident',
-    'mute_failed','adopted')),
+    'mute_failed','adopted','duration')),
   detail TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY(recording_id, flag)) STRICT, WITHOUT ROWID;
 -- Asked every few seconds for what is to be destroyed: few recordings have one, most segments end as shredded.
 CREATE INDEX recording_incident ON recording_flag(recording_id) WHERE flag = 'incident';

@@ -98,3 +98,6 @@ CREATE TABLE rewrap(
   segment_id TEXT NOT NULL, version INTEGER NOT NULL, statement TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
   PRIMARY KEY(segment_id, version), FOREIGN KEY(segment_id, version) REFERENCES header(segment_id, version)) STRICT,
   WITHOUT ROWID;
+-- Highest peak of each channel (JSON, '' until somebody looked); the name of a compacted payload until it is renamed.
+ALTER TABLE segment ADD COLUMN loudest TEXT NOT NULL DEFAULT '';
+ALTER TABLE segment ADD COLUMN staged TEXT NOT NULL DEFAULT '';

@@ -17,14 +17,14 @@ from typing import BinaryIO, Final
 from edge.durable import write_all
 from edge.errors import CallwardenError
 from edge.failpoints import hit
+from edge.vault.beside import PAYLOAD, WAVEFORM, Beside
 from formats.ids import is_id
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_SUFFIX: Final = ".payload"
 _PIECE: Final = 1 << 20
 
 
-class PayloadVault:
+class PayloadVault(Beside):
     """Implements `edge.ports.Vault` below one folder, which is made (0700) when it is not there."""
 
     def __init__(self, root: str) -> None:
@@ -145,19 +145,21 @@ class PayloadVault:
 
     def unlink_segment(self, recording_id: str, segment_id: str) -> bool:
         """See `edge.ports.Vault`. Repeats return False. Raises CallwardenError vault.io."""
-        name = _name(segment_id)
+        names, gone = (_name(segment_id), segment_id + WAVEFORM), False
         try:
             with self._folder(recording_id) as folder:
-                try:
-                    os.unlink(name, dir_fd=folder)
-                except FileNotFoundError:
-                    return False
+                for name in names:
+                    try:
+                        os.unlink(name, dir_fd=folder)
+                        gone = True
+                    except FileNotFoundError:
+                        continue
                 os.fsync(folder)
         except CallwardenError as error:
             if error.code != "vault.missing":
                 raise
             return False
-        return True
+        return gone
 
     def listing(self) -> Sequence[tuple[str, str, int]]:
         """See `edge.ports.Vault`; sorted. Names that are no payload are left out."""
@@ -170,7 +172,7 @@ class PayloadVault:
                     if not (is_id(folder.name) and folder.is_dir(follow_symlinks=False)):
                         continue
                     for entry in os.scandir(folder.path):
-                        segment_id = entry.name.removesuffix(_SUFFIX)
+                        segment_id = entry.name.removesuffix(PAYLOAD)
                         if is_id(segment_id) and entry.is_file(follow_symlinks=False):
                             found.append((folder.name, segment_id, entry.stat(follow_symlinks=False).st_size))
         except OSError as error:
@@ -250,7 +252,7 @@ def _check(identifier: str) -> str:
 
 
 def _name(segment_id: str) -> str:
-    return _check(segment_id) + _SUFFIX
+    return _check(segment_id) + PAYLOAD
 
 
 def _read(fd: int, offset: int, length: int) -> bytes:

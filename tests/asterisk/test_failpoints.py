@@ -21,6 +21,7 @@ from tests.asterisk import test_dialplan_star, test_live_pause, test_live_withdr
 from tests.asterisk.sweep_kit import Bench, Scenario, Sweep
 from tests.crash import (
     test_adopt,
+    test_afterwork,
     test_backup,
     test_capture,
     test_keys,
@@ -150,6 +151,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     named = {name for path in sources for name in _points(path)}
     here = {s.name for s in ALL}
     alone = {p.partition(":")[0] for p in (*test_capture.STEPS, *test_capture.BEFORE_ASTERISK)}
+    alone |= {p.partition(":")[0] for p in test_afterwork.STEPS}
     alone |= set(test_pause.STEPS) | set(test_number_key.POINTS)
     alone |= {*test_live_pause.KILLED_AT, *test_live_withdraw.KILLED_AT, *test_dialplan_star.KILLED_AT}
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}

@@ -180,7 +180,8 @@ def open_parts(
     return journal, slots, vault, Recorder(tools)
 
 
-async def begin(journal: Journal, recorder: Recorder, spool: Path, policy: Policy = POLICY) -> None:
+async def begin(journal: Journal, recorder: Recorder, spool: Path, policy: Policy | None = None) -> None:
+    policy = policy or POLICY
     clock = SystemClock()
     call_id = secrets.token_hex(16)
     await journal.open_call(
@@ -225,7 +226,8 @@ async def main(state: Path, spool: Path) -> None:
     if "--hung-up" in sys.argv:
         recorder.link_up({})
     if not await journal.recordings():
-        await begin(journal, recorder, spool)
+        more = {"compact": "flac"} if "--compact" in sys.argv else {}
+        await begin(journal, recorder, spool, msgspec.structs.replace(POLICY, **more))
     jumping = asyncio.create_task(jump(journal)) if "--clock-jump" in sys.argv else None
     conducting = asyncio.create_task(conduct(journal, recorder, folder)) if folder else None
     running = asyncio.create_task(recorder.run())

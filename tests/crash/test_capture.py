@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from edge.vault.payloads import PayloadVault
 from edge.vault.slotfile import SlotFile
 from formats.keyset import KeySet, entry
-from formats.manifest import verify_manifest
+from formats.manifest import frame_bytes, verify_manifest
 from formats.place import Place
 from formats.shred import unseal_header
 from formats.suites import suite_of
@@ -98,22 +99,27 @@ def opened(state: Path) -> tuple[bytes, list[tuple[str, str, int]], str]:
     vault = PayloadVault(str(state / "vault"))
     audio, segments = b"", []
     for row in conn.execute("SELECT * FROM segment ORDER BY number"):
-        header = conn.execute("SELECT * FROM header WHERE segment_id = ?", (row["segment_id"],)).fetchone()
+        headers = conn.execute("SELECT * FROM header WHERE segment_id = ? ORDER BY version", (row["segment_id"],))
+        *before, header = headers.fetchall()
+        assert all(old["slot"] == 0 and not old["sealed_header"] for old in before), "only the newest names a key"
         segments.append((row["state"], row["end_reason"], row["plain_bytes"]))
         assert vault.length(row["recording_id"], row["segment_id"]) == row["payload_bytes"]
         if row["plain_bytes"] == 0:
             continue
         shred_key = slots.read(header["slot"])
-        plain = unseal_header(header["sealed_header"], shred_key, row["recording_id"], row["segment_id"], 1)
+        plain = unseal_header(
+            header["sealed_header"], shred_key, row["recording_id"], row["segment_id"], header["version"]
+        )
         suite, place = suite_of(header["suite"]), Place(row["recording_id"], row["segment_id"])
         file_key = suite.open_header(plain, [child.IDENTITY], place)
         payload = Path(vault.path(row["recording_id"], row["segment_id"])).read_bytes()
         read = suite.read if row["state"] == "closed" else suite.read_truncated
-        audio += b"".join(read(file_key, place, io.BytesIO(payload)))
+        plain = b"".join(read(file_key, place, io.BytesIO(payload)))
+        audio += plain if row["encoding"] == "none" else soundfile.read(io.BytesIO(plain), dtype="int16")[0].tobytes()
     if recording["state"] == "sealed":
         keys = KeySet.of([entry(child.KEY.verify_key, "edge", "test", edge_id=child.EDGE_ID)])
         manifest = verify_manifest(recording["manifest"], keys)
-        assert sum(s.plain_bytes for s in manifest.segments) == len(audio)
+        assert sum(s.frames * frame_bytes(s.codec, s.channels) for s in manifest.segments) == len(audio)
     slots.close()
     conn.close()
     return audio, segments, recording["state"]

@@ -40,6 +40,7 @@ from edge.recorder.manifests import manifest_maker
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
+from formats import waveform
 from formats.age import parse_recipient
 from formats.keys import SigningKey
 from formats.manifest import TAGS_HASH_START, extend_tags_hash, key_id
@@ -236,6 +237,12 @@ async def record(
         place = Place(recording_id, segment.segment_id)
         progress = _seal(files, suite_of(suite), place, file_key, span, whole=whole)
         kept.append(span[: progress.plain_bytes])
+        sealed = waveform.seal(
+            waveform.Peaks("sln", 8000, 2).fed(kept[-1]), suite=suite, file_key=file_key, nonce=bytes(12),
+            recording_id=recording_id, segment_id=segment.segment_id,
+        )  # fmt: skip
+        if state_of_last(end, last=last) == "closed":
+            files.vault.put_waveform(recording_id, segment.segment_id, sealed)
         if last and end == "live":
             await journal.progress([progress])
             return Recorded(call, recording_id, b"".join(kept), slots, keys)
@@ -252,6 +259,11 @@ async def record(
     await journal.seal_recording(recording_id, ending=ending, frames=len(audio) // 4, ended_at=END, manifest=manifest)
     await journal.end_call(call.call_id, END)
     return Recorded(call, recording_id, audio, slots, keys)
+
+
+def state_of_last(end: str, *, last: bool) -> str:
+    """How a segment ends."""
+    return end if last else "closed"
 
 
 async def _segment(

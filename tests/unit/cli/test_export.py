@@ -156,7 +156,7 @@ def test_an_existing_file_is_left_alone(filled: make.Edge, tmp_path: Path) -> No
 def test_a_changed_payload_is_not_released(filled: make.Edge, tmp_path: Path) -> None:
     two, out = filled.facts["two"], tmp_path / "out.wav"
     folder = filled.loaded.edge.vault / two.recording_id[:2] / two.recording_id
-    for number, payload in enumerate(sorted(folder.iterdir())):
+    for number, payload in enumerate(sorted(folder.glob("*.payload"))):
         data = bytearray(payload.read_bytes())
         data[1000 + number] ^= 1
         payload.write_bytes(bytes(data))

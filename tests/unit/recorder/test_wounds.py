@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from edge.consent.policy import Policy
 from edge.consent.policy_tables import Choices
 from edge.consent.units import Seconds
 from edge.errors import CallwardenError
@@ -32,7 +33,7 @@ CHUNK = 65536
 class Patient:
     """One begun capture and the hand that writes into its file."""
 
-    policy = child.POLICY
+    policy: Policy | None = None  # None: the child's own
 
     def __init__(self, state: Path, spool: Path) -> None:
         self.state, self.folder = state, spool
@@ -45,7 +46,7 @@ class Patient:
         await self.journal.audit_log.unlock(self.journal, self.slots)  # type: ignore[attr-defined]
         await self.recorder.recover()
         if not len(self.recorder._live):
-            await child.begin(self.journal, self.recorder, self.folder, self.policy)
+            await child.begin(self.journal, self.recorder, self.folder, self.policy or child.POLICY)
         (capture,) = self.recorder._live
         self.path = self.tools.spool.path(capture.spool_name)
         self.capture = capture

@@ -1,0 +1,184 @@
+"""A closed segment is encoded (FLAC or Opus) and takes the place of what it was, without plaintext on any disk.
+
+Write order `compact`: a fresh key under a fresh slot; the encoded payload and its waveform beside the old ones, synced; one
+commit that makes them the segment and leaves the old header without a key; the old slot overwritten; the new files renamed
+over the old; that said. At every kill exactly one payload is the segment's, and its key is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import structlog
+
+from edge.errors import CallwardenError
+from edge.failpoints import hit
+from edge.model.entities import Compacted, Progress
+from edge.recorder.keys import SegmentKeys, make_keys
+from formats import waveform
+from formats.manifest import TAGS_HASH_START, extend_tags_hash
+from formats.place import Place
+from formats.suites import TAG, Suite
+from formats.waveform import Peaks
+
+if TYPE_CHECKING:
+    from edge.recorder.afterwork import Ended, Of
+    from edge.recorder.tools import Tools
+
+log = structlog.get_logger("recorder")
+
+#: Sealed bytes that are written and synced at a time.
+_BATCH: Final = 1 << 20
+#: The longest first line a child may send, bytes.
+_LINE: Final = 4096
+
+
+@dataclass(slots=True)
+class _Payload:
+    """The encoded payload as it grows."""
+
+    chunks: int = 0
+    plain_bytes: int = 0
+    payload_bytes: int = 0
+    tags_hash: bytes = TAGS_HASH_START
+    digest: Any = field(default_factory=hashlib.sha512)
+
+
+async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks) -> None:
+    """Nothing is changed where the encoder fails, gives back other samples (FLAC) or makes it no smaller.
+
+    Raises CallwardenError vault.*, journal.*, recorder.encode; OSError, FormatError.
+    """
+    keys = await make_keys(
+        tools.slots, of.suite, of.recording_id, of.recipients, segment_id=ended.segment_id, version=2
+    )
+    stage, committed = secrets.token_hex(16), False
+    try:
+        made = await tools.in_encoder(lambda: _encoded(tools, of, ended, keys, stage, peaks))
+        hit("compact.sealed")
+        if made is not None:
+            old_slot = await tools.journal.compact_segment(made)
+            committed = old_slot is not None
+    finally:
+        if not committed:
+            await tools.slots.release([keys.header.slot])
+            await tools.in_encoder(lambda: tools.vault.unlink_segment(of.recording_id, stage))
+    if committed and old_slot is not None:
+        hit("compact.committed")
+        await tools.slots.release([old_slot])
+        hit("compact.slot_shredded")
+        await settle(tools, of.recording_id, stage, ended.segment_id)
+        log.info("a segment was compacted", recording=of.recording_id, segment=ended.number, form=of.compact)
+
+
+async def settle(tools: Tools, recording_id: str, stage: str, segment_id: str) -> None:
+    """The staged files become the segment's; repeats change nothing. Raises CallwardenError."""
+    await tools.in_encoder(lambda: tools.vault.take_place(recording_id, stage, segment_id))
+    hit("compact.renamed")
+    if not await tools.journal.compacted(segment_id):
+        await tools.in_encoder(lambda: tools.vault.unlink_segment(recording_id, segment_id))
+    hit("compact.settled")
+
+
+def _encoded(tools: Tools, of: Of, ended: Ended, keys: SegmentKeys, stage: str, peaks: Peaks) -> Compacted | None:
+    """The segment encoded, sealed and synced under the name `stage`; None when that is not worth it. Blocks."""
+    from edge.recorder.afterwork import plaintext
+
+    rate, channels = of.rate, of.channels
+    command = [sys.executable, "-m", "edge.recorder.encode", of.compact, str(rate), str(channels)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            frames = _feed(child.stdin, plaintext(tools, of, ended), of)
+            _judge(child.stdout, frames, of, ended)
+            payload = _seal(tools, of, keys, stage, child.stdout)
+        except BaseException:
+            child.kill()
+            raise
+    if payload.plain_bytes >= ended.plain_bytes:
+        return None
+    place = {"recording_id": of.recording_id, "segment_id": ended.segment_id}
+    nonce = secrets.token_bytes(waveform.NONCE)
+    sealed = waveform.seal(peaks, suite=of.suite.name, file_key=keys.file_key, nonce=nonce, **place)
+    tools.vault.put_waveform(of.recording_id, stage, sealed)
+    progress = Progress(ended.segment_id, payload.chunks, payload.plain_bytes, payload.payload_bytes, payload.tags_hash)
+    return Compacted(progress, of.recording_id, of.compact, frames[0], payload.digest.digest(), keys.header, stage)
+
+
+def _feed(into: IO[bytes], chunks: Iterator[bytes], of: Of) -> tuple[int, str]:
+    """The captured samples into the encoder: how many frames, and their SHA-256."""
+    digest, rest, size = hashlib.sha256(), b"", 0
+    try:
+        for chunk in chunks:
+            into.write(chunk)
+            data = rest + chunk
+            whole = len(data) - len(data) % of.frame_bytes
+            digest.update(data[:whole])
+            rest, size = data[whole:], size + whole
+        into.close()
+    except BrokenPipeError as error:
+        raise _failed(of, "the encoder ended") from error
+    return size // of.frame_bytes, digest.hexdigest()
+
+
+def _judge(answer: IO[bytes], fed: tuple[int, str], of: Of, ended: Ended) -> None:
+    """Raises CallwardenError recorder.encode unless the encoder took and gave back what it must."""
+    line = answer.readline(_LINE)
+    try:
+        told = json.loads(line)
+        why = told.get("error")
+    except (ValueError, AttributeError) as error:
+        raise _failed(of, "the encoder gave no answer") from error
+    if why is None and (told.get("frames"), told.get("sha256")) != fed:
+        why = "the encoder took other samples than it was given"
+    if why is None and told.get("heard_frames") != fed[0]:
+        why = "what was encoded is not as long as what was captured"
+    if why is None and of.compact == "flac" and told.get("heard_sha256") != fed[1]:
+        why = "what was encoded does not give back what was captured"
+    if why is not None:
+        raise _failed(of, str(why)[:200])
+
+
+def _failed(of: Of, why: str) -> CallwardenError:
+    return CallwardenError(
+        "recorder.encode", f"a segment stays as it was captured: {why}", where=of.recording_id,
+        hint="the recording is whole; is soundfile installed as it was when the policy was loaded?",
+    )  # fmt: skip
+
+
+def _seal(tools: Tools, of: Of, keys: SegmentKeys, stage: str, source: IO[bytes]) -> _Payload:
+    suite, made = of.suite, _Payload()
+    sealer = suite.sealer(keys.file_key, keys.salt, Place(of.recording_id, keys.segment_id))
+    tools.vault.create(of.recording_id, stage)
+    held = bytearray(sealer.prefix)
+    for index, plain, last in _chunks(suite, source):
+        sealed = sealer.seal(index, plain, last)
+        made.tags_hash = extend_tags_hash(made.tags_hash, sealed[-TAG:])
+        made.chunks, made.plain_bytes = index + 1, made.plain_bytes + len(plain)
+        held += sealed
+        if last or len(held) >= _BATCH:
+            tools.vault.append(of.recording_id, stage, made.payload_bytes, bytes(held))
+            made.digest.update(held)
+            made.payload_bytes += len(held)
+            held.clear()
+    return made
+
+
+def _chunks(suite: Suite, source: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
+    """(index, plaintext, whether it is the last) as the suite wants its chunks."""
+    index, piece = 0, source.read(suite.chunk)
+    while True:
+        after = source.read(suite.chunk) if len(piece) == suite.chunk else b""
+        last = not after and not (suite.short_last and len(piece) == suite.chunk)
+        yield index, piece, last
+        if last:
+            return
+        index, piece = index + 1, after
