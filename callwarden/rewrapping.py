@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from callwarden.door import Door, Reading
+from callwarden.keylist import named
 from callwarden.reading.bundle import Opened
 from callwarden.reading.segments import file_key
 from edge.errors import CallwardenError
@@ -48,16 +49,21 @@ def tasks(
 ) -> list[Task]:
     """What is to be done: sealed segments whose recipients are not those of their policy as it is now, or of `policy`.
 
-    `recordings`: only of these ids (all where it is empty); `from_recipient`: only what this one can open. What was done
-    by an earlier run is not found again. Raises CallwardenError not_found.policy.
+    `recordings`: only of these ids (all where it is empty); `from_recipient`: only what this one can open, by its public
+    key or its fingerprint. What was done by an earlier run is not found again. Raises CallwardenError not_found.policy,
+    not_found.recording (it is not there, or not sealed), not_found.recipient.
     """
-    policies = door.keys()["policies"]
+    known = door.keys()
+    policies = known["policies"]
+    if from_recipient is not None:
+        from_recipient = named(from_recipient, list(known["segments"]))
     if policy is not None and policy not in policies:
         hint = f"the daemon has: {', '.join(sorted(policies)) or 'none, or it is not running'}"
         raise CallwardenError("not_found.policy", "no such policy records now", hint=hint, where=policy)
-    found = []
+    found, left_to_see = [], set(recordings)
     for recording_id, rows in groupby(_headers(door), key=lambda row: str(row["recording_id"])):
         segments = list(rows)
+        left_to_see.discard(recording_id)
         name = policy or segments[0]["policy"]
         if (recordings and recording_id not in recordings) or name not in policies or policies[name]["epochs"]:
             continue
@@ -69,6 +75,9 @@ def tasks(
         ]
         if left:
             found.append(Task(recording_id, name, wanted, left))
+    for recording_id in sorted(left_to_see):
+        hint = "whole ids of sealed recordings; callwarden recordings lists them"
+        raise CallwardenError("not_found.recording", "no such sealed recording", hint=hint, where=recording_id[:80])
     return found
 
 

@@ -50,4 +50,4 @@ def retire(recipient: str, json_: bool) -> None:
     print(f"{document['fingerprint']} is retired" + (" (it was already)" if already else ""))
     note(f"its identity still opens {left} stored segment(s), every copy taken out, and all it has opened before")
     if left:
-        note(f"callwarden key rewrap --from {found[:24]}… gives them the recipients of their policies")
+        note(f"callwarden key rewrap --from {document['fingerprint']} gives them the recipients of their policies")

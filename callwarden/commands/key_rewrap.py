@@ -23,7 +23,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--sign-key", type=_FILE, required=True, help="A DPO's key in the trust file: who answers for the headers."
 )
-@click.option("--from", "from_recipient", metavar="RECIPIENT", help="Only what this recipient can open now.")
+@click.option(
+    "--from", "from_recipient", metavar="RECIPIENT", help="Only what this one can open now: key or fingerprint."
+)
 @click.option("--to-policy", metavar="NAME", help="Recipients of this policy (default: each recording's own).")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--trust", type=_FILE, help="The key set to believe (default: the edge's trust file).")

@@ -72,6 +72,8 @@ def test_keys_change_under_a_daemon(tmp_path: Path, run_dir: Path) -> None:  # n
         assert edge.run("export", one.recording_id, "-i", tmp_path / "new", "-o", out).code == 0
         with wave.open(str(out)) as wav:
             assert wav.readframes(wav.getnframes()) == one.audio
+        checked = edge.run("verify", "-i", tmp_path / "new", "--json")
+        assert (checked.code, checked.json["sound"]) == (0, True), checked.out
         told = edge.run("resend", "--json")
         assert (told.code, told.json["calls"]) == (0, 1)
         assert told.json["events"] > 5

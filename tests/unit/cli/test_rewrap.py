@@ -97,6 +97,15 @@ async def test_an_identity_that_opens_nothing_is_told_recording_by_recording(fil
         assert set(done.json["failed"].values()) == {"vault.no_match"}
         assert len(done.json["failed"]) == 2
         assert header_rows(edge) == before
+        absent = await edge.arun(*rewrap_args(edge), "ab" * 16)
+        assert (absent.code, "[not_found.recording]" in absent.err) == (5, True)
+        nobody = await edge.arun(*rewrap_args(edge), "--from", "0123456789", "--dry-run")
+        assert (nobody.code, "[not_found.recipient]" in nobody.err) == (5, True)
+        named = parse_recipient(edge.recipients[0]).fingerprint[:8]
+        some = await edge.arun(
+            *rewrap_args(edge), edge.facts["two"].recording_id, "--from", named, "--dry-run", "--json"
+        )
+        assert (some.json["recordings"], some.json["segments"]) == (1, 2)
         one = await edge.arun(*rewrap_args(edge), "--to-policy", "nosuch")
         assert (one.code, "[not_found.policy]" in one.err) == (5, True)
     stopped = await asyncio.to_thread(make.process, "--config", edge.config, *rewrap_args(edge))
