@@ -26,6 +26,7 @@ from central import (
     orders,
     receipts,
     recovery,
+    restored,
     rounds,
     tls,
 )
@@ -40,10 +41,10 @@ _log = structlog.get_logger("central")
 
 def make_app(central: Central) -> web.Application:
     """All doors, version 1."""
-    app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[problems, restored.gate], client_max_size=MAX_BODY)
     app[CENTRAL] = central
     app.router.add_get("/v1/health", get_health)
-    for part in (enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery):
+    for part in (restored, enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery):
         app.router.add_routes(part.routes())
     return app
 

@@ -13,6 +13,7 @@ from central.conn import Conn, Row
 from central.errors import CentralError
 from central.people import opening_of
 from central.problems import query_int
+from central.restored import asked_of
 from central.state import CENTRAL, Central
 from formats import canonical
 from formats.ids import format_time, parse_time
@@ -91,28 +92,30 @@ def expiry(claims: OrderClaims) -> str | None:
 
 
 async def get_deliveries(request: web.Request) -> web.Response:
-    """`?after=N&wait=S`: what follows N, at once when there is something, else after at most S seconds."""
+    """`?after=N&wait=S`: what follows N, at once when there is something, else after at most S seconds.
+    `restored`: central was put back from a backup and asks for this edge's tombstones."""
     central = request.app[CENTRAL]
     edge_id = (await edge_request(request)).edge_id
     after = query_int(request, "after", 0)
     wait = min(float(query_int(request, "wait", 25, high=3600)), central.config.poll_max_s)
     end = asyncio.get_running_loop().time() + wait
 
-    def job(conn: Conn) -> tuple[list[dict[str, Any]], int]:
+    def job(conn: Conn) -> tuple[list[dict[str, Any]], int, str | None]:
         _catch_up(central, conn, edge_id, after)
         rows = conn.execute(
             "SELECT d.seq, d.jws, o.opening_slot FROM delivery d LEFT JOIN orders o ON o.jti=d.jti"
             " WHERE d.edge_id=? AND d.seq>? ORDER BY d.seq LIMIT ?",
             (edge_id, after, PAGE),
         ).fetchall()
-        return [_item(central, row) for row in rows], _last(conn, edge_id)
+        return [_item(central, row) for row in rows], _last(conn, edge_id), asked_of(conn, edge_id)
 
     while True:
         bell = central.doorbell(edge_id)  # before the look, so that nothing queued in between is missed
-        found, last = await central.db.run(job)
+        found, last, restore = await central.db.run(job)
         left = end - asyncio.get_running_loop().time()
-        if found or left <= 0 or central.closing.is_set():
-            return json_answer({"deliveries": found, "last": last})
+        if found or restore or left <= 0 or central.closing.is_set():
+            asks = {"restored": restore} if restore else {}
+            return json_answer({"deliveries": found, "last": last, **asks})
         try:
             await asyncio.wait_for(bell.wait(), left)
         except TimeoutError:

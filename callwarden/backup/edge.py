@@ -47,7 +47,9 @@ class Done:
 
 
 @dataclass
-class _Work:
+class Work:
+    """One run: what the list is going to name, and how much of it was copied."""
+
     folder: BackupFolder
     before: Mapping[str, BackupFile]
     say: Say
@@ -85,12 +87,12 @@ def make(config: EdgeConfig, door: Door | None, root: Path, expires_at: str | No
     key = read_signing_key(config.edge.signing_key_file)
     _not_inside(config, root)
     with folder.locked():
-        before = _listed(folder, own_keys(key, config.edge.id))
+        before = listed(folder, own_keys(key, config.edge.id))
         backup_id = secrets.token_hex(16)
         with _told(config, door) as told:
             told.backup_begun(backup_id, str(root.absolute()), expires_at)
         hit("backup.begun")
-        work = _Work(folder, before, say)
+        work = Work(folder, before, say)
         snapshot = root / f".{backup_id}.db.part"
         with _reading(config, door) as conn:
             copy_database(conn, snapshot, lambda done, of: say("journal", done, of))
@@ -109,7 +111,7 @@ def make(config: EdgeConfig, door: Door | None, root: Path, expires_at: str | No
     return Done(made, work.copied, work.kept, removed)
 
 
-def _listed(folder: BackupFolder, trust: KeySet) -> Mapping[str, BackupFile]:
+def listed(folder: BackupFolder, trust: KeySet) -> Mapping[str, BackupFile]:
     """What the last backup in this folder holds; nothing where there is none. Raises for one of somebody else."""
     try:
         return {one.path: one for one in folder.read(trust).files}
@@ -147,7 +149,7 @@ def _reading(config: EdgeConfig, door: Door | None) -> Iterator[sqlite3.Connecti
         yield conn
 
 
-def _from_snapshot(config: EdgeConfig, work: _Work, backup_id: str, snapshot: Path) -> BackupList:
+def _from_snapshot(config: EdgeConfig, work: Work, backup_id: str, snapshot: Path) -> BackupList:
     """The database into the list, then each payload that its rows name; facts of the list that is to be made."""
     conn = sqlite3.connect(snapshot, isolation_level=None)
     try:
@@ -178,7 +180,7 @@ def _from_snapshot(config: EdgeConfig, work: _Work, backup_id: str, snapshot: Pa
     return BackupList(backup_id, "edge", config.edge.id, meta["instance_id"], version, size, at, ())
 
 
-def _payload(vault: Path, work: _Work, recording_id: str, segment_id: str, length: int, sha512: bytes | None) -> None:
+def _payload(vault: Path, work: Work, recording_id: str, segment_id: str, length: int, sha512: bytes | None) -> None:
     """One payload, up to its committed length. `sha512`: what its row says; None while the segment is open."""
     relative = f"{recording_id[:2]}/{recording_id}/{segment_id}.payload"
     stem = f"vault/{relative}"
@@ -203,7 +205,7 @@ def _payload(vault: Path, work: _Work, recording_id: str, segment_id: str, lengt
         os.close(fd)
 
 
-def _beside(vault: Path, work: _Work, recording_id: str, payloads: set[str]) -> None:
+def _beside(vault: Path, work: Work, recording_id: str, payloads: set[str]) -> None:
     """What else lies in a recording's folder and dies with it."""
     folder = vault / recording_id[:2] / recording_id
     try:
@@ -225,20 +227,20 @@ def _beside(vault: Path, work: _Work, recording_id: str, payloads: set[str]) -> 
             os.close(fd)
 
 
-def _configuration(config: EdgeConfig, work: _Work) -> None:
+def _configuration(config: EdgeConfig, work: Work) -> None:
     """What a person wrote: TOML files (secrets are files of their own and stay away), public keys, prompts."""
     edge = config.edge
     main = config.path.parent
     for path in (config.path, *sorted((main / "conf.d").glob("*.toml"))):
-        _take(work, f"configuration/{path.relative_to(main)}", "configuration", path)
+        take(work, f"configuration/{path.relative_to(main)}", "configuration", path)
     for named in (edge.trust_file, config.central.ca_file, edge.jurisdictions):
         if named is not None and named.is_file():
-            _take(work, f"configuration/{_plain(named.name)}", "configuration", named)
+            take(work, f"configuration/{_plain(named.name)}", "configuration", named)
     if edge.prompts.is_dir():
         for path in sorted(edge.prompts.rglob("*")):
             relative = "/".join(_plain(part) for part in path.relative_to(edge.prompts).parts)
             if path.is_file() and not path.is_symlink():
-                _take(work, f"prompts/{relative}", "prompt", path)
+                take(work, f"prompts/{relative}", "prompt", path)
 
 
 def _plain(name: str) -> str:
@@ -246,7 +248,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._@+-]", "_", name).lstrip(".") or "_"
 
 
-def _take(work: _Work, stem: str, kind: str, path: Path) -> None:
+def take(work: Work, stem: str, kind: str, path: Path) -> None:
+    """A file of the configuration or of the prompts. Raises environment.file."""
     try:
         fd = os.open(path, _NOFOLLOW & ~os.O_NOFOLLOW)
     except OSError as error:

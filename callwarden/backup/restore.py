@@ -181,10 +181,10 @@ def _journal(
     for tail in ("", "-journal", "-wal", "-shm"):
         Path(f"{fresh}{tail}").unlink(missing_ok=True)
     try:
-        _copied(folder, made.database, fresh)
+        copied(folder, made.database, fresh)
         count = _marked(fresh, path, made, uid, witnessed)
         hit("restore.journal_marked")
-        aside = _set_aside(path)
+        aside = set_aside(path, schema.connect_writer)
         hit("restore.old_set_aside")
         os.rename(fresh, path)
         sync_folder(str(path.parent))
@@ -198,7 +198,8 @@ def _journal(
     return count, aside
 
 
-def _copied(folder: BackupFolder, one: BackupFile, target: Path) -> None:
+def copied(folder: BackupFolder, one: BackupFile, target: Path) -> None:
+    """The backup's database as a new file, hashed again. Raises backup.damaged, OSError."""
     fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with folder.opened(one.path) as source:
@@ -258,12 +259,13 @@ def _count_at_central(made: BackupList, witnessed: dict[str, int] | None) -> int
     return max(numbers)
 
 
-def _set_aside(path: Path) -> Path | None:
-    """Fold the old journal's WAL into it, and give it a second name, so that there is a journal at every moment."""
+def set_aside(path: Path, opened: Callable[[Path], sqlite3.Connection]) -> Path | None:
+    """Fold the old database's WAL into it, and give it a second name, so that there is one at every moment. `opened`: how a
+    connection that may checkpoint is made. Raises OSError."""
     if not path.exists():
         return None
     try:
-        conn = schema.connect_writer(path)
+        conn = opened(path)
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         conn.execute("PRAGMA journal_mode=DELETE")
         conn.close()

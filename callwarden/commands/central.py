@@ -9,6 +9,10 @@ from callwarden.lazy import LazyGroup
 _AT = "callwarden.commands."
 _COMMANDS = {
     "add-key": (_AT + "central_setup:add_key", "Register the public key of a DPO or an auditor."),
+    "backup": (
+        _AT + "central_backup:backup",
+        "Bring the backup of central in a folder up to date, while it runs: database and configuration, never keys.",
+    ),
     "cancel": (
         _AT + "central_many:cancel",
         "Stop an order about a person or a policy before it destroys anything more.",
@@ -38,6 +42,7 @@ _COMMANDS = {
     ),
     "receipts": (_AT + "central_lists:receipts", "List the receipts that edges sent."),
     "recordings": (_AT + "central_lists:recordings", "List the recordings that edges reported."),
+    "restore": (_AT + "central_backup:restore", "Put a backup of central back, while it is stopped."),
     "run": (_AT + "central_setup:run", "Run central."),
 }
 

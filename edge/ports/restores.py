@@ -82,6 +82,14 @@ class RestoreBook(Protocol):
         """File receipts that were given before the backup was put back, as acknowledged; how many were new."""
         ...
 
+    async def tombstones_after(self, recording_id: str) -> Sequence[str]:
+        """Ids of erased recordings behind this one, in order, at most 1000."""
+        ...
+
+    async def send_receipts_again(self, restore: str) -> bool:
+        """Every receipt waits for central again, once per restore of central; false when that was done."""
+        ...
+
     async def settle_restore(self, facts: dict[str, Any]) -> None:
         """The mark goes, audit `restore.settled` with `facts`. A repeat changes nothing."""
         ...

@@ -21,6 +21,10 @@ from edge.store.orders import store_receipt
 
 MARK: Final = "restored"
 COUNT: Final = "restores"
+#: Which restore of central the receipts were sent again for.
+TOLD_ABOUT: Final = "central_restore"
+#: Tombstones told at a time.
+TOLD: Final = 1000
 
 
 def read_mark(conn: sqlite3.Connection) -> RestoreMark | None:
@@ -171,6 +175,28 @@ class Restores(Base):
             return new
 
         return await self._writer.do(job, wakes=False)
+
+    async def tombstones_after(self, recording_id: str) -> Sequence[str]:
+        """See `edge.ports.RestoreBook`."""
+
+        def job(conn: sqlite3.Connection) -> Sequence[str]:
+            query = "SELECT recording_id FROM tombstone WHERE recording_id>? ORDER BY recording_id LIMIT ?"
+            return [row[0] for row in conn.execute(query, (recording_id, TOLD))]
+
+        return await self._readers.read(job)
+
+    async def send_receipts_again(self, restore: str) -> bool:
+        """See `edge.ports.RestoreBook`."""
+
+        def job(conn: sqlite3.Connection) -> bool:
+            row = conn.execute("SELECT value FROM meta WHERE key=?", (TOLD_ABOUT,)).fetchone()
+            if row is not None and row[0] == restore:
+                return False
+            _set(conn, TOLD_ABOUT, restore)
+            conn.execute("UPDATE receipt SET acked_at=NULL")
+            return True
+
+        return await self._writer.do(job)
 
     async def settle_restore(self, facts: dict[str, Any]) -> None:
         """See `edge.ports.RestoreBook`."""

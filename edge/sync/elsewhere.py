@@ -47,6 +47,11 @@ class Elsewhere:
         logs = answer.get("logs")
         return {str(one["origin"]): int(one["size"]) for one in logs} if isinstance(logs, list) else {}
 
+    async def tell(self, restore: str, recordings: Sequence[str], *, last: bool) -> None:
+        """A central that was put back hears what was erased here; `last`: that was all. Raises sync.*"""
+        body = {"restore": restore, "tombstones": list(recordings), "last": last}
+        await self._uplink.post(self._uplink.edge_path("tombstones"), body)
+
     async def _pages(self, what: str) -> list[dict[str, Any]]:
         """All items of a list that central gives out page by page."""
         items: list[dict[str, Any]] = []

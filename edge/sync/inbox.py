@@ -11,9 +11,11 @@ from typing import Any
 
 from edge.failpoints import hit
 from edge.ports import Clock, Journal, Slots
+from edge.sync.elsewhere import Elsewhere
 from edge.sync.uplink import Uplink
 from formats import canonical
 from formats.errors import FormatError
+from formats.ids import is_id
 from formats.jws import verify_compact
 from formats.keyset import KeySet
 from formats.orders import DELIVERY_TYP, DeliveryClaims, OrderClaims, Person, read_order, verify_delivery
@@ -28,7 +30,14 @@ class Inbox:
     """One long-poll at a time. `delivered` is called after new orders were stored."""
 
     def __init__(
-        self, uplink: Uplink, journal: Journal, slots: Slots, trust: KeySet, clock: Clock, delivered: Callable[[], None]
+        self,
+        uplink: Uplink,
+        journal: Journal,
+        slots: Slots,
+        trust: KeySet,
+        clock: Clock,
+        delivered: Callable[[], None],
+        elsewhere: Elsewhere,
     ) -> None:
         self._uplink = uplink
         self._journal = journal
@@ -36,6 +45,7 @@ class Inbox:
         self._trust = trust
         self._clock = clock
         self._delivered = delivered
+        self._elsewhere = elsewhere
         self._noted: set[tuple[int, str]] = set()
         self.stuck = False
 
@@ -47,6 +57,8 @@ class Inbox:
         after = await self._journal.last_delivery()
         path = self._uplink.edge_path(f"deliveries?after={after}&wait={wait_s}")
         answer = await self._uplink.get(path, timeout_s=wait_s + GRACE_S)
+        if isinstance(restore := answer.get("restored"), str) and is_id(restore):
+            await self._tell(restore)
         deliveries = answer.get("deliveries")
         new = 0
         for item in deliveries if isinstance(deliveries, list) else []:
@@ -55,6 +67,19 @@ class Inbox:
             self._delivered()
         self.stuck = bool(deliveries) and await self._journal.last_delivery() == after
         return new
+
+    async def _tell(self, restore: str) -> None:
+        """Central was put back from a backup: what was erased here, and every receipt once more."""
+        if await self._journal.send_receipts_again(restore):
+            await self._journal.alarm("sync.central_restored", "central was restored from a backup", where=restore)
+        after = ""
+        while True:
+            names = await self._journal.tombstones_after(after)
+            await self._elsewhere.tell(restore, names, last=not names)
+            hit("sync.tombstones_told")
+            if not names:
+                return
+            after = names[-1]
 
     async def _take(self, item: Any) -> bool:
         seq = item.get("seq") if isinstance(item, dict) else None

@@ -71,12 +71,12 @@ class Sync:
         self._pump = Pump(self._uplink, journal, slots, clock, incarnation)
         self._audit = AuditMirror(self._uplink, journal, witnesses)
         self._receipts = ReceiptSender(self._uplink, journal, clock)
-        self._inbox = Inbox(self._uplink, journal, slots, trust, clock, delivered)
+        self.elsewhere = Elsewhere(self._uplink)
+        self._inbox = Inbox(self._uplink, journal, slots, trust, clock, delivered, self.elsewhere)
         self._wakes = {name: asyncio.Event() for name in ("events", "audit", "receipts")}
         self._failing: dict[str, str] = {}
         self._gate = gate or Gate()
         self.keeper = Keeper(self._uplink, trust)
-        self.elsewhere = Elsewhere(self._uplink)
 
     async def run(self) -> None:
         """Until cancelled. Central being away is not an error here."""

@@ -34,6 +34,7 @@ from tests.crash import (
     test_store_crash,
     test_verify_crash,
 )
+from tests.unit.central import test_central_restore
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
@@ -157,7 +158,10 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= {p.partition(":")[0] for p in test_policy_crash.STEPS}
     alone |= {p.partition(":")[0] for p in test_adopt.POINTS}
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
-    alone |= {p.partition(":")[0] for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS)}
+    alone |= {
+        p.partition(":")[0]
+        for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS, *test_central_restore.POINTS)
+    }
     alone |= {p.partition(":")[0] for p in test_many.POINTS}
     alone |= set(test_verify_crash.POINTS)
     alone |= {*test_keys.POINTS, *test_keys.RESEND}

@@ -1,5 +1,6 @@
 """The process that is killed: an edge whose old journal was put back settles with its central. `restore_child.py FOLDER`
-with `prepare` makes both, erases after the backup and puts the old journal back; `pass` is one pass of the executor."""
+with `prepare` makes both, erases after the backup and puts the old journal back; `pass` is one pass of the executor; `tell` puts central's
+database of before back first, and tells it what was erased."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from callwarden.backup import central as backups
 from central import setup
 from formats.keys import SigningKey
 from tests.unit.central.central_kit import TestCentral
@@ -24,6 +26,9 @@ async def prepare(folder: Path, central: TestCentral) -> dict[str, str]:
     gone, kept = await edge.record(), await edge.record()
     await edge.sync.flush()
     keep(edge.folder, folder / "kept")
+    await asyncio.to_thread(
+        backups.make, central.config, folder / "central" / "central.toml", folder / "central-backup", lambda *_: None
+    )
     later = await edge.record()
     await edge.sync.flush()
     order = await central.signed_order(gone.recording_id)
@@ -39,12 +44,18 @@ async def prepare(folder: Path, central: TestCentral) -> dict[str, str]:
 
 async def main(folder: Path, what: str) -> None:
     central = TestCentral(folder / "central", dpo=DPO)
+    if what == "tell" and not (folder / "told").exists():
+        (folder / "told").touch()
+        backups.restore(central.config, folder / "central-backup")
     await central.start()
     if what == "prepare":
         print(json.dumps(await prepare(folder, central)))
     else:
         edge = await RestoredEdge.open(folder / "edge", KEY, central)
         await edge.executor.once()
+        if what == "tell":
+            assert edge.sync is not None
+            await edge.sync._inbox.poll(0)
         await edge.close()
     await central.stop()
 

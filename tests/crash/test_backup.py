@@ -31,7 +31,8 @@ RESTORE = [
     "restore.journal_placed",
 ]  # fmt: skip
 SETTLE = ["restore.tombstones_fetched", "restore.buried", "restore.receipts_taken", "restore.settled"]
-POINTS = [*BACKUP, *RESTORE, *SETTLE]
+TELL = ["sync.tombstones_told"]
+POINTS = [*BACKUP, *RESTORE, *SETTLE, *TELL]
 
 pytestmark = pytest.mark.crash
 __all__ = ["edge", "filled", "run_dir"]
@@ -133,3 +134,24 @@ async def test_settling_killed_at(point: str, tmp_path: Path) -> None:
         await edge.close()
         await central.stop()
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("point", TELL)
+async def test_telling_a_restored_central_killed_at(point: str, tmp_path: Path) -> None:
+    prepared = child("", "tests.crash.restore_child", tmp_path, "prepare")
+    ids = json.loads(prepared.stdout.splitlines()[-1])
+    assert child("", "tests.crash.restore_child", tmp_path, "pass").returncode == 0
+    killed = child(point, "tests.crash.restore_child", tmp_path, "tell")
+    assert killed.returncode == -signal.SIGKILL, (point, killed.stderr)
+    central = TestCentral(tmp_path / "central", dpo=restore_child.DPO)
+    await central.start()
+    assert (await central.admin("GET", "/v1/recordings"))[0] == 503, "told, but not to the end"
+    await central.stop()
+    assert child("", "tests.crash.restore_child", tmp_path, "tell").returncode == 0
+    await central.start()
+    status, found = await central.admin("GET", "/v1/recordings")
+    heads = {one["recording_id"]: [h["kept"] for h in one["headers"]] for one in found["recordings"]}
+    await central.stop()
+    assert status == 200
+    assert heads[ids["gone"]] == [False]
+    assert heads[ids["kept"]] == [True]

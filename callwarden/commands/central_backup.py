@@ -1,0 +1,75 @@
+"""`callwarden central backup|restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from callwarden.options import as_json
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_config = click.option(
+    "--central-config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="CENTRAL_CONFIG",
+    default=Path("/etc/callwarden/central/central.toml"),
+    show_default=True,
+)
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER, metavar="FOLDER")
+@_config
+@as_json
+def backup(folder: Path, central_config: Path, json_: bool) -> None:
+    """Bring the backup of central in a folder up to date, while it runs: database and configuration, never keys."""
+    from callwarden.backup import central
+    from callwarden.commands.backup import progress
+    from callwarden.output import print_json
+    from central.config import load
+    from formats.backup import facts
+
+    done = central.make(load(central_config), central_config.absolute(), folder.absolute(), progress(json_))
+    if json_:
+        print_json({**facts(done.made), "copied": done.copied, "kept": done.kept, "removed": done.removed})
+        return
+    print(f"backup {done.made.backup_id} of {done.made.made_at} in {folder}: {len(done.made.files)} files")
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER, metavar="[FOLDER]", required=False)
+@click.option("--accept-edge", metavar="EDGE", help="Do not wait for this edge to say what it erased; audited.")
+@click.option("--reason", default="", help="Why, for --accept-edge.")
+@_config
+@as_json
+def restore(folder: Path | None, accept_edge: str | None, reason: str, central_config: Path, json_: bool) -> None:
+    """Put a backup of central back, while it is stopped.
+
+    Recordings and calls are given out when every edge has said what it erased since; edges are asked when they next poll.
+    """
+    from callwarden.backup import central
+    from callwarden.output import print_json
+    from central.config import load
+    from formats.backup import facts
+
+    if folder is None and accept_edge is None:
+        raise click.UsageError("name the backup's FOLDER, or --accept-edge EDGE")
+    config = load(central_config)
+    answer: dict[str, object] = {}
+    if folder is not None:
+        done = central.restore(config, folder.absolute())
+        aside = str(done.set_aside) if done.set_aside else None
+        answer = {**facts(done.made), "edges": done.edges, "keys_gone": done.keys, "set_aside": aside}
+        if not json_:
+            print(f"central's database is that of {done.made.made_at} now; {done.keys} keys were destroyed since")
+            print(f"waits for: {', '.join(done.edges) or 'nobody'}")
+            if aside:
+                print(f"the database of before lies in {aside}: remove it once you do not need it")
+    if accept_edge is not None:
+        central.accept(config, accept_edge, reason)
+        answer["accepted"] = accept_edge
+        if not json_:
+            print(f"accepted: {accept_edge} is not waited for")
+    if json_:
+        print_json(answer)

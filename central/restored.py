@@ -1,0 +1,137 @@
+"""A central that was put back from a backup: it gives no edge's recordings out before that edge has said what it erased.
+
+`restored_edge:<edge>` in `meta` holds the restore's id while the edge has not; an edge is asked in the answer to its next poll.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from central.auth import edge_request, json_answer
+from central.conn import Conn
+from central.errors import CentralError
+from central.keeper import shred
+from central.log import OwnLog
+from central.problems import Handler, field, object_body
+from central.slotfile import SlotFile
+from central.state import CENTRAL, Central
+from formats.errors import FormatError
+from formats.ids import is_id
+from formats.shred import unseal_header
+
+_EDGE: Final = "restored_edge:"
+#: What tells of recordings and calls.
+_READS: Final = ("/v1/recordings", "/v1/calls")
+#: Tombstones in one request.
+PAGE: Final = 1000
+
+
+def routes() -> list[web.RouteDef]:
+    """What an edge erased, told to a restored central."""
+    return [web.post("/v1/edges/{edge_id}/tombstones", post_tombstones)]
+
+
+def mark(conn: Conn, log: OwnLog, now: str, restore_id: str, backup_id: str, made_at: str) -> list[str]:
+    """Job on a copy before it becomes the database: every edge is to be asked; their names."""
+    edges = [str(row[0]) for row in conn.execute("SELECT edge_id FROM edge ORDER BY edge_id").fetchall()]
+    for edge_id in edges:
+        conn.execute(
+            "INSERT INTO meta VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+            (_EDGE + edge_id, restore_id),
+        )
+    log.append(conn, now, "central.restored", {"backup_id": backup_id, "made_at": made_at, "edges": edges})
+    return edges
+
+
+def forget_lost_keys(conn: Conn, keeper: SlotFile) -> int:
+    """Job: headers whose slot does not open them any more: destroyed after the backup, or the slot file is another one.
+
+    The keeper was in no backup, so it is right. Returns how many headers went.
+    """
+    gone = []
+    rows = conn.execute(
+        "SELECT segment_id, version, recording_id, sealed_header, keeper_slot FROM header WHERE keeper_slot IS NOT NULL"
+    ).fetchall()
+    for row in rows:
+        try:
+            key = keeper.read(int(row["keeper_slot"]))
+            unseal_header(
+                bytes(row["sealed_header"] or b""), key, row["recording_id"], row["segment_id"], int(row["version"])
+            )
+        except (CentralError, FormatError):
+            gone.append((row["segment_id"], row["version"]))
+    conn.executemany("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?", gone)
+    return len(gone)
+
+
+def waiting(conn: Conn) -> list[str]:
+    """Edges that have not said what they erased."""
+    rows = conn.execute("SELECT key FROM meta WHERE key LIKE ? ORDER BY key", (_EDGE + "%",)).fetchall()
+    return [str(row[0]).removeprefix(_EDGE) for row in rows]
+
+
+def asked_of(conn: Conn, edge_id: str) -> str | None:
+    """The restore about which this edge is still to be heard."""
+    row = conn.execute("SELECT value FROM meta WHERE key=?", (_EDGE + edge_id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def heard(conn: Conn, log: OwnLog, now: str, edge_id: str, facts: dict[str, Any]) -> bool:
+    """Job: the edge need not be waited for any more; false when it was not."""
+    if asked_of(conn, edge_id) is None:
+        return False
+    conn.execute("DELETE FROM meta WHERE key=?", (_EDGE + edge_id,))
+    log.append(conn, now, "restore.heard", {"edge_id": edge_id, **facts})
+    return True
+
+
+async def post_tombstones(request: web.Request) -> web.Response:
+    """Edge: `{restore, tombstones: [recording_id], last}` → `{buried}`. Keys that came back go before it is answered."""
+    central = request.app[CENTRAL]
+    asked = await edge_request(request)
+    body = object_body(asked.body)
+    restore, names, last = field(body, "restore"), field(body, "tombstones", list), field(body, "last", bool)
+    if len(names) > PAGE or not all(isinstance(one, str) and is_id(one) for one in names):
+        raise CentralError("usage.field", f"at most {PAGE} ids of recordings", where="tombstones")
+
+    def job(conn: Conn) -> int:
+        if asked_of(conn, asked.edge_id) != restore:
+            return 0
+        buried = sum(_bury(central, conn, asked.edge_id, one) for one in names)
+        if last:
+            heard(conn, central.log, central.now(), asked.edge_id, {"accepted": False})
+        return buried
+
+    return json_answer({"buried": await central.db.run(job)})
+
+
+def _bury(central: Central, conn: Conn, edge_id: str, recording_id: str) -> bool:
+    known = conn.execute(
+        "SELECT 1 FROM tombstone WHERE edge_id=? AND recording_id=?", (edge_id, recording_id)
+    ).fetchone()
+    if known is not None:
+        return False
+    try:
+        shred(central, conn, edge_id, recording_id, None)
+    except CentralError as error:
+        if error.code != "not_found.recording":  # another edge's: nothing of this one's
+            raise
+        return False
+    return True
+
+
+@web.middleware
+async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reads of recordings and calls wait until every edge was heard, or somebody accepted."""
+    if request.method == "GET" and request.path.startswith(_READS):
+        edges = await request.app[CENTRAL].db.run(waiting)
+        if edges:
+            raise CentralError(
+                "central.restored",
+                f"central was restored from a backup and has not heard what was erased at: {', '.join(edges[:10])}",
+                status=503,
+                hint="it opens when they poll; callwarden central restore --accept-edge EDGE --reason TEXT",
+            )
+    return await handler(request)

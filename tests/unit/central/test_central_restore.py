@@ -1,0 +1,158 @@
+"""Central put back from a backup: it gives nothing out before its edges have said what they erased, and no key comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from callwarden.backup import central as backups
+from central import setup
+from edge.errors import CallwardenError
+from formats.keys import SigningKey
+from tests.unit.central.central_kit import TestCentral, a_central
+from tests.unit.cli.cli_makers import acommand
+from tests.unit.retention.restore_kit import RestoredEdge
+
+KEY = SigningKey.from_seed(b"\x23" * 32)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
+    async with a_central(tmp_path / "central") as running:
+        setup.register_edge(running.config, "edge-1", KEY.verify_key)
+        yield running
+
+
+@pytest.fixture
+async def edge(central: TestCentral, tmp_path: Path) -> AsyncIterator[RestoredEdge]:
+    (tmp_path / "edge").mkdir()
+    made = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    yield made
+    await made.close()
+
+
+async def said(*words: str | Path) -> dict[str, object]:
+    done = await acommand("central", *words, "--json")
+    assert done.code == 0, done.err
+    return done.json  # type: ignore[no-any-return]
+
+
+def toml(central: TestCentral) -> list[str | Path]:
+    return ["--central-config", central.folder / "central.toml"]
+
+
+async def prepared(central: TestCentral, edge: RestoredEdge, place: Path) -> tuple[str, str, str, list[bytes]]:
+    """A backup made while central runs; then one recording erased by order, one more, and central stopped."""
+    assert edge.sync is not None
+    gone, kept = await edge.record(), await edge.record()
+    keys = [await edge.slots.read(one.segment.header.slot) for one in (gone, kept)]
+    await edge.sync.flush()
+    await said("backup", place, *toml(central))
+    order = await central.signed_order(gone.recording_id)
+    assert (await central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    await edge.sync._inbox.poll(0)
+    await edge.executor.once()
+    await edge.sync.flush()
+    return gone.recording_id, kept.recording_id, str(order), keys
+
+
+async def test_59_a_restored_central_hears_its_edges_first(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    place = tmp_path / "backup"
+    gone, kept, _, keys = await prepared(central, edge, place)
+    held = b"".join(p.read_bytes() for p in place.rglob("*") if p.is_file())
+    for secret in (central.config.store_key, central.config.witness_key, central.config.token):
+        assert secret.read_bytes().strip() not in held
+    assert not any(key in held for key in keys)
+    locked = await acommand("central", "restore", place, *toml(central))
+    assert (locked.code, "environment.locked" in locked.err) == (8, True), locked.err
+    await central.stop()
+    done = await said("restore", place, *toml(central))
+    assert (done["edges"], done["keys_gone"]) == (["edge-1"], 1), "the keeper itself knows that one key is gone"
+    await central.start()
+    for path in ("/v1/recordings", f"/v1/recordings/{gone}", "/v1/calls"):
+        status, problem = await central.admin("GET", path)
+        assert (status, problem["code"]) == (503, "central.restored")
+        assert "edge-1" in problem["what"]
+    assert (await central.admin("GET", "/v1/receipts"))[1]["receipts"] == [], "the backup is older"
+    assert edge.sync is not None
+    await edge.sync._inbox.poll(25)
+    await edge.sync.flush()
+    status, found = await central.admin("GET", "/v1/recordings")
+    assert status == 200
+    heads = {one["recording_id"]: [h["kept"] for h in one["headers"]] for one in found["recordings"]}
+    assert heads == {gone: [False], kept: [True]}
+    assert [r["result"] for r in (await central.admin("GET", "/v1/receipts"))[1]["receipts"]] == ["done"]
+    assert keys[0] not in central.config.keeper.read_bytes()
+    assert keys[1] in central.config.keeper.read_bytes()
+    entries = [json.loads(row[0]) for row in await central.rows("SELECT entry FROM log ORDER BY idx")]
+    assert [one["body"]["accepted"] for one in entries if one["kind"] == "restore.heard"] == [False]
+    await edge.sync._inbox.poll(0)
+    rows = await edge.journal.audit_entries(0, 1000)
+    assert sum("sync.central_restored" in one.entry for one in rows) == 1
+
+
+async def test_an_edge_that_never_answers_is_accepted_by_name(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    place = tmp_path / "backup"
+    await prepared(central, edge, place)
+    await central.stop()
+    await said("restore", place, *toml(central))
+    await central.start()
+    why = await acommand("central", "restore", "--accept-edge", "edge-1", *toml(central))
+    assert (why.code, "usage.reason" in why.err) == (2, True)
+    other = await acommand("central", "restore", "--accept-edge", "edge-9", "--reason", "it is gone", *toml(central))
+    assert other.code == 5
+    await said("restore", "--accept-edge", "edge-1", "--reason", "the site was closed", *toml(central))
+    assert (await central.admin("GET", "/v1/recordings"))[0] == 200
+
+
+async def test_a_damaged_backup_of_central_changes_nothing(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    place = tmp_path / "backup"
+    await prepared(central, edge, place)
+    await central.stop()
+    before = central.config.database.read_bytes()
+    [database] = place.glob("central.db@*")
+    database.write_bytes(database.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(CallwardenError, match=r"backup\.damaged"):
+        await asyncio.to_thread(backups.restore, central.config, place)
+    assert central.config.database.read_bytes() == before
+
+
+#: Points of the write order `restore of central`.
+POINTS = ["restore.central_marked", "restore.central_placed"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_at(point: str, central: TestCentral, edge: RestoredEdge, tmp_path: Path) -> None:
+    place = tmp_path / "backup"
+    gone, _, _, keys = await prepared(central, edge, place)
+    await central.stop()
+    words = [sys.executable, "-m", "callwarden", "central", "restore", str(place), *map(str, toml(central))]
+    environment = {**os.environ, "CALLWARDEN_FAILPOINT": point}
+    killed = await asyncio.to_thread(subprocess.run, words, env=environment, cwd=ROOT, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    await central.start()
+    status, _ = await central.admin("GET", f"/v1/recordings/{gone}")
+    assert status == (503 if point == "restore.central_placed" else 200), "the old one whole, or the new one marked"
+    await central.stop()
+    await said("restore", place, *toml(central))
+    await central.start()
+    assert edge.sync is not None
+    await edge.sync._inbox.poll(0)
+    status, found = await central.admin("GET", f"/v1/recordings/{gone}")
+    assert (status, [h["kept"] for h in found["headers"]]) == (200, [False])
+    assert keys[0] not in central.config.keeper.read_bytes()
