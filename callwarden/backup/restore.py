@@ -29,6 +29,7 @@ from edge.failpoints import hit
 from edge.ports.restores import RestoreMark
 from edge.store import schema
 from edge.store.restores import COUNT, mark_restored
+from edge.store.wal import truncate_wal
 from edge.sync.elsewhere import Elsewhere
 from edge.sync.uplink import Uplink
 from formats.backup import BackupFile, BackupList
@@ -222,7 +223,7 @@ def _marked(fresh: Path, path: Path, made: BackupList, uid: int, witnessed: dict
         mark = RestoreMark(made.backup_id, made.made_at, at, uid)
         told: Any = None if witnessed is None else [{"origin": o, "entries": n} for o, n in sorted(witnessed.items())]
         mark_restored(conn, AuditLog(), mark, count, told)
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        truncate_wal(conn, wait_ms=0)
         conn.execute("PRAGMA journal_mode=DELETE")  # one file, so that one rename puts it in its place
     finally:
         conn.close()

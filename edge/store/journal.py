@@ -32,7 +32,8 @@ from edge.store.outbox import Outbox
 from edge.store.recordings import Recordings
 from edge.store.restores import Restores, incarnation
 from edge.store.retention import Retaining
-from edge.store.writer import Writer, translate, truncate_wal
+from edge.store.wal import truncate_wal
+from edge.store.writer import Writer, translate
 
 T = TypeVar("T")
 #: How long a checkpoint waits for a reader outside our gate, milliseconds.

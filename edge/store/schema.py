@@ -15,6 +15,8 @@ from typing import Final
 
 from edge.durable import sync_folder
 from edge.errors import CallwardenError
+from edge.failpoints import hit
+from edge.store.wal import truncate_wal
 
 #: The newest schema this program knows: edge/store/schema_<n>.sql exists for 1..SCHEMA.
 SCHEMA: Final = 2
@@ -96,6 +98,7 @@ def prepare(path: Path, edge_id: str) -> sqlite3.Connection:
         _migrate(conn, path)
         _check(conn, path)
         _identify(conn, path, edge_id)
+        truncate_wal(conn, wait_ms=0)  # what an erasure that was killed meant to do
     except sqlite3.DatabaseError as error:
         conn.close()
         raise _unreadable(path, error) from error
@@ -130,7 +133,30 @@ def _migrate(conn: sqlite3.Connection, path: Path) -> None:
         raise newer(path, version)
     for number in range(version + 1, SCHEMA + 1):
         script = (_HERE / f"schema_{number}.sql").read_text(encoding="utf-8")
-        conn.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
+        conn.execute("BEGIN IMMEDIATE")
+        hit("migrate.begun")
+        for statement in statements(script):
+            conn.execute(statement)
+            if number > 1:
+                hit("migrate.step")
+        conn.execute(f"PRAGMA user_version={number}")
+        hit("migrate.applied")
+        conn.execute("COMMIT")
+    if version < SCHEMA:
+        hit("migrate.committed")
+
+
+def statements(script: str) -> list[str]:
+    """A script's statements: what ends with a semicolon at a line's end is one when SQLite finds it complete (a trigger has
+    semicolons of its own)."""
+    found: list[str] = []
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if line.rstrip().endswith(";") and sqlite3.complete_statement(text):
+            found.append(text)
+            text = ""
+    return found
 
 
 def _check(conn: sqlite3.Connection, path: Path) -> None:

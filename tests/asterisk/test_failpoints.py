@@ -23,9 +23,11 @@ from tests.crash import (
     test_adopt,
     test_afterwork,
     test_backup,
+    test_canary,
     test_capture,
     test_keys,
     test_many,
+    test_migration,
     test_notices,
     test_number_key,
     test_pause,
@@ -160,11 +162,18 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     alone |= set(test_store_crash.POINTS) - test_store_crash.NOT_HERE
     alone |= {
         p.partition(":")[0]
-        for p in (*test_retention.POINTS, *test_notices.POINTS, *test_backup.POINTS, *test_central_restore.POINTS)
+        for p in (
+            *test_retention.POINTS,
+            *test_notices.POINTS,
+            *test_backup.POINTS,
+            *test_central_restore.POINTS,
+            *test_canary.KILLS,
+        )
     }
     alone |= {p.partition(":")[0] for p in test_many.POINTS}
     alone |= set(test_verify_crash.POINTS)
     alone |= {*test_keys.POINTS, *test_keys.RESEND}
+    alone |= {*test_migration.POINTS, "migrate.step"}
     assert named - here - alone == set()
     assert here - named == set(), "these are no failpoints any more"
     assert len(here) >= 40
