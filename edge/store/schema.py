@@ -10,6 +10,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,15 +24,25 @@ SCHEMA: Final = 2
 #: Journals up to this size are checked at every start, bytes (about 0.1 s; restart to ready has 5 s).
 CHECK_BYTES: Final = 64 << 20
 _HERE = Path(__file__).parent
+#: SQLITE_IOERR, FULL, CANTOPEN, READONLY (sqlite.org/rescode.html): the disk's or the file's rights, not its content.
+_DISK: Final = {
+    10: ("journal.io", "look at its disk"),
+    13: ("journal.full", "free space on its disk"),
+    14: ("journal.io", "look at its disk and at the rights of its folder"),
+    8: ("journal.io", "the file or its file system is read-only"),
+}
 
 
 def lock(path: Path) -> int:
     """Take `<journal>.lock` beside the journal (flock); returns the descriptor that holds it.
 
-    Raises CallwardenError journal.locked when another process has it.
+    Raises CallwardenError journal.locked when another process has it, journal.io.
     """
     name = path.with_suffix(".lock")
-    fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CallwardenError("journal.io", f"cannot be opened: {error.strerror}", where=str(name)) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -98,7 +109,8 @@ def prepare(path: Path, edge_id: str) -> sqlite3.Connection:
         _migrate(conn, path)
         _check(conn, path)
         _identify(conn, path, edge_id)
-        truncate_wal(conn, wait_ms=0)  # what an erasure that was killed meant to do
+        with suppress(OSError):  # the next erasure tries again: no call may wait for this
+            truncate_wal(conn, wait_ms=0)  # what an erasure that was killed meant to do
     except sqlite3.DatabaseError as error:
         conn.close()
         raise _unreadable(path, error) from error
@@ -119,6 +131,12 @@ def newer(path: Path, version: int) -> CallwardenError:
 
 
 def _unreadable(path: Path, error: sqlite3.Error) -> CallwardenError:
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if primary in _DISK:  # the file may be whole: a full or failing disk must not have anybody put an old backup back
+        what, hint = _DISK[primary]
+        return CallwardenError(
+            what, f"the journal cannot be opened: {error}", hint=hint, retryable=True, where=str(path)
+        )
     return CallwardenError(
         "journal.corrupt",
         f"the journal cannot be read: {error}",

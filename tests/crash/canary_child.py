@@ -90,8 +90,10 @@ def play(path: str, audio: bytes) -> threading.Thread:
     return thread
 
 
-async def call(journal: Journal, recorder: Recorder) -> dict[str, str]:
-    """One agreed call whose audio is one pattern again and again."""
+async def call(
+    journal: Journal, recorder: Recorder, audio: bytes = b"", begun: list[tuple[str, int]] | None = None
+) -> dict[str, str]:
+    """One agreed call, of one pattern again and again unless `audio` is given; `begun` gets it once Asterisk writes."""
     clock, call_id = base.SystemClock(), secrets.token_hex(16)
     pattern = secrets.token_bytes(PATTERN)
     number, channel = (
@@ -114,7 +116,10 @@ async def call(journal: Journal, recorder: Recorder) -> dict[str, str]:
     evidence = {"key": "1", "party": {"number_heard": number}}
     event = ConsentEvent("given", clock.wall_text(), clock.mono_ns(), evidence, party)
     await journal.grant(call_id, event, permit.permit_id, policy.purposes, new)
-    play(recorder.begin(permit, prepared, new, policy).path, pattern * (70_000 // PATTERN)).join()
+    path = recorder.begin(permit, prepared, new, policy).path
+    if begun is not None:
+        begun.append((new.recording_id, len(begun)))
+    play(path, audio or pattern * (70_000 // PATTERN)).join()
     return {
         "call": call_id, "recording": new.recording_id, "number": number, "channel": channel, "pattern": pattern.hex(),
         "file_key": prepared.keys.file_key.hex(),
