@@ -124,8 +124,8 @@ def _bury(central: Central, conn: Conn, edge_id: str, recording_id: str) -> bool
 
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Reads of recordings and calls wait until every edge was heard, or somebody accepted."""
-    if request.method == "GET" and request.path.startswith(_READS):
+    """What tells of recordings and calls, or gives their keys out, waits until every edge was heard, or somebody accepted."""
+    if request.path.startswith(_READS):  # the headers of a recovery too
         edges = await request.app[CENTRAL].db.run(waiting)
         if edges:
             raise CentralError(

@@ -8,6 +8,7 @@ the journal of MEMORY/kept back with its WAL, and settles with central.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import shutil
 import sqlite3
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,8 @@ from tests.unit.central.central_kit import TestCentral
 ERASED, KEPT = 20, 2
 DPO = SigningKey.from_seed(b"\x0a" * 32)
 PATTERN = 48
+#: How long a call stands still behind its first chunk, seconds: long enough, and that chunk is freed while it is live.
+PAUSE_S = 0.0
 
 
 async def opened(
@@ -82,7 +86,9 @@ def play(path: str, audio: bytes) -> threading.Thread:
 
     def write() -> None:
         fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
-        os.write(fd, audio)
+        os.write(fd, audio[:66_000])
+        time.sleep(PAUSE_S)
+        os.write(fd, audio[66_000:])
         os.close(fd)
 
     thread = threading.Thread(target=write)
@@ -91,7 +97,7 @@ def play(path: str, audio: bytes) -> threading.Thread:
 
 
 async def call(
-    journal: Journal, recorder: Recorder, audio: bytes = b"", begun: list[tuple[str, int]] | None = None
+    journal: Journal, recorder: Recorder, audio: bytes = b"", begun: list[tuple[str, str]] | None = None
 ) -> dict[str, str]:
     """One agreed call, of one pattern again and again unless `audio` is given; `begun` gets it once Asterisk writes."""
     clock, call_id = base.SystemClock(), secrets.token_hex(16)
@@ -118,8 +124,8 @@ async def call(
     await journal.grant(call_id, event, permit.permit_id, policy.purposes, new)
     path = recorder.begin(permit, prepared, new, policy).path
     if begun is not None:
-        begun.append((new.recording_id, len(begun)))
-    play(path, audio or pattern * (70_000 // PATTERN)).join()
+        begun.append((new.recording_id, hashlib.sha256(audio).hexdigest()))
+    await asyncio.to_thread(play(path, audio or pattern * (70_000 // PATTERN)).join)
     return {
         "call": call_id, "recording": new.recording_id, "number": number, "channel": channel, "pattern": pattern.hex(),
         "file_key": prepared.keys.file_key.hex(),

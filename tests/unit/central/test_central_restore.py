@@ -84,6 +84,8 @@ async def test_59_a_restored_central_hears_its_edges_first(
         status, problem = await central.admin("GET", path)
         assert (status, problem["code"]) == (503, "central.restored")
         assert "edge-1" in problem["what"]
+    status, problem = await central.admin("POST", f"/v1/recordings/{kept}/headers", {})
+    assert (status, problem["code"]) == (503, "central.restored"), "no key is given out either"
     assert (await central.admin("GET", "/v1/receipts"))[1]["receipts"] == [], "the backup is older"
     assert edge.sync is not None
     await edge.sync._inbox.poll(25)
