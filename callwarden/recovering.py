@@ -48,7 +48,18 @@ class RecoveryDoor:
         self._bundles: dict[str, Row] = {}
 
     def bundle(self, recording: str) -> Row:
-        """As the daemon's, from what central was told; without a manifest as of a recording that still runs."""
+        """As the daemon's, from what central was told; without a manifest as of a recording that still runs.
+
+        Raises vault.manifest, sync.answer for words of central that make no recording.
+        """
+        try:
+            return self._bundle(recording)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CallwardenError(
+                "sync.answer", "central's words about it make no recording", where=recording
+            ) from error
+
+    def _bundle(self, recording: str) -> Row:
         found = self._client.get(f"/v1/recordings/{recording}")
         sealed, opened = found["sealed"] or {}, found["opened"] or {}
         headers = self._headers_of(recording)
@@ -61,7 +72,7 @@ class RecoveryDoor:
         self._bundles[recording] = made = {
             "edge_id": found["edge_id"],
             "edge_jwk": {},
-            "recording_id": found["recording_id"],
+            "recording_id": recording,  # as asked for: another one's manifest says another
             "call_id": found["call_id"],
             "state": "sealed" if sealed.get("manifest") else "recording",
             "ending": sealed.get("ending"),
@@ -176,18 +187,22 @@ def recover(
     door = RecoveryDoor(client, vault, trust, reason)
     for row in client.pages("/v1/recordings", "recordings"):
         recording_id = str(row["recording_id"])
+        if not is_id(recording_id):  # it becomes the name of a file
+            raise CallwardenError("sync.answer", "central names a recording by what is no id", where=recording_id[:80])
         known.add(recording_id)
         if (edge_id and row["edge_id"] != edge_id) or (only and recording_id not in only):
             continue
         if row["state"] == "erased" or row["tombstone"]:
             told.erased.append(recording_id)
             continue
+        if (row["sealed"] or {}).get("state") == "no_audio":
+            continue  # nothing was heard
         try:
             partial = not (row["sealed"] or {}).get("manifest")
             export = Export(cast(Door, door), recording_id, trust, Reading(case="recover"), partial=partial)
             told.files.append(export.to_audio(out / f"{recording_id}.wav", identities))
         except CallwardenError as error:
-            if error.code.startswith(("sync.", "environment.file")):
+            if error.code in ("sync.unreachable", "sync.certificate", "environment.file", "auth.token"):
                 raise
             told.failed[recording_id] = error
     told.unknown = [] if only else sorted(set(_in_vault(vault)) - known)

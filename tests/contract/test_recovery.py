@@ -6,11 +6,15 @@ import shutil
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from callwarden import keyfiles
+from callwarden.recovering import recover
 from central import setup
+from edge.errors import CallwardenError
+from formats.keyset import KeySet
 from tests.contract.recovery_kit import fill, surroundings, syncing, told, vault_of
 from tests.unit.central.central_kit import TestCentral, a_central
 from tests.unit.cli import cli_makers as make
@@ -160,3 +164,48 @@ async def test_a_new_central_is_filled_from_the_edge(edge: make.Edge, central: T
         for name in ("two", "cut", "live", "late"):
             one = edge.facts[name]
             assert audio(out / f"{one.recording_id}.wav") == one.audio, name
+
+
+class Lying:
+    """A central that says what it likes."""
+
+    def __init__(self, rows: list[dict[str, Any]], one: Any) -> None:
+        self.rows, self.one = rows, one
+
+    def pages(self, path: str, member: str) -> list[dict[str, Any]]:
+        return self.rows
+
+    def get(self, path: str) -> Any:
+        return self.one
+
+    def post(self, path: str, body: object) -> Any:
+        return {"headers": []}
+
+
+@pytest.mark.parametrize("one", [None, [], {}, {"sealed": [], "opened": 3}, {"sealed": {"manifest": 7}, "opened": {}}])
+def test_words_of_central_that_make_no_recording_are_told(one: Any, tmp_path: Path) -> None:
+    row = {"recording_id": "ab" * 16, "edge_id": "e", "state": "sealed", "tombstone": None, "sealed": None}
+    told = recover(cast(Any, Lying([row], one)), tmp_path, tmp_path, [], KeySet.of([]), "x", None)
+    assert [error.code for error in told.failed.values()] in (["sync.answer"], ["vault.manifest"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    row = {"recording_id": "../../x", "edge_id": "e", "state": "sealed", "tombstone": None, "sealed": None}
+    with pytest.raises(CallwardenError) as caught:
+        recover(cast(Any, Lying([row], {})), tmp_path, tmp_path, [], KeySet.of([]), "x", None)
+    assert caught.value.code == "sync.answer"
+
+
+async def test_another_recording_s_manifest_is_no_proof(edge: make.Edge, central: TestCentral, tmp_path: Path) -> None:
+    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
+        await sync.flush()
+    two, late = edge.facts["two"], edge.facts["late"]
+    ((manifest,),) = await central.rows("SELECT sealed FROM recording WHERE recording_id=?", late.recording_id)
+    await central.rows("UPDATE recording SET sealed=? WHERE recording_id=?", manifest, two.recording_id)
+    done = await make.acommand(
+        "recover", vault_of(edge), "-i", edge.paths["operator_identity"], "-o", tmp_path / "out", "--recording",
+        two.recording_id, "--json", **surroundings(central),
+    )  # fmt: skip
+    assert done.json["recovered"] == []
+    assert [why["code"] for why in done.json["lost"].values()] == ["vault.differs"]
