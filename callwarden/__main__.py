@@ -44,6 +44,7 @@ _COMMANDS = {
     "incident": (_AT + "live:incident", "Destroy what was recorded in the last seconds of a call, and let it go on."),
     "init": (_AT + "init:init", "Make keys, folders and a commented configuration."),
     "key": (_AT + "key:key", "Make keys, say who can open what, change who can."),
+    "order": (_AT + "order:order", "Make, sign and apply orders by hand; see what became of those that came."),
     "pause": (_AT + "live:pause", "Pause the recording of a call; nothing said meanwhile is kept."),
     "policy": (_AT + "policy:policy", "List policies, show one, try what one would do."),
     "prompts": (_AT + "prompts:prompts", "Check, render and import the prompts."),
@@ -54,6 +55,7 @@ _COMMANDS = {
         "Take the audio out of a vault whose journal or keys are lost, with central's recovery copy.",
     ),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
+    "rectify": (_AT + "order:rectify", "Correct a call's metadata."),
     "reload": (_AT + "reload:reload", "Have the daemon read its policies anew, without dropping calls."),
     "resend": (
         _AT + "resend:resend",

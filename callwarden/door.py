@@ -85,6 +85,7 @@ class Door(Protocol):
     def holds(self, *, released: bool) -> list[Json]: ...
     def place_hold(self, asked: Json) -> Json: ...
     def release_hold(self, hold: str) -> Json: ...
+    def erasure(self, verb: str, body: Json) -> Json: ...
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -284,6 +285,10 @@ class SocketDoor:
 
     def release_hold(self, hold: str) -> Json:
         return self._json("POST", f"/v1/holds/{quote(hold, safe='')}/release")
+
+    def erasure(self, verb: str, body: Json) -> Json:
+        with self._ask("POST", f"/v1/erasure/{verb}", None, json.dumps(body)) as answer:
+            return json.loads(answer.read())
 
 
 def _refusal(response: http.client.HTTPResponse) -> CallwardenError:

@@ -21,6 +21,7 @@ from edge.api.desk import Desk
 from edge.api.evidencedesk import EvidenceDesk
 from edge.api.keepingdesk import KeepingDesk
 from edge.api.keydesk import KeyDesk
+from edge.api.routes_erasure import ErasureDesk
 from edge.api.verifydesk import VerifyDesk
 from edge.api.words import ReadBy
 from edge.audit.log import AuditLog
@@ -108,6 +109,7 @@ class OfflineDoor:
         self._unlock = unlock
         self._desk, self._acts, self._audit = Desk(deps), ActDesk(deps), AuditDesk(deps)
         self._verify = VerifyDesk(deps)
+        self._erasure = ErasureDesk(deps)
         self._evidence, self._keeping = EvidenceDesk(deps, self._desk), KeepingDesk(deps, self._desk)
         self._keys = KeyDesk(deps)
         self._backups, self._refusal = BackupDesk(deps), deps.refusal
@@ -239,6 +241,9 @@ class OfflineDoor:
 
     def release_hold(self, hold: str) -> Json:
         return self._run(self._keeping.release(hold, os.getuid()))
+
+    def erasure(self, verb: str, body: Json) -> Json:
+        return self._run(self._erasure.answer(verb, body, os.getuid()))
 
 
 def _by(reading: Reading) -> ReadBy:

@@ -371,6 +371,7 @@ class Daemon:
             retention=RetentionDoor(self.executor.sight, self.executor),
             reload=self.policies.reload,
             trust=self.trust,
+            erasure=self.executor.by_hand,
             keys=ConfigKeys(lambda: self.config),
             attest=lambda typ, payload: sign_general(payload, [(self.key, self.key.kid)], typ),
             refusal=self.gate.refusal,

@@ -1,4 +1,4 @@
-"""`callwarden receipt show ID` and `callwarden receipt verify FILE --trust KEYS`."""
+"""`callwarden receipt show ID`, `certificate RECORDING` and `callwarden receipt verify FILE --trust KEYS`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,28 @@ def show(subject: str) -> None:
     last = found[-1]
     note(f"{plain(last['result'])}, receipt {last['receipt_id']} ({len(found)} in all)")
     print_json(last["document"])
+
+
+@receipt.command()
+@click.argument("recording", metavar="RECORDING")
+@click.option("--text", is_flag=True, help="In words, for a person to read.")
+@edge_config
+def certificate(recording: str, text: bool) -> None:
+    """Print this edge's own deletion certificate of a recording it erased, by an order or on a ground.
+
+    Exit 75: its order is not carried out yet.
+    """
+    from callwarden.certificatetext import in_words
+    from callwarden.door import open_door
+    from callwarden.options import config_path
+    from callwarden.output import print_json
+
+    with open_door(config_path()) as door:
+        document = door.erasure("certificate", {"recording": recording})
+    if text:
+        print(in_words(document["claims"]))
+    else:
+        print_json(document)
 
 
 @receipt.command()

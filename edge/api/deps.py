@@ -102,6 +102,16 @@ class RetentionDesk(Protocol):
         ...
 
 
+class ErasurePort(Protocol):
+    """What people at this edge ask about erasing, and corrections. Raises CallwardenError."""
+
+    async def locate(self, number: str, as_of: str, uid: int) -> Mapping[str, Any]: ...
+    async def take(self, order: Mapping[str, Any], opening: object, uid: int) -> Mapping[str, Any]: ...
+    async def orders(self) -> Sequence[Mapping[str, Any]]: ...
+    async def certificate(self, recording_id: str) -> Mapping[str, Any]: ...
+    async def rectify(self, call_id: str, changes: Mapping[str, str], reason: str, uid: int) -> Mapping[str, Any]: ...
+
+
 def nothing() -> Mapping[str, Any]:
     """Readiness of a daemon that does not run."""
     return {}
@@ -116,7 +126,8 @@ class ApiDeps:
     or raise config.* and change nothing. attest: a General JWS of (typ, payload) by the edge's key; the desk calls it only
     with documents it made itself. refusal: why nothing is given out now (a restored journal that is not settled), or None.
     accepted: somebody let a restored journal serve. inspector: holds rows against files. retention: plans and holds; None
-    where the caller has none. keys: who may open what. trust: the keys that are believed; None when the daemon is stopped."""
+    where the caller has none. keys: who may open what. trust: the keys that are believed; erasure: orders by hand and corrections;
+    both None when the daemon is stopped."""
 
     edge_id: str
     edge_jwk: Mapping[str, str]
@@ -135,3 +146,4 @@ class ApiDeps:
     retention: RetentionDesk | None = None
     trust: KeySet | None = None
     keys: KeyFacts | None = None
+    erasure: ErasurePort | None = None

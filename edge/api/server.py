@@ -27,6 +27,8 @@ from edge.api.evidencedesk import EvidenceDesk
 from edge.api.keepingdesk import KeepingDesk
 from edge.api.routes_adopt import ADOPT
 from edge.api.routes_adopt import ROUTES as ADOPT_ROUTES
+from edge.api.routes_erasure import ERASURE, ErasureDesk
+from edge.api.routes_erasure import ROUTES as ERASURE_ROUTES
 from edge.api.routes_key import at_the_door as keys_at_the_door
 from edge.errors import CallwardenError, Exit
 
@@ -52,6 +54,8 @@ def make_app(deps: ApiDeps) -> web.Application:
     app[DESK] = desk = Desk(deps)
     app[ADOPT] = AdoptDesk(deps)
     app.add_routes(ADOPT_ROUTES)
+    app[ERASURE] = ErasureDesk(deps)
+    app.add_routes(ERASURE_ROUTES)
     app[BACKUPS] = BackupDesk(deps)
     app[ACTS], app[AUDIT], app[EVIDENCE] = ActDesk(deps), AuditDesk(deps), EvidenceDesk(deps, desk)
     app[verifydesk.VERIFY], app[KEEPING] = verifydesk.VerifyDesk(deps), KeepingDesk(deps, desk)

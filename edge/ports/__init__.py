@@ -15,6 +15,7 @@ from edge.ports.holds import HoldBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
 from edge.ports.key_book import KeyBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.rectify import RectifyBook
 from edge.ports.restores import ElsewherePort, RestoreBook
 from edge.ports.retention import RetentionBook
 from edge.ports.stages import Clock, KeeperPort, LiveCalls, PromptPort, RecorderPort
@@ -25,5 +26,5 @@ __all__ = [
     "DialogueLost",
     "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "KeyBook",
     "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OutboxBook", "PromptPort", "RecorderPort", "RecordingBook",
-    "RestoreBook", "RetentionBook", "Slots", "Vault",
+    "RectifyBook", "RestoreBook", "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

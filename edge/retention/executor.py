@@ -11,6 +11,7 @@ import structlog
 from edge.errors import CallwardenError
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
 from edge.retention import holdorders
+from edge.retention.byhand import ByHand
 from edge.retention.clockwatch import ClockWatch
 from edge.retention.due import DueErasures
 from edge.retention.erasure import Destroyed, Eraser
@@ -60,6 +61,7 @@ class Executor:
         self._restored = Restored(means, self._eraser)
         self.people = People(means, self._receipts)
         self._holds = HoldOrders(means, self.holding, self._receipts, self.people)
+        self.by_hand = ByHand(means, self.people, self.wake)
         self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}

@@ -30,6 +30,7 @@ from edge.store.notices import Notices
 from edge.store.orders import Orders
 from edge.store.outbox import Outbox
 from edge.store.recordings import Recordings
+from edge.store.rectify import Rectify
 from edge.store.restores import Restores, incarnation
 from edge.store.retention import Retaining
 from edge.store.wal import truncate_wal
@@ -59,6 +60,7 @@ class Journal(
     Audits,
     Restores,
     Integrity,
+    Rectify,
 ):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 

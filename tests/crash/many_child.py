@@ -55,6 +55,8 @@ async def prepare(place: Place, folder: Path) -> dict[str, Any]:
         for number, (one, person) in enumerate(zip(found, [*people, None, None], strict=True), 1)
     ]
     (folder / "deliveries.json").write_text(json.dumps(deliveries))
+    by_hand = {"order": locate["order"], "opening": people[0].document()}
+    (folder / "by_hand.json").write_text(json.dumps(by_hand))
     return {
         "mine": mine.recording_id, "held": held.recording_id, "other": other.recording_id, "sales": sales.recording_id,
         "held_call": held.call_id,
@@ -70,6 +72,9 @@ async def run(place: Place, folder: Path, ids: dict[str, str]) -> None:
     for hours in (0, 1, 60, 90, 600):
         clock = Clock()
         clock.go(hours=hours)
+        if hours == 0:  # the search is brought by hand, too: one order, whichever way it comes
+            locate = json.loads((folder / "by_hand.json").read_text())
+            await place.executor(digest=digest).by_hand.take(locate["order"], locate["opening"], 0)
         for one in first if hours == 0 else [cancel]:
             await inbox._take(one)
         if hours == 1 and await place.journal.call(LATE) is None:

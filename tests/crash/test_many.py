@@ -18,8 +18,8 @@ from tests.unit.store import store_makers as makers
 
 ROOT = Path(__file__).parents[2]
 POINTS = [
-    "sync.opening_synced", "sync.opening_synced:2", "locate.answered", "many.restricted", "many.restricted:2", "many.found",
-    "many.deferred", "many.erased", "many.anonymised", "many.cancelled", "many.ended",
+    "order.opening_synced", "sync.opening_synced", "sync.opening_synced:2", "locate.answered", "many.restricted",
+    "many.restricted:2", "many.found", "many.deferred", "many.erased", "many.anonymised", "many.cancelled", "many.ended",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.crash

@@ -1,0 +1,27 @@
+"""Corrections of a call's metadata, and what certificates are made of. Durability as in `edge.ports.journal`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from edge.model.entities import ReceiptRow
+
+
+class RectifyBook(Protocol):
+    """Metadata that was wrong; receipts and log entries by what they name."""
+
+    async def rectify(
+        self, call_id: str, changes: Mapping[str, str], number: tuple[str, str | None, str, str | None] | None,
+        reason: str, uid: int,
+    ) -> Sequence[str]:  # fmt: skip
+        """Correct `language` and `policy` (`changes`) and the number of the call's own party (as heard, E.164, class, HMAC).
+        The old value stays as salted SHA-256, with the reason, until the call is anonymous; audit and outbox
+        `call.rectified` name the fields, never a number. One commit; returns the fields. Raises journal.unknown,
+        calls.anonymous, calls.no_number, calls.two_rows, not_found.policy."""
+        ...
+
+    async def receipt(self, receipt_id: str) -> ReceiptRow | None: ...
+    async def entries_naming(self, identifier: str) -> Sequence[tuple[int, str]]:
+        """(index, canonical JSON) of the audit entries that name an id. Reads the whole log."""
+        ...
