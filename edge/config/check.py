@@ -20,6 +20,9 @@ from edge.consent.epochs import recipients_on
 from edge.consent.jurisdiction import standing_alarms
 from edge.consent.policy import Policy
 
+#: The window that is not waived, seconds.
+DAY_S = 86400
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -48,9 +51,17 @@ def check(config: EdgeConfig, *, proc: Path = Path("/proc")) -> list[Finding]:
         *_prompts(config),
         *_recovery(config),
         *_local(config),
+        *_window(config),
         *_standing(config, datetime.now(UTC).date()),
     ]
     return [_waive(finding, config) for finding in found]
+
+
+def _window(config: EdgeConfig) -> Iterator[Finding]:
+    if config.erasure.window < DAY_S:  # refused at load unless it is waived; said at every start
+        message = f"an order to erase many calls can be cancelled for {config.erasure.window:g} s only"
+        where = config.where("erasure", "window")
+        yield Finding("config.erasure_window", "error", message, 'window = "24h"', where, "erasure-window")
 
 
 def _waive(finding: Finding, config: EdgeConfig) -> Finding:

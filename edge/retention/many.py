@@ -8,7 +8,7 @@ goes on. The last word counts, and wipes the person from the order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -31,18 +31,30 @@ log = structlog.get_logger("retention")
 #: Between two looks for calls that an order covers and that were not there before, seconds.
 LOOK_EVERY_S: Final = 60.0
 _DAY: Final = timedelta(hours=24)
+#: Calls that are restricted in one commit, and destroyed in one pass: live calls and orders about them wait no longer.
+AT_ONCE: Final = 100
 
 
 class ManyOrders:
     """Finds, restricts, destroys, cancels."""
 
-    def __init__(self, means: Means, eraser: Eraser, obstacles: Obstacles, receipts: Receipts, people: People) -> None:
+    def __init__(
+        self,
+        means: Means,
+        eraser: Eraser,
+        obstacles: Obstacles,
+        receipts: Receipts,
+        people: People,
+        wake: Callable[[], None],
+    ) -> None:
         self._means = means
         self._eraser = eraser
         self._obstacles = obstacles
         self._receipts = receipts
         self._people = people
+        self._wake = wake
         self._looked: dict[str, int] = {}
+        self._last: dict[str, str] = {}
 
     async def carry_out(self, row: OrderRow, order: VerifiedOrder) -> None:
         """What can be done of it now. Raises CallwardenError: it is tried again."""
@@ -52,14 +64,19 @@ class ManyOrders:
         await self._look(row, order)
         failed: CallwardenError | None = None
         now, gone = self._means.clock.wall_text(), False
-        for find in await self._means.journal.finds(row.jti):
-            if find.state == "waiting" and find.shred_at <= now:
-                try:
-                    gone = await self._destroy(row, order, find) or gone
-                except CallwardenError as error:
-                    failed = error
+        due = _turn(await self._means.journal.finds(row.jti), self._last.get(row.jti), now)
+        for find in due[:AT_ONCE]:
+            self._last[row.jti] = find.call_id
+            try:
+                gone = await self._destroy(row, order, find) or gone
+            except CallwardenError as error:
+                failed = error
+                if error.code.startswith("sync."):
+                    break  # central is away for the rest, too
         if gone:
             await self._forget(row)
+            if len(due) > AT_ONCE:
+                self._wake()
         if failed is not None:
             raise failed
         await self._finish(row)
@@ -92,14 +109,14 @@ class ManyOrders:
         receipt = await self._says(row, "deferred", says, {"calls": len(calls), "found": _listed(calls)})
         await journal.begin_many(
             row.jti,
-            calls,
+            calls[:AT_ONCE],
             at=format_time(now),
             shred_at=format_time(shred_at),
             due_at=format_time(due_at),
             receipt=receipt,
         )
         hit("many.restricted")
-        self._looked[row.jti] = self._means.clock.mono_ns()
+        self._seen(row, len(calls))
         log.info("calls are restricted by an order", order=row.jti, calls=len(calls))
 
     async def _look(self, row: OrderRow, order: VerifiedOrder) -> None:
@@ -109,10 +126,11 @@ class ManyOrders:
         last = self._looked.get(row.jti)
         if (last is not None and now - last < LOOK_EVERY_S * 1e9) or (row.due_at is not None and row.due_at <= at):
             return
-        self._looked[row.jti] = now
         person = await self._people.of_order(row, order.claims.target)
         known = {one.call_id for one in await means.journal.finds(row.jti)}
-        more = [one for one in await self._covered(order, person) if one not in known]
+        found = [one for one in await self._covered(order, person) if one not in known]
+        self._seen(row, len(found))
+        more = found[:AT_ONCE]
         if not more:
             return
         shred_at = format_time(means.clock.wall() + timedelta(seconds=means.bounds().window))
@@ -120,6 +138,13 @@ class ManyOrders:
         receipt = await self._says(row, "deferred", says, {"calls": len(more), "found": _listed(more)})
         await means.journal.add_finds(row.jti, more, at=at, shred_at=shred_at, receipt=receipt)
         hit("many.found")
+
+    def _seen(self, row: OrderRow, found: int) -> None:
+        """The next look is in a while, or at once where there is more than one commit takes."""
+        if found <= AT_ONCE:
+            self._looked[row.jti] = self._means.clock.mono_ns()
+        else:
+            self._wake()
 
     async def _covered(self, order: VerifiedOrder, person: Person | None) -> list[str]:
         claims = order.claims
@@ -247,11 +272,18 @@ class ManyOrders:
         await self._means.slots.release(slots)
         for one in receipts:
             self._looked.pop(one.jti, None)
+            self._last.pop(one.jti, None)
             log.info("order answered", order=one.jti, result=one.result)
 
     async def _says(self, row: OrderRow, result: str, why: str | None, counts: dict[str, Any]) -> ReceiptRow:
         at = self._means.clock.wall_text()
         return await self._receipts.of_order(row, result, at=at, reason=why, evidence=counts)
+
+
+def _turn(finds: Sequence[Find], last: str | None, now: str) -> Sequence[Find]:
+    """What is due, from behind the one that was looked at last: what waits for something holds up nobody."""
+    start = next((at + 1 for at, one in enumerate(finds) if one.call_id == last), 0)
+    return [one for one in (*finds[start:], *finds[:start]) if one.state == "waiting" and one.shred_at <= now]
 
 
 def _not_reviewed(order: VerifiedOrder) -> tuple[str, str] | None:

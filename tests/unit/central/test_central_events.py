@@ -410,3 +410,44 @@ async def test_62_a_kill_between_slot_and_row_of_an_erase_blocks_nobody(edge: Te
         "POST", edge.path("keeper/shred"), {"recording_id": first, "key_ids": [], "jti": None}
     )
     assert (status, statement["claims"]["result"]) == (200, "destroyed")
+
+
+async def test_a_correction_and_an_anonymous_call_change_what_was_reported(edge: TestEdge) -> None:
+    """What comes late about an anonymous call says no more than what was there."""
+    call_id, at = an_id(), "2026-01-31T12:34:56.789Z"
+    opened = {
+        "call_id": call_id, "linked_id": "17.5", "policy_id": "support", "policy_version": "v1", "mode": "opt_in",
+        "direction": "inbound", "language": "en", "number_class": "plain", "purposes": ["quality"], "started_at": at,
+    }  # fmt: skip
+    await edge.send(edge.event(1, "call.opened", call_id, opened))
+    right = {
+        "call_id": call_id,
+        "fields": ["language", "policy"],
+        "language": "cs",
+        "policy_id": "sales",
+        "policy_version": "v2",
+    }
+    await edge.send(edge.event(2, "call.rectified", call_id, right))
+    ((stored,),) = await edge.central.rows("SELECT opened FROM call WHERE call_id=?", call_id)
+    assert [json.loads(stored)[name] for name in ("language", "policy_id", "linked_id")] == ["cs", "sales", "17.5"]
+    gone = {"call_id": call_id, "started_at": "2026-01-31T12:00:00.000Z", "duration_s": 7}
+    await edge.send(edge.event(3, "call.anonymised", call_id, gone))
+    late = {
+        "call_id": call_id,
+        "event_seq": 1,
+        "kind": "given",
+        "at": at,
+        "outcome": "given",
+        "evidence": {"linked_id": "17.5"},
+    }
+    await edge.send(edge.event(4, "consent.recorded", call_id, late))
+    ((stored, outcome),) = await edge.central.rows("SELECT opened, outcome FROM call WHERE call_id=?", call_id)
+    assert (json.loads(stored)["started_at"], json.loads(stored)["policy_id"], outcome) == (
+        gone["started_at"],
+        "sales",
+        "given",
+    )
+    kept = await edge.central.rows("SELECT data, time FROM event WHERE subject=?", call_id)
+    assert len(kept) == 4
+    assert not [one for one, _ in kept if "17.5" in one or "34:56" in one or "evidence" in one]
+    assert {time[13:] for _, time in kept} == {":00:00.000Z"}

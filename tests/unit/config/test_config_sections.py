@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import load
+from edge.config import check, load
 from edge.errors import CallwardenError, Exit
 from formats.age import X25519Identity
 
@@ -149,3 +149,25 @@ def test_a_table_of_jurisdictions_of_ones_own(tmp_path: Path) -> None:
     assert (caught.value.code, "does not list" in caught.value.message) == ("policy.too_weak", True)
     (tmp_path / "law.toml").write_text(law + '[CZ]\nminimum = "notice"\nwhy = "x"\n')
     assert load(path).jurisdictions.as_of == date(2026, 11, 1)
+
+
+ERASURE = '[edge]\nid = "e"\n{waive}\n[erasure]\n{line}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['window = "23h"', 'window = "200h"', "daily_share = 101", "daily_share = -1", "daily_free = -1", 'late = "1h"'],
+)
+def test_bounds_of_erasing_many(tmp_path: Path, line: str) -> None:
+    with pytest.raises(CallwardenError) as refused:
+        load(write(tmp_path, ERASURE.format(waive="", line=line)))
+    assert refused.value.exit_code is Exit.CONFIG
+    assert "edge.toml:5" in refused.value.where
+
+
+def test_a_short_window_is_waived_by_name_and_said_at_every_start(tmp_path: Path) -> None:
+    short = load(write(tmp_path, ERASURE.format(waive='waive = ["erasure-window"]', line='window = "5s"')))
+    assert short.erasure.window == 5
+    (found,) = [one for one in check(short) if one.code == "config.erasure_window"]
+    assert (found.severity, "waived" in found.message) == ("waived", True)
+    assert load(write(tmp_path, ERASURE.format(waive="", line='window = "48h"'))).erasure.window == 48 * 3600

@@ -14,6 +14,7 @@ from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.model.entities import NewRecording, RecordingRow
 from edge.model.live import AnswerRow
+from edge.retention import many
 from edge.retention.executor import Executor
 from edge.retention.means import Bounds
 from edge.store.base import decode_json
@@ -406,7 +407,7 @@ async def test_a_search_tells_times_and_no_number(setting: Setting) -> None:
         "support",
         1,
     )
-    assert "777" not in json.dumps(said)
+    assert "777123456" not in json.dumps(said)
     assert await place.journal.opening_slot(jti) is None
     kinds = [decode_json(one.entry)["kind"] for one in await place.journal.audit_entries(0, 1000)]
     assert kinds.count("person.located") == 2
@@ -466,3 +467,21 @@ async def test_one_that_fails_does_not_hold_up_the_rest(setting: Setting, tmp_pa
     assert row is not None
     assert row.state == "erased"
     assert (await place.results(jti)).count("done") == 3
+
+
+async def test_many_more_than_one_commit_takes(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are restricted and destroyed in turns, and one that is held does not keep the rest from its turn."""
+    monkeypatch.setattr(many, "AT_ONCE", 2)
+    setting.bounds = Bounds(daily_share=100)
+    place = setting.place
+    rows = [(await place.record(number_e164=makers.NUMBER))[0] for _ in range(5)]
+    await place.hold(rows[0].call_id, "case 7")
+    await place.hold(rows[1].call_id, "case 8")
+    jti = await place.person()
+    for waiting in (2, 4, 5, 5):
+        await setting.executor.once()
+        assert sum(one.state == "waiting" for one in await place.journal.finds(jti)) == waiting
+    setting.clock.go(hours=25)
+    for _ in range(3):
+        await setting.executor.once()
+    assert [await place.state(one.recording_id) for one in rows] == ["sealed"] * 2 + ["erased"] * 3
