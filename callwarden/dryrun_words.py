@@ -134,7 +134,8 @@ def details(policy: Policy, special: str) -> dict[str, str]:
         "if it cannot be recorded": _FAILURE[policy.on_failure],
         "if it breaks in the call": _BROKEN[policy.on_failure_midcall],
         "kept": f"audio {kept.recordings}, row {kept.statistics}, evidence {kept.evidence}, a no {kept.refusals}",
-        "opened by": ", ".join(policy.recipients) or "nobody is configured",
+        "opened by": ", ".join(("the keys of the month",) * bool(policy.epochs) + policy.recipients)
+        or "nobody is configured",
     }
     if policy.beep:
         found["beep"] = f"every {policy.beep:g} s"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from callwarden.tomledit import add_to_list, set_text
 from edge.config import EdgeConfig, load
-from edge.consent.policy import Policy
 from edge.durable import write_file
 from edge.errors import CallwardenError
 
@@ -23,11 +22,6 @@ class Change:
     file: Path
     line: str
     text: str = ""
-
-
-def every_recipient(policy: Policy) -> tuple[str, ...]:
-    """Everybody a policy names, in whatever month."""
-    return (*policy.recipients, *(key for keys in policy.epoch_keys.values() for key in keys.split()))
 
 
 def chosen(config: EdgeConfig, names: Sequence[str], month: str | None) -> list[str]:

@@ -40,6 +40,7 @@ from edge.config.check import group_id
 from edge.config.keyfacts import ConfigKeys
 from edge.config.schema import is_loopback
 from edge.consent.ability import Ability
+from edge.consent.epochs import named_by
 from edge.errors import CallwardenError
 from edge.gate import Gate
 from edge.integrity.inspector import Inspector
@@ -323,7 +324,7 @@ class Daemon:
             "captures": self.recorder.live,
             "standing": [*(alarm.message for alarm in self.policies.standing()), *self.executor.notes()],
             "restored": (shut.message if (shut := self.gate.refusal()) else ""),
-            "local_playback": [p.name for p in self.config.policies.values() if self.config.keys.local in p.recipients],
+            "local_playback": [p.name for p in self.config.policies.values() if self.config.keys.local in named_by(p)],
             "oldest_unsealed_s": round(self.recorder.oldest_unsealed_s(), 3),
             **(self.sync.status() if self.sync else {"central_up": False, "errors": {}}),
             "adopt": self.standing.status(),

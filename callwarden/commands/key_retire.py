@@ -22,16 +22,17 @@ def retire(recipient: str, json_: bool) -> None:
     from callwarden.keylist import described, facts, named
     from callwarden.output import note, print_json
     from edge.config import load
+    from edge.consent.epochs import named_by
     from edge.errors import CallwardenError
 
     config = load(config_path())
     told = facts(config_path(), config)
-    configured = [one for policy in config.policies.values() for one in rotating.every_recipient(policy)]
+    configured = [one for policy in config.policies.values() for one in named_by(policy)]
     everyone = list(dict.fromkeys([*configured, *told["segments"], *config.keys.names, *config.keys.retired]))
     found = named(recipient, everyone)
     left = int(told["segments"].get(found, 0))
     users = sorted(
-        name for name, policy in config.policies.items() if found in rotating.every_recipient(policy)
+        name for name, policy in config.policies.items() if found in named_by(policy)
     )  # fmt: skip
     if users:
         raise CallwardenError(

@@ -244,7 +244,7 @@ def _without_recovery(policy: Policy, config: EdgeConfig) -> bool:
 def _local(config: EdgeConfig) -> Iterator[Finding]:
     """The one case in which this host can read what it has recorded."""
     for name, policy in config.policies.items():
-        if config.keys.local and config.keys.local in policy.recipients:
+        if config.keys.local and config.keys.local in epochs.named_by(policy):
             message = f'policy "{name}" can be played on this host: the identity of one of its recipients lies here'
             hint = "remove it where local playback is not needed: who owns this host owns its recordings"
             yield Finding("recipient.local", "warning", message, hint, config.where("policy", name, "recipients"))

@@ -36,6 +36,11 @@ def recipients_on(policy: Policy, day: date) -> tuple[str, ...]:
     return (*keys_of(policy, month_of(day)), *policy.recipients) if policy.epochs else policy.recipients
 
 
+def named_by(policy: Policy) -> frozenset[str]:
+    """Everybody the policy names, in whatever month."""
+    return frozenset((*policy.recipients, *(key for keys in policy.epoch_keys.values() for key in keys.split())))
+
+
 def lacks_key(policy: Policy, day: date) -> bool:
     """Whether nothing may be recorded on this day for want of the month's key."""
     return bool(policy.epochs) and policy.mode != "never" and not keys_of(policy, month_of(day))

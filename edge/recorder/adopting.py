@@ -20,6 +20,7 @@ from typing import Final
 import structlog
 
 from edge.consent import adoption as words
+from edge.consent.epochs import recipients_on
 from edge.consent.policy import Policy
 from edge.errors import CallwardenError
 from edge.failpoints import hit
@@ -125,10 +126,13 @@ class Adopter:
 
     def _policy(self, asked: Asked) -> Policy:
         policy = self._policy_of(asked.grounds.policy)
-        if policy is None or not policy.recipients:
-            why = "there is no such policy" if policy is None else "this policy has no recipients"
+        if policy is None or not self._recipients(policy):
+            why = "there is no such policy" if policy is None else "this policy has no recipients now"
             raise CallwardenError("adopt.policy", why, hint="callwarden policy list", where=asked.grounds.policy)
         return policy
+
+    def _recipients(self, policy: Policy) -> tuple[str, ...]:
+        return recipients_on(policy, self._tools.clock.wall().date())
 
     async def _file(self, asked: Asked, by_uid: int) -> tuple[str, SegmentKeys]:
         """Key in its slot, then everything in one commit."""
@@ -138,7 +142,7 @@ class Adopter:
         linked = facts.linkedid or facts.uniqueid or f"file-{facts.identity[:32]}"
         known = await self._tools.journal.adopted_call(linked, policy.name)
         call_id, party_id = known or (secrets.token_hex(16), secrets.token_hex(16))
-        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, policy.recipients)
+        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, self._recipients(policy))
         await self._prove_header(keys, recording_id)
         call = NewCall(
             call_id, linked, facts.uniqueid or linked, "", party_id, facts.direction, policy.name, policy.version,

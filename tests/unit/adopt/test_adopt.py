@@ -3,9 +3,10 @@ vault, socket, and a caged child that reads the files."""
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -311,3 +312,19 @@ def test_files_of_one_call_are_one_call(site: Site) -> None:
     assert journal(site, "SELECT linked_id, count(*) FROM call JOIN recording USING(call_id) GROUP BY 1") == [
         (linked, 2)
     ]
+
+
+def test_what_is_taken_over_is_sealed_to_the_keys_of_this_month(site: Site) -> None:
+    month = datetime.now(UTC).strftime("%Y-%m")
+    file = site.config.parent / "conf.d" / "support.toml"
+    text = file.read_text()
+    both = text.partition("recipients = [")[2].partition("]")[0]
+    keys = " ".join(line.split('"')[1] for line in both.splitlines() if '"' in line)
+    added = f'[policy.support]\nepochs = "monthly"\nepoch_keys."{month}" = "{keys}"'
+    file.write_text(text.replace(both, "").replace("[policy.support]", added))
+    put(site.folder, "a/" + freepbx_name("in", "600", NUMBER, yesterday(), 7), wav(samples(1, 1)))
+    with site.daemon():
+        done = site.adopt("--apply", "--json")
+        assert (done.code, done.json["adopted"]) == (0, 1), done.err
+    ((stored,),) = journal(site, "SELECT recipients FROM header")
+    assert json.loads(stored) == keys.split()
