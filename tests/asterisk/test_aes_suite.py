@@ -44,7 +44,10 @@ async def test_a_call_through_a_pause_and_a_killed_daemon(stack: Stack) -> None:
     stack.start_edge()
     await asyncio.sleep(5)
     call = talk.call_id
-    [(pcm, ends)] = await talk.over()
+    heard = await talk.over()
+    flags = rows(stack, "SELECT flag, detail FROM recording_flag")
+    assert len(heard) == 1, ([ends for _, ends in heard], flags)
+    [(pcm, ends)] = heard
     assert ends == ["pause", "resume_refused", "hangup"]
     places = rows(stack, "SELECT spool_offset, plain_bytes FROM segment JOIN recording USING(recording_id)"
                   " WHERE call_id=? ORDER BY number", call)  # fmt: skip
