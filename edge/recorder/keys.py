@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import HeaderRow
 from edge.ports import Slots
@@ -32,23 +33,35 @@ async def make_keys(
     """A fresh file key, its header for `recipients`, sealed under a shred key that lies synced in its slot. For a new
     segment, or a further `version` of the header of one.
 
-    Raises FormatError for a recipient that does not parse and CallwardenError vault.* when no slot can be written.
+    Raises FormatError for a recipient that does not parse and CallwardenError vault.* when no slot can be written, or
+    the system has no randomness: then nothing is sealed, and what Asterisk wrote waits in memory.
     """
     segment_id = segment_id or secrets.token_hex(16)
-    file_key = secrets.token_bytes(suite.file_key)
-    shred_key = secrets.token_bytes(32)
+    file_key = _random(suite.file_key)
+    shred_key = _random(32)
     header = suite.make_header(
         file_key,
         [parse_recipient(r) for r in recipients],
         Place(recording_id, segment_id),
-        randbytes=secrets.token_bytes,
+        randbytes=_random,
     )
     slot = await slots.put(shred_key)
     hit("start.slot_synced")
-    sealed = seal_header(header, shred_key, secrets.token_bytes(12), recording_id, segment_id, version)
+    sealed = seal_header(header, shred_key, _random(12), recording_id, segment_id, version)
     return SegmentKeys(
         segment_id,
         file_key,
-        secrets.token_bytes(suite.salt),
+        _random(suite.salt),
         HeaderRow(segment_id, version, suite.name, sealed, slot, tuple(recipients), key_id(file_key)),
     )
+
+
+def _random(size: int) -> bytes:
+    """Fresh bytes of the system's generator. Raises CallwardenError vault.randomness."""
+    try:
+        return secrets.token_bytes(size)
+    except (OSError, NotImplementedError) as error:
+        raise CallwardenError(
+            "vault.randomness", "the system gives no random bytes: no key, no recording", retryable=True,
+            hint="the kernel's generator must be ready before Callwarden starts", where="getrandom",
+        ) from error  # fmt: skip

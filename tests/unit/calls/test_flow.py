@@ -4,8 +4,11 @@ and two hundred at once. Each call has one outcome at the end, no key stays with
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import secrets
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +69,25 @@ async def test_a_journal_that_fails_at_any_commit(house: House, key: str, monkey
     assert os.listdir(house.spool) == []
     last = house.rows("SELECT outcome FROM call ORDER BY seq DESC LIMIT 1")[0][0]
     assert last == ("given" if key == "1" else "refused")
+
+
+async def test_row_49_no_randomness_no_recording(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without random bytes seals nothing: who says yes is unrecorded, nobody's audio waits; later calls are well."""
+
+    def none(size: int) -> bytes:
+        raise OSError(errno.ENOSYS, "no randomness")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("edge.recorder.keys.secrets", SimpleNamespace(token_bytes=none, token_hex=secrets.token_hex))
+        await house.tracker.take(Caller("1"))
+        await house.all_gone()
+    assert house.rows("SELECT outcome FROM call") == [("unavailable",)]
+    assert house.rows("SELECT * FROM recording") == []
+    assert os.listdir(house.spool) == []
+    assert not house.running.done()
+    await house.tracker.take(Caller("1"))
+    await house.all_gone()
+    assert house.rows("SELECT outcome FROM call ORDER BY seq") == [("unavailable",), ("given",)]
 
 
 async def test_two_hundred_at_once(house: House) -> None:
