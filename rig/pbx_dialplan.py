@@ -10,7 +10,7 @@ From callers:
 1013 the called party is asked on its own leg       1018 MixMonitor to raw, caller left, agent right
 1030 a conference, opt_in before it                 1040 opt_in, then the queue of the phones agent1 and agent2
 1041 opt_in, then the phone agent1                  1042 opt_in, then the phone agent2
-1050 opt_in, sealed with aes256gcm
+1050 opt_in, sealed with aes256gcm                 1060 to 1068 opt_in, captured otherwise (rig/policies.py)
 112 and 9112, the emergency number                  policy-NAME: policy NAME, then the agent
 echo: opt_in, then no agent but an echo
 
@@ -78,6 +78,7 @@ def extensions(plan: DialplanSettings) -> str:
     blocks.append(_asked("1030", "support") + " same => n,ConfBridge(1030)\n same => n,Hangup()\n")
     blocks.append(_asked("1040", "support") + _queue("desks"))
     blocks.append(_asked("1050", "classified") + _dial(plan))
+    blocks += [_asked(f"106{n}", f"capture106{n}") + _dial(plan) for n in range(9)]
     blocks += [_asked(f"104{n}", "support") + _dial(plan, f"agent{n}") for n in (1, 2)]
     blocks += [_asked(number, "support") + _dial(plan) for number in ("112", "9112")]
     blocks.append(_asked("echo", "support") + " same => n,Answer()\n same => n,Echo()\n same => n,Hangup()\n")

@@ -34,6 +34,20 @@ POLICIES = {
     "classified": RigPolicy("opt_in", "consent", "privacy notice", 'suite = "aes256gcm"'),
 }
 
+#: Every way to capture that `support` does not use: extension to what the policy says about it.
+CAPTURES = {
+    "1060": 'capture = { codec = "sln", channels = 1 }',
+    "1061": 'capture = { codec = "sln16", channels = 1 }',
+    "1062": 'capture = { codec = "sln16", channels = 2 }',
+    "1063": 'capture = { codec = "ulaw", channels = 1 }',
+    "1064": 'capture = { codec = "ulaw", channels = 2 }',
+    "1065": 'capture = { codec = "alaw", channels = 1 }',
+    "1066": 'capture = { codec = "alaw", channels = 2 }',
+    "1067": 'compact = "flac"',
+    "1068": 'compact = "opus"\ncapture = { codec = "sln16", channels = 2 }',
+}
+POLICIES |= {f"capture{ext}": RigPolicy("opt_in", "consent", "privacy notice", more) for ext, more in CAPTURES.items()}
+
 #: Which channels are the outside world: the trunks, and anybody who is not an agent.
 TELEPHONY = """[telephony]
 country = "CZ"
