@@ -28,7 +28,8 @@ class KeptRecording:
 class KeptCall:
     """A call that is over. evidence: `full` `minimal` `expired`; named: numbers or channel names are in its rows; audio:
     some of it is left; no: it ended as a no and never had a permit; notices: rows about texts; copies: of its audio some
-    were given out and are on the list."""
+    were given out and are on the list; adopted: its audio came from a file, whose mark keeps a copy of that file from being
+    taken over again."""
 
     seq: int
     call_id: str
@@ -42,3 +43,4 @@ class KeptCall:
     no: bool
     notices: int
     copies: bool
+    adopted: bool

@@ -26,16 +26,17 @@ class RetentionBook(Protocol):
 
     async def kept_recording(self, recording_id: str) -> KeptRecording | None: ...
     async def kept_recordings(
-        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], limit: int
-    ) -> Sequence[KeptRecording]:
-        """With audio or its keys, of calls of this policy that ended by `before`; the oldest first, behind `after` = (call's
-        end, recording's seq)."""
+        self, policy_id: str, version: str, *, before: str, after: tuple[str, int]
+    ) -> tuple[Sequence[KeptRecording], tuple[str, int] | None]:
+        """One page: recordings with audio or its keys, of calls of this policy that ended by `before`, the oldest first,
+        behind `after` = (call's end, call's seq); and where the next page begins, None for the last."""
         ...
 
     async def kept_calls(
-        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], limit: int
-    ) -> Sequence[KeptCall]:
-        """Calls of this policy that ended by `before`; likewise, behind (end, call's seq)."""
+        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], kind: str | None = None
+    ) -> tuple[Sequence[KeptCall], tuple[str, int] | None]:
+        """One page of calls, likewise; `kind`: only those that have something of the class `evidence` (a no, too),
+        `metadata` or `notices`."""
         ...
 
     async def forget_calls(self, call_ids: Sequence[str], numbers: Mapping[str, Mapping[str, str]]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Final
 
 from edge.consent.retention import Retention
 from edge.model.kept import KeptCall, KeptRecording
@@ -13,9 +12,6 @@ from edge.retention.schedule import Due, Facts, Kind, cannot_be_due_after, due
 from edge.retention.sight import Sight
 from edge.retention.terms import Standing, TermsBook
 from formats.ids import format_time
-
-#: Rows of one look at the journal: some milliseconds of a reader, and of the loop that judges them.
-PAGE: Final = 200
 
 
 class Kept:
@@ -32,11 +28,9 @@ class Kept:
         """Pages of recordings that may be due at `now`, or of all there are."""
         recorded = await self._terms.recorded(policy_id, version)
         before = self._before("recordings", recorded, standing, now, all_of_them)
-        after = ("", 0)
-        while rows := await self._sight.journal.kept_recordings(
-            policy_id, version, before=before, after=after, limit=PAGE
-        ):
-            after = (rows[-1].ended_at or "", rows[-1].seq)
+        after: tuple[str, int] | None = ("", 0)
+        while after is not None:
+            rows, after = await self._sight.journal.kept_recordings(policy_id, version, before=before, after=after)
             facts = [(row, _of_recording(row, recorded, standing)) for row in rows]
             judged = [(row, due(fact)) for row, fact in facts]
             over = {row.recording_id for row, one in judged if one.at is not None and one.at <= now}
@@ -60,9 +54,12 @@ class Kept:
         """Pages of what calls consist of besides audio, of these classes."""
         recorded = await self._terms.recorded(policy_id, version)
         before = max(self._before(kind, recorded, standing, now, all_of_them) for kind in kinds)
-        after = ("", 0)
-        while rows := await self._sight.journal.kept_calls(policy_id, version, before=before, after=after, limit=PAGE):
-            after = (rows[-1].ended_at, rows[-1].seq)
+        after: tuple[str, int] | None = ("", 0)
+        only = kinds[0] if not all_of_them else None
+        while after is not None:
+            rows, after = await self._sight.journal.kept_calls(
+                policy_id, version, before=before, after=after, kind=only
+            )
             ids = [row.call_id for row in rows]
             await self._holding.cover(ids)
             holds = await self._sight.journal.holds_on_calls(ids)
@@ -114,6 +111,8 @@ def _of_call(
         first.append("evidence")
     if kind == "statistics" and row.copies:
         first.append("the list of its copies")
+    if kind == "statistics" and row.adopted:
+        first.append("the mark that its file was taken over")
     return Facts(
         kind,
         datetime.fromisoformat(row.ended_at),

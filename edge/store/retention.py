@@ -22,15 +22,32 @@ SELECT r.seq, r.recording_id, r.call_id, c.policy_id, c.policy_version, c.outcom
 FROM recording r JOIN call c ON c.call_id=r.call_id JOIN permit p ON p.permit_id=r.permit_id"""
 #: Audio, or the keys of it, is left.
 _AUDIO: Final = "r.state IN ('sealed','quarantined')"
-_CALL: Final = """
+#: Numbers or channel names are in its rows, or its times are still exact though its evidence is gone.
+_NAMED: Final = """
+(c.channel_name<>'' OR c.evidence='expired' AND c.anonymised_at IS NULL OR EXISTS(SELECT 1 FROM party p WHERE p.call_id=c.call_id
+    AND (p.number_heard IS NOT NULL OR p.number_e164 IS NOT NULL)))"""
+_CALL: Final = f"""
 SELECT c.seq, c.call_id, c.policy_id, c.policy_version, c.outcome, c.ended_at, c.evidence,
-  c.channel_name<>'' OR c.evidence='expired' AND c.anonymised_at IS NULL OR EXISTS(SELECT 1 FROM party p WHERE p.call_id=c.call_id
-    AND (p.number_heard IS NOT NULL OR p.number_e164 IS NOT NULL)),
+  {_NAMED},
   EXISTS(SELECT 1 FROM recording r WHERE r.call_id=c.call_id AND r.state NOT IN ('erased','no_audio')),
   c.outcome IN ('refused','objected','abandoned') AND NOT EXISTS(SELECT 1 FROM permit p WHERE p.call_id=c.call_id),
   (SELECT count(*) FROM notice n WHERE n.call_id=c.call_id AND n.state<>'waiting'),
-  EXISTS(SELECT 1 FROM exported x JOIN recording r USING(recording_id) WHERE r.call_id=c.call_id)
+  EXISTS(SELECT 1 FROM exported x JOIN recording r USING(recording_id) WHERE r.call_id=c.call_id),
+  EXISTS(SELECT 1 FROM adoption a JOIN recording r USING(recording_id) WHERE r.call_id=c.call_id)
 FROM call c"""
+#: Calls of one page, by the index `call_kept`: a read is short however few of them are wanted.
+_PAGE: Final = (
+    "SELECT k.seq FROM call k WHERE k.policy_id=? AND k.policy_version=? AND k.state='ended' AND k.ended_at<=?"
+    " AND (k.ended_at, k.seq)>(?, ?) ORDER BY k.ended_at, k.seq LIMIT ?"
+)
+#: Calls of a page, most of which have nothing any more that could go: about 10 ms.
+SCAN: Final = 2000
+#: Of a page only those calls that have something of a class.
+_WITH: Final = {
+    "evidence": "c.evidence<>'expired'",
+    "metadata": _NAMED,
+    "notices": "EXISTS(SELECT 1 FROM notice n WHERE n.call_id=c.call_id)",
+}
 _FREE: Final = f"NOT EXISTS(SELECT 1 FROM hold h WHERE {covers_any('?1')})"
 #: What may be made nameless, and what may go, asked once more inside the commit.
 _MAY_FORGET: Final = f"""
@@ -38,6 +55,7 @@ SELECT 1 FROM call c WHERE c.call_id=?1 AND c.state='ended' AND {_FREE} AND NOT 
   WHERE r.call_id=?1 AND r.state NOT IN ('erased','no_audio'))"""
 _MAY_GO: Final = f"""{_MAY_FORGET} AND c.evidence='expired'
   AND NOT EXISTS(SELECT 1 FROM exported x JOIN recording r USING(recording_id) WHERE r.call_id=?1)
+  AND NOT EXISTS(SELECT 1 FROM adoption a JOIN recording r USING(recording_id) WHERE r.call_id=?1)
   AND NOT EXISTS(SELECT 1 FROM find f WHERE f.call_id=?1 AND f.state='waiting')"""
 _RECORDINGS_OF: Final = "recording_id IN (SELECT recording_id FROM recording WHERE call_id=?1)"
 _SEGMENTS_OF: Final = f"segment_id IN (SELECT segment_id FROM segment WHERE {_RECORDINGS_OF})"
@@ -114,31 +132,31 @@ class Retaining(Base):
         return found[0] if found else None
 
     async def kept_recordings(
-        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], limit: int
-    ) -> Sequence[KeptRecording]:
+        self, policy_id: str, version: str, *, before: str, after: tuple[str, int]
+    ) -> tuple[Sequence[KeptRecording], tuple[str, int] | None]:
         """See `edge.ports.RetentionBook`."""
-        where = (
-            f"c.policy_id=? AND c.policy_version=? AND c.state='ended' AND c.evidence<>'expired' AND c.ended_at<=?"
-            f" AND (c.ended_at, r.seq)>(?, ?) AND {_AUDIO} ORDER BY c.ended_at, r.seq LIMIT ?"
-        )
-        args = (policy_id, version, before, *after, limit)
-        return await self._readers.read(lambda conn: _recordings(conn, where, *args))
+
+        def job(conn: sqlite3.Connection) -> tuple[list[KeptRecording], tuple[str, int] | None]:
+            where = f"c.seq IN ({_PAGE}) AND c.evidence<>'expired' AND {_AUDIO} ORDER BY c.ended_at, r.seq"
+            page = (policy_id, version, before, *after, SCAN)
+            return _recordings(conn, where, *page), _behind(conn, page)
+
+        return await self._readers.read(job)
 
     async def kept_calls(
-        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], limit: int
-    ) -> Sequence[KeptCall]:
+        self, policy_id: str, version: str, *, before: str, after: tuple[str, int], kind: str | None = None
+    ) -> tuple[Sequence[KeptCall], tuple[str, int] | None]:
         """See `edge.ports.RetentionBook`."""
-        query = (
-            f"{_CALL} WHERE c.policy_id=? AND c.policy_version=? AND c.state='ended' AND c.ended_at<=?"
-            " AND (c.ended_at, c.seq)>(?, ?) ORDER BY c.ended_at, c.seq LIMIT ?"
-        )
-        args = (policy_id, version, before, *after, limit)
+        query = f"{_CALL} WHERE c.seq IN ({_PAGE}) AND {_WITH.get(kind or '', '1')} ORDER BY c.ended_at, c.seq"
 
-        def job(conn: sqlite3.Connection) -> list[KeptCall]:
-            rows = conn.execute(query, args)
-            return [
-                KeptCall(*(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]), row[10], bool(row[11]))) for row in rows
+        def job(conn: sqlite3.Connection) -> tuple[list[KeptCall], tuple[str, int] | None]:
+            page = (policy_id, version, before, *after, SCAN)
+            rows = conn.execute(query, page)
+            kept = [
+                KeptCall(*(*row[:7], bool(row[7]), bool(row[8]), bool(row[9]), row[10], bool(row[11]), bool(row[12])))
+                for row in rows
             ]
+            return kept, _behind(conn, page)
 
         return await self._readers.read(job)
 
@@ -260,3 +278,10 @@ def _recordings(conn: sqlite3.Connection, where: str, *args: Any) -> list[KeptRe
         )
         for r in rows
     ]  # fmt: skip
+
+
+def _behind(conn: sqlite3.Connection, page: tuple[object, ...]) -> tuple[str, int] | None:
+    """(end, seq) of the last call of a full page; None for the last page."""
+    query = _PAGE.replace("SELECT k.seq", "SELECT k.ended_at, k.seq") + " OFFSET ?"
+    row = conn.execute(query, (*page[:-1], 1, SCAN - 1)).fetchone()
+    return None if row is None else (row[0], row[1])

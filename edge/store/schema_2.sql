@@ -46,6 +46,8 @@ CREATE TABLE hold_cover(
 CREATE INDEX hold_cover_call ON hold_cover(call_id);
 -- Which setting says that a due erasure is due; of an erasure by age.
 ALTER TABLE due_erasure ADD COLUMN why TEXT NOT NULL DEFAULT '';
+-- Walked in pages, the oldest call first, by whoever looks for what is over.
+CREATE INDEX call_kept ON call(policy_id, policy_version, ended_at, seq) WHERE state = 'ended';
 -- Retention terms that somebody approved (JSON); scope: a policy's name, '' for what belongs to no policy.
 CREATE TABLE retention_terms(
   scope TEXT PRIMARY KEY, terms TEXT NOT NULL, approved_at TEXT NOT NULL, approved_by TEXT NOT NULL) STRICT, WITHOUT ROWID;

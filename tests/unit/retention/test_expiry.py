@@ -15,6 +15,7 @@ from edge.consent.units import Period
 from edge.errors import CallwardenError
 from edge.model.entities import NewRecording
 from edge.model.live import NoticeRow
+from edge.retention.door import RetentionDoor
 from edge.retention.expiry import ERASURES
 from edge.store.base import decode_json
 from edge.store.retention import _ROWS
@@ -82,6 +83,28 @@ async def test_a_pass_is_bounded_and_the_next_goes_on(place: Place) -> None:
     assert {await place.state(one.recording_id) for one in made} == {"erased"}
 
 
+async def test_pages_pass_over_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that end in the same moment, and pages in which nothing is over."""
+    monkeypatch.setattr("edge.store.retention.SCAN", 3)
+    audio, refused = [], []
+    for number in range(14):
+        ended = NOON - (40 if number % 4 else 5) * DAY
+        audio.append(await kept(place, ended, SHORT))
+        refused.append(await talked(place, ended, SHORT))
+    while await look(place, NOON):
+        pass
+    over = [bool(number % 4) for number in range(14)]
+    assert [await place.state(one.recording_id) == "erased" for one in audio] == over
+    expired = []
+    for one in refused:
+        row = await place.journal.views.why(one.call_id)
+        assert row is not None
+        expired.append(row["call"]["evidence"] == "expired")
+    assert expired == over
+    made = await RetentionDoor(place.means).plan(None, NOON)
+    assert made["totals"]["recordings"]["later"] == over.count(False)
+
+
 async def test_a_call_goes_step_by_step_until_nothing_is_left(place: Place) -> None:
     new = await kept(place, NOON, SHORT)
     hmac = "ab" * 32
@@ -126,7 +149,7 @@ async def test_every_table_that_hangs_on_a_call_is_emptied_with_it(place: Place)
         more = {table for table, to in refers.items() if to & hang} - hang
         hang, grew = hang | more, bool(more)
     emptied = {row.split()[2] for row in _ROWS}
-    assert hang - emptied == {"exported"}, "a call waits for that"
+    assert hang - emptied == {"exported", "adoption"}, "a call waits for these"
 
 
 async def test_a_call_waits_for_the_list_of_its_copies(place: Place) -> None:
