@@ -1,4 +1,4 @@
-"""`callwarden central order`: what central may do alone about a call that is going on."""
+"""`callwarden central order`: what central may do alone: about a call that is going on, and to keep something."""
 
 from __future__ import annotations
 
@@ -11,26 +11,37 @@ from callwarden.centralclient import central_config, from_surroundings
 
 @click.command()
 @central_config
-@click.argument("cmd", type=click.Choice(["withdraw", "pause", "resume"]))
-@click.option("--call", "call_id", required=True, metavar="ID", help="The call's whole id (32 hex digits).")
+@click.argument("cmd", type=click.Choice(["withdraw", "pause", "resume", "hold", "restrict"]))
+@click.option("--call", "call_id", metavar="ID", help="The call's whole id (32 hex digits).")
+@click.option(
+    "--recording", "recording_id", metavar="ID", help="Of hold and restrict: one recording's whole id instead."
+)
 @click.option("--reason", required=True, help="Why; goes into the order, the receipt and both logs.")
 @click.option("--case", "case_ref", help="The case it belongs to.")
 @click.option("--wait", default=30.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait.")
-def order(central_config: Path | None, cmd: str, call_id: str, reason: str, case_ref: str | None, wait: float) -> int:
-    """Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).
+def order(
+    central_config: Path | None, cmd: str, call_id: str | None, recording_id: str | None, reason: str,
+    case_ref: str | None, wait: float,
+) -> int:  # fmt: skip
+    """Order an edge to withdraw, pause or resume the recording of a call, or to hold or restrict it, and wait for its
+    receipt (stdout).
 
     The store signs it: no person's key is needed. An order to pause or resume holds for 60 seconds, to withdraw for an
-    hour. Exit 0: done. 5: no such call. 6: refused. 75: no answer yet.
+    hour. A hold or restriction is released by two people (callwarden hold release, at the edge). Exit 0: done. 5: no such
+    call. 6: refused. 75: no answer yet.
     """
     from callwarden.commands.central_erase import checked, wait_for_receipt
     from callwarden.output import note, plain, print_json
     from edge.errors import CallwardenError, Exit
     from formats.ids import is_id
 
-    if not is_id(call_id):
-        raise CallwardenError("usage.call", "not a call's id", hint="32 hex digits", where=call_id)
+    kind, target = ("recording", recording_id) if recording_id else ("call", call_id or "")
+    if bool(call_id) == bool(recording_id) or (recording_id and cmd not in ("hold", "restrict")):
+        raise CallwardenError("usage.target", "name one --call; hold and restrict take a --recording too", where=cmd)
+    if not is_id(target):
+        raise CallwardenError(f"usage.{kind}", f"not a {kind}'s id", hint="32 hex digits", where=target)
     client = from_surroundings(central_config)
-    asked = {"cmd": cmd, "target": {"kind": "call", "id": call_id}, "reason": reason}
+    asked = {"cmd": cmd, "target": {"kind": kind, "id": target}, "reason": reason}
     if case_ref:
         asked["case_ref"] = case_ref
     drafted = client.post("/v1/orders/draft", asked)["claims"]

@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from central import setup
 from edge.retention.executor import Executor, Means
 from edge.vault.payloads import PayloadVault
-from formats.orders import open_receipt_document
+from formats.orders import OrderClaims, open_receipt_document, sign_order
 from tests.unit.central.central_kit import a_central
-from tests.unit.retention.retention_kit import Calls, NobodyLive
+from tests.unit.retention.retention_kit import AUDITOR, Calls, NobodyLive
 from tests.unit.store import store_makers as makers
 from tests.unit.sync.sync_kit import SyncEdge, until
 
@@ -23,6 +24,7 @@ from tests.unit.sync.sync_kit import SyncEdge, until
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[SyncEdge]:
     async with a_central(tmp_path / "central", tls=True) as central:
+        setup.register_key(central.config, "auditor", "Ann", AUDITOR.verify_key)
         edge = await SyncEdge.open(central, tmp_path)
         yield edge
         await edge.close()
@@ -102,6 +104,33 @@ async def test_a_call_is_paused_resumed_and_withdrawn_from_by_central(edge: Sync
     assert row is not None
     assert row.state == "erased"
     assert shred_key not in (edge.folder / "shred.keys").read_bytes()
+
+
+async def test_central_holds_and_two_people_release(edge: SyncEdge, calls: Calls) -> None:
+    recording, _ = await edge.record()
+    await edge.journal.end_call(recording.call_id, makers.AT)
+    await edge.sync.flush()
+    proof = await order(edge, "hold", recording.call_id)
+    assert (proof.claims.result, [one.role for one in proof.ordered_by]) == ("done", ["store"])
+    hold = proof.claims.evidence["hold"]
+    assert list(await edge.journal.holds_on(recording.recording_id, recording.call_id)) == ["the caller wrote to us"]
+    asked = {"cmd": "release", "target": {"kind": "hold", "id": hold}, "reason": "settled"}
+    _, draft = await edge.central.admin("POST", "/v1/orders/draft", asked)
+    claims = msgspec.convert(draft["claims"], OrderClaims)
+    status, answer = await edge.central.admin("POST", "/v1/orders", {"claims": draft["claims"]})
+    assert (status, answer["code"]) == (403, "auth.count"), "the store releases nothing"
+    for keys in ([edge.central.dpo], [edge.central.dpo, edge.central.dpo]):
+        document = sign_order(claims, keys)
+        assert (await edge.central.admin("POST", "/v1/orders", {"order": document}))[0] == 403
+    document = sign_order(claims, [edge.central.dpo, AUDITOR])
+    status, answer = await edge.central.admin("POST", "/v1/orders", {"order": document})
+    assert status == 202, answer
+
+    async def released() -> bool:
+        return not await edge.journal.holds()
+
+    await until(released, 20)
+    assert list(await edge.journal.holds_on(recording.recording_id, recording.call_id)) == []
 
 
 async def test_a_call_that_no_edge_reported_cannot_be_ordered_about(edge: SyncEdge) -> None:

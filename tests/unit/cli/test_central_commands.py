@@ -335,9 +335,17 @@ def test_central_orders_about_a_call_without_a_persons_key(central: Running) -> 
         assert done.code == code, done.err
         assert (done.json["claims"]["result"], read_order(done.json["order"]).cmd) == (result, cmd)
         assert f"{result} by edge edge-1: it is so" in done.err
+    join = answer(central, "done", recording_id=RECORDING, key_ids=(), slots=(), evidence={"hold": "ab" * 16})
+    done = central.run("order", "hold", "--recording", RECORDING, "--reason", "claim", "--case", "c-7")
+    join()
+    assert done.code == 0, done.err
+    held = read_order(done.json["order"])
+    assert (held.cmd, held.target.kind, held.target.id, held.case_ref) == ("hold", "recording", RECORDING, "c-7")
     assert central.run("order", "pause", *asked, "--wait", "0").code == 75
     assert central.run("order", "pause", "--call", "ff" * 16, *asked[2:]).code == 5
     assert central.run("order", "pause", "--call", "1001", *asked[2:]).code == 2
+    assert central.run("order", "pause", "--recording", RECORDING, *asked[2:]).code == 2
+    assert central.run("order", "hold", "--recording", RECORDING, *asked).code == 2
 
 
 def test_the_receipt_of_another_order_about_a_call_is_no_answer(central: Running) -> None:
