@@ -53,6 +53,8 @@ async def prepare(place: Place) -> dict[str, str]:
     )
     await place.journal.owe_notice(notice)
     gone = await talked(place, NOW - 800 * DAY, policy())
+    await place.journal.expire_evidence([gone.call_id])
+    await place.journal.forget_calls([gone.call_id], {})
     await place.journal.alarm("spool.full", "long ago")
     await place.journal._writer.do(lambda conn: conn.execute("UPDATE alarm SET at='2020-01-01T00:00:00.000Z'"))
     wanted, free = await kept(place, NOW - DAY, policy()), await kept(place, NOW - DAY, policy())
