@@ -23,10 +23,9 @@ def order(
     central_config: Path | None, cmd: str, call_id: str | None, recording_id: str | None, reason: str,
     case_ref: str | None, wait: float,
 ) -> int:  # fmt: skip
-    """Order an edge to withdraw, pause or resume the recording of a call, or to hold or restrict it, and wait for its
-    receipt (stdout).
+    """Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).
 
-    The store signs it: no person's key is needed. An order to pause or resume holds for 60 seconds, to withdraw for an
+    Also to hold or restrict a call or a recording. The store signs it: no person's key is needed. An order to pause or resume holds for 60 seconds, to withdraw for an
     hour. A hold or restriction is released by two people (callwarden hold release, at the edge). Exit 0: done. 5: no such
     call. 6: refused. 75: no answer yet.
     """
