@@ -25,9 +25,9 @@ def order(
 ) -> int:  # fmt: skip
     """Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).
 
-    Also to hold or restrict a call or a recording. The store signs it: no person's key is needed. An order to pause or resume holds for 60 seconds, to withdraw for an
-    hour. A hold or restriction is released by two people (callwarden hold release, at the edge). Exit 0: done. 5: no such
-    call. 6: refused. 75: no answer yet.
+    Also to hold or restrict a call or a recording. The store signs it: no person's key is needed. An order to pause or resume
+    holds for 60 seconds, to withdraw for an hour. A hold or restriction is released by two people (callwarden hold release, at
+    the edge). Exit 0: done. 5: no such call. 6: refused. 75: no answer yet.
     """
     from callwarden.commands.central_erase import checked, wait_for_receipt
     from callwarden.output import note, plain, print_json
