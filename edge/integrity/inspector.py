@@ -151,19 +151,17 @@ class Inspector:
         if segment.state in ("open", "shredded") or row.state == "erased" or length < segment.payload_bytes:
             return Seen(length)
         file.seek(0)
-        digest = hashlib.sha512()
-        left = _Committed(file, segment.payload_bytes)
-        while piece := left.read(_PIECE):
-            digest.update(piece)
-        whole: bool | None = None
+        committed = _Committed(file, segment.payload_bytes)
         if entry is not None:
-            file.seek(0)
             try:
-                check_payload(entry, _Committed(file, segment.payload_bytes))
-                whole = True
+                check_payload(entry, committed)
             except FormatError:
-                whole = False
-        return Seen(length, digest.digest(), whole)
+                return Seen(length, whole=False)
+            return Seen(length, whole=True)
+        digest = hashlib.sha512()
+        while piece := committed.read(_PIECE):
+            digest.update(piece)
+        return Seen(length, digest.digest())
 
     async def _key(self, segment: SegmentRow) -> str:
         """Why the segment's header does not open here, or nothing."""

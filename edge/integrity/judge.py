@@ -49,8 +49,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A segment as it lies there. `length`: bytes of its payload, None without a file; `sha512`, `whole`: hash of the
-    committed bytes, and whether payload and manifest entry agree (None where there is none); `key`: why its header does
+    """A segment as it lies there. `length`: bytes of its payload, None without a file; `whole`: whether the committed bytes
+    are those of the manifest's entry, and where there is no manifest `sha512`, their hash; `key`: why its header does
     not open, or nothing; `trouble`: (code, why) where the payload cannot be read or is no file of ours."""
 
     length: int | None
@@ -118,7 +118,8 @@ def _segment(row: RecordingRow, segment: SegmentRow, seen: Seen) -> list[Finding
         message = f"{where}: its payload has {there} bytes, {committed} were committed"
         found.append(_bad(row, "payload.short", message, segment))
     elif segment.state != "open" and there is not None:
-        if (segment.payload_sha512 is not None and seen.sha512 != segment.payload_sha512) or seen.whole is False:
+        unlike = seen.whole is None and segment.payload_sha512 is not None and seen.sha512 != segment.payload_sha512
+        if unlike or seen.whole is False:
             found.append(_bad(row, "payload.changed", f"{where}: its payload is not what was sealed", segment))
         elif there > committed:
             message = f"{where}: {there - committed} bytes behind its end that were never committed"

@@ -8,6 +8,8 @@ import socket
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.api.ranges import stretch
 from edge.api.server import make_app, serve
@@ -49,6 +51,15 @@ def test_ranges_that_are_refused(text: str, code: str) -> None:
     with pytest.raises(CallwardenError) as refused:
         stretch(text, SIZE)
     assert refused.value.code == code
+
+
+@given(st.text(alphabet="byte=-,0123456789 \t\x00é", max_size=30) | st.text(max_size=20), st.integers(0, 300))
+def test_whatever_is_asked_for_lies_inside(text: str, size: int) -> None:
+    try:
+        found = stretch(text, size)
+    except CallwardenError:
+        return
+    assert found is None or 0 <= found[0] < found[1] <= size
 
 
 def test_nothing_of_nothing() -> None:
