@@ -38,7 +38,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[make.Edge]:
 
 def payload(edge: make.Edge, name: str) -> Path:
     recording_id = edge.facts[name].recording_id
-    (found,) = (edge.loaded.edge.vault / recording_id[:2] / recording_id).iterdir()
+    (found,) = (edge.loaded.edge.vault / recording_id[:2] / recording_id).glob("*.payload")
     return found
 
 

@@ -152,7 +152,7 @@ def test_an_erased_and_a_quarantined_payload_are_refused_and_noted(filled: make.
 def test_a_planted_link_is_not_followed(filled: make.Edge) -> None:
     two = filled.facts["two"].recording_id
     folder = filled.loaded.edge.vault / two[:2] / two
-    for payload in folder.iterdir():
+    for payload in list(folder.glob("*.payload")):
         payload.unlink()
         payload.symlink_to("/etc/passwd")
     answers = asked(filled, ("GET", f"/v1/recordings/{two}/segments/0/payload", {}))

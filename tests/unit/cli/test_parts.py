@@ -157,7 +157,7 @@ def test_a_changed_byte_in_a_chunk_of_the_part_releases_nothing(
 def test_a_payload_that_was_cut_or_swapped_releases_nothing(filled: make.Edge, tmp_path: Path) -> None:
     two = filled.facts["two"]
     folder = filled.loaded.edge.vault / two.recording_id[:2] / two.recording_id
-    a, b = sorted(folder.iterdir())
+    a, b = sorted(folder.glob("*.payload"))
     kept = a.read_bytes(), b.read_bytes()
     arguments = ("export", two.recording_id, "-i", filled.paths["operator_identity"], "--from", "4.9", "--to", "5.1")
     for damage in ((kept[1], kept[0]), (kept[0][:40], kept[1][:40])):
