@@ -138,12 +138,22 @@ class Inspector:
     def _payload(self, row: RecordingRow, segment: SegmentRow, entry: SegmentEntry | None) -> Seen:
         """Blocks."""
         try:
-            with self._means.vault.open(row.recording_id, segment.segment_id) as file:
+            with self._open(row, segment) as file:
                 return self._read(file, row, segment, entry)
         except CallwardenError as error:
             return Seen(None, trouble=None if error.code == "vault.missing" else (error.code, error.message))
         except OSError as error:
             return Seen(None, trouble=("vault.io", f"the vault's disk failed: {error.strerror}"))
+
+    def _open(self, row: RecordingRow, segment: SegmentRow) -> BinaryIO:
+        """Of a compacted segment that is being renamed the file lies under one of two names."""
+        if segment.staged:
+            try:
+                return self._means.vault.open(row.recording_id, segment.staged)
+            except CallwardenError as error:
+                if error.code != "vault.missing":
+                    raise
+        return self._means.vault.open(row.recording_id, segment.segment_id)
 
     @staticmethod
     def _read(file: BinaryIO, row: RecordingRow, segment: SegmentRow, entry: SegmentEntry | None) -> Seen:
@@ -233,8 +243,8 @@ class Inspector:
         found = []
         for recording_id, segment_id, size in on_disk:
             row = rows.get(recording_id)
-            if row is not None and segment_id in {s.segment_id for s in row.segments}:
-                continue
+            if row is not None and (row.state in LIVE or segment_id in {s.segment_id for s in row.segments}):
+                continue  # beside a recording that is not sealed yet may lie what it is compacted to
             if row is not None and row.state in LIVE:
                 continue  # a compaction has its next payload there; the next start removes what one left behind
             erased = row.state == "erased" if row else await self._means.journal.tombstone(recording_id) is not None
