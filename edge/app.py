@@ -148,7 +148,7 @@ class Daemon:
             lambda name: self.config.policies.get(name),
             lambda: self.config.telephony.country,
         )
-        self.standing = Standing(self.adopter, self.journal, config.adopt)
+        self.standing = Standing(self.adopter, self.journal, config.adopt, lambda: self.gate.refusal())
         world = World(
             journal=self.journal,
             recorder=self.recorder,

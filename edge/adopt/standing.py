@@ -56,10 +56,17 @@ class _Known:
 
 
 class Standing:
-    """All standing services of this edge. `services`: those of now; `journal` files the alarms."""
+    """All standing services of this edge. `services`: those of now; `journal` files the alarms; `refusal`: why nothing is
+    done now (a restored journal that does not know yet what was erased), or None."""
 
-    def __init__(self, port: AdoptPort, journal: Journal, services: Mapping[str, AdoptSection]) -> None:
-        self._port, self._journal = port, journal
+    def __init__(
+        self,
+        port: AdoptPort,
+        journal: Journal,
+        services: Mapping[str, AdoptSection],
+        refusal: Callable[[], CallwardenError | None] = lambda: None,
+    ) -> None:
+        self._port, self._journal, self._refusal = port, journal, refusal
         self._services = dict(services)
         self._said = {name: _Known() for name in self._services}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="adopt")
@@ -90,6 +97,8 @@ class Standing:
     async def once(self, name: str, section: AdoptSection) -> Sequence[Result]:
         """One pass over one folder. What goes wrong is an alarm."""
         known, loop = self._said[name], asyncio.get_running_loop()
+        if self._refusal() is not None:
+            return ()
         try:
             results = await loop.run_in_executor(self._worker, self._pass, name, section, loop)
         except CallwardenError as error:

@@ -11,6 +11,8 @@ from edge.api.carry import peer_uid
 from edge.errors import CallwardenError
 
 ADOPT = web.AppKey("adopt", AdoptDesk)
+#: Longest silence of who brings sound, seconds: one at a time is served.
+SILENCE_S = 60.0
 #: Most bytes of a description.
 _DESCRIPTION = 64 * 1024
 
@@ -32,8 +34,9 @@ async def _take(request: web.Request) -> web.Response:
 
     async def sound(most: int) -> bytes:
         try:
-            return await stream.read(most)
-        except (web.RequestPayloadError, ConnectionError) as error:
+            async with asyncio.timeout(SILENCE_S):
+                return await stream.read(most)
+        except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
             raise CallwardenError("adopt.short", "whoever brought the sound left in the middle of it") from error
 
     return web.json_response(await request.app[ADOPT].take(described, sound, peer_uid(request)))

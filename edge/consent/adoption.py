@@ -19,9 +19,9 @@ _FEWEST: Final = 2
 
 def party(number: str, country: str) -> tuple[str | None, str, str | None]:
     """(number to store, class, E.164) of the outside party, as `edge.model.entities.NewCall` has them."""
-    text = printable(number.strip())[:LONGEST]
-    if text.lower() in WITHHELD:
-        return None, "withheld", None
+    text = "".join(char for char in number.strip() if char.isascii() and char.isprintable())[:LONGEST]
+    if text.strip().lower() in WITHHELD:
+        return None, ("withheld" if number.strip().lower() in WITHHELD else "invalid"), None
     plain = text.removeprefix("+").isdigit() and text.isascii() and len(digits(text)) >= _FEWEST
     return text, ("plain" if plain else "invalid"), e164(text, country)
 

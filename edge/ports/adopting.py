@@ -99,7 +99,8 @@ class AdoptPort(Protocol):
     """What takes files over."""
 
     async def look(self, asked: Asked) -> Known:
-        """What is on file, without a change. Raises adopt.policy, adopt.handled, adopt.past_retention, adopt.time."""
+        """What is on file, without a change. Raises adopt.policy, adopt.no_key, adopt.handled,
+        adopt.past_retention, adopt.time."""
         ...
 
     async def take(self, asked: Asked, source: SoundSource, by_uid: int) -> Adopted:

@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 
 from edge.consent import adoption as words
-from edge.consent.epochs import recipients_on
+from edge.consent.epochs import lacks_key, month_of, recipients_on
 from edge.consent.policy import Policy
 from edge.errors import CallwardenError
 from edge.failpoints import hit
@@ -90,7 +90,11 @@ class Adopter:
         known = await self._tools.journal.adoption(facts.identity)
         if known.state != "new":
             return known
-        now = self._tools.clock.wall()
+        now, day = self._tools.clock.wall(), parse_time(facts.started_at).date()
+        if lacks_key(policy, day):
+            hint = f"callwarden key rotate --policy {policy.name} --month {month_of(day)} -o FILE makes one"
+            missing = f"the policy has no key for {month_of(day)}, in which it began"
+            raise CallwardenError("adopt.no_key", missing, hint=hint, where=facts.name)
         if parse_time(facts.started_at) > now + timedelta(seconds=AHEAD_S):
             raise _refused("adopt.time", f"it would have begun in the future, {facts.started_at}", asked)
         kept = policy.retention.recordings
@@ -118,6 +122,8 @@ class Adopter:
                 await self._seal_sound(asked, row, keys, source)
                 await self._finish(row.recording_id)
                 row = await self._row(recording_id)
+            elif known.state == "sealed":
+                await self._tools.in_worker(partial(self._prove_stored, row))
             if row.state != "sealed":
                 raise _refused("adopt.erased", f"the recording is {row.state} already", asked)
             return Adopted(recording_id, row.frames or 0, asked.facts.content)
@@ -126,13 +132,10 @@ class Adopter:
 
     def _policy(self, asked: Asked) -> Policy:
         policy = self._policy_of(asked.grounds.policy)
-        if policy is None or not self._recipients(policy):
-            why = "there is no such policy" if policy is None else "this policy has no recipients now"
+        if policy is None or policy.mode == "never":
+            why = "there is no such policy" if policy is None else "this policy has no recipients"
             raise CallwardenError("adopt.policy", why, hint="callwarden policy list", where=asked.grounds.policy)
         return policy
-
-    def _recipients(self, policy: Policy) -> tuple[str, ...]:
-        return recipients_on(policy, self._tools.clock.wall().date())
 
     async def _file(self, asked: Asked, by_uid: int) -> tuple[str, SegmentKeys]:
         """Key in its slot, then everything in one commit."""
@@ -142,7 +145,8 @@ class Adopter:
         linked = facts.linkedid or facts.uniqueid or f"file-{facts.identity[:32]}"
         known = await self._tools.journal.adopted_call(linked, policy.name)
         call_id, party_id = known or (secrets.token_hex(16), secrets.token_hex(16))
-        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, self._recipients(policy))
+        recipients = recipients_on(policy, parse_time(facts.started_at).date())
+        keys = await make_keys(self._tools.slots, suite_of(policy.suite), recording_id, recipients)
         await self._prove_header(keys, recording_id)
         call = NewCall(
             call_id, linked, facts.uniqueid or linked, "", party_id, facts.direction, policy.name, policy.version,
@@ -175,6 +179,15 @@ class Adopter:
         except FormatError as error:
             raise CallwardenError("vault.header", error.message, where=keys.segment_id) from error
 
+    def _prove_stored(self, row: RecordingRow) -> None:
+        """What was sealed before is still what its rows say: its file is about to go for it. Raises vault.differs."""
+        for one in row.segments:
+            if one.payload_bytes and self._tools.vault.sha512(row.recording_id, one.segment_id) != one.payload_sha512:
+                raise CallwardenError(
+                    "vault.differs", "a payload is not what was sealed", where=row.recording_id,
+                    hint="callwarden verify says more; the file it was made of is still there",
+                )  # fmt: skip
+
     # ------------------------------------------------------------ the sound
 
     async def _seal_sound(self, asked: Asked, row: RecordingRow, keys: SegmentKeys | None, source: SoundSource) -> None:
@@ -200,6 +213,8 @@ class Adopter:
         except CallwardenError as error:
             if error.code == "adopt.changed":
                 await self._give_up(row.recording_id)
+            if error.code == "adopt.erased":  # a file that was made behind the erasure's back
+                await self._tools.in_worker(partial(self._tools.vault.unlink, row.recording_id))
             raise
 
     async def _next_segment(self, row: RecordingRow, number: int, sealed: int) -> SegmentKeys:

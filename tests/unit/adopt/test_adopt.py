@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import load
+from edge.consent.adoption import party
 from edge.retention.copies import copies_elsewhere
 from edge.store.journal import Journal
 from formats.pcm import expand
@@ -54,6 +56,12 @@ def test_one_file_and_what_is_stored_of_it(site: Site, tmp_path: Path) -> None:
         assert record.code == 0, record.err
     assert why["call"]["outcome"] == "adopted"
     assert why["call"]["started_at"].startswith(f"{at:%Y-%m-%dT%H:%M:%S}")
+    # Kept from the day of the call on, not from today.
+    assert why["call"]["ended_at"].startswith(f"{at + timedelta(seconds=3):%Y-%m-%dT%H:%M:%S}")
+    assert journal(site, "SELECT started_at, ended_at FROM recording") == [
+        (why["call"]["started_at"], why["call"]["ended_at"])
+    ]
+    assert why["recordings"][0]["original"]["removed_at"]
     (event,) = why["events"]
     assert event["kind"] == "adopted"
     said = event["evidence"]
@@ -252,6 +260,25 @@ def test_a_file_that_changes_between_the_looks_is_given_up_and_begun_anew(site: 
         assert [site.sound_of(one["recording_id"], tmp_path / "out.wav") for one in sealed] == [samples(150, 2)]
 
 
+def test_a_month_without_a_key_is_left(site: Site) -> None:
+    """Where each month has keys of its own, no other month's are taken in their place."""
+    conf = site.config.parent / "conf.d" / "support.toml"
+    text = conf.read_text()
+    keys = " ".join(re.findall(r'"(age1[a-z0-9]+)"', text))
+    now, old = datetime.now(UTC), datetime.now(UTC) - timedelta(days=75)
+    start = text.index("recipients = [")
+    end = text.index("]", start) + 1
+    monthly = f'epochs = "monthly"\nepoch_keys = {{ "{now:%Y-%m}" = "{keys}" }}\nrecipients = []\n'
+    conf.write_text(text[:start] + monthly + text[end:])
+    put(site.folder, freepbx_name("in", "600", NUMBER, old, 7), wav(samples(1, 1)))
+    put(site.folder, freepbx_name("in", "600", NUMBER, now - timedelta(minutes=1), 8), wav(samples(1, 2)))
+    with site.daemon():
+        done = site.adopt("--apply", "--json")
+        assert (done.code, done.json["adopted"]) == (75, 1), done.err
+    assert [one["code"] for one in done.json["left"]] == ["adopt.no_key"]
+    assert f"{old:%Y-%m}" in done.json["left"][0]["hint"]
+
+
 @pytest.mark.parametrize(
     ("change", "code", "word"),
     [
@@ -296,6 +323,37 @@ def test_a_file_that_is_still_written_to_waits(site: Site) -> None:
         assert site.adopt("--apply", "--json").json["adopted"] == 1
 
 
+def test_a_sealed_copy_that_was_damaged_meanwhile_keeps_the_file(site: Site) -> None:
+    """The file goes for a recording that is there, not for a row that says so."""
+    put(site.folder, freepbx_name("in", "600", NUMBER, yesterday(), 7), wav(samples(2, 1)))
+    with site.daemon():
+        assert site.adopt("--apply", failpoint="adopt.answered").code < 0
+        (payload,) = load(site.config).edge.vault.rglob("*.payload")
+        data = bytearray(payload.read_bytes())
+        data[100] ^= 1
+        payload.write_bytes(data)
+        done = site.adopt("--apply")
+        assert (done.code, "not what was sealed" in done.err) == (7, True), done.err
+        assert len(site.files()) == 1
+        data[100] ^= 1
+        payload.write_bytes(data)
+        assert site.adopt("--apply", "--json").json["already"] == 1
+    assert site.files() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "stored", "kind"),
+    [
+        ("777123456", "777123456", "plain"), ("+420 777 123 456", "+420 777 123 456", "invalid"),
+        ("anonymous", None, "withheld"), ("", None, "withheld"), ("\x1b[31mEva\u202e", "[31mEva", "invalid"),
+        ("\u202e", None, "invalid"), ("7" * 80, "7" * 64, "plain"),
+    ],
+)  # fmt: skip
+def test_numbers_are_stored_as_text_that_harms_nobody(number: str, stored: str | None, kind: str) -> None:
+    heard, number_class, _ = party(number, "CZ")
+    assert (heard, number_class) == (stored, kind)
+
+
 def test_files_of_one_call_are_one_call(site: Site) -> None:
     at = yesterday()
     names = [freepbx_name(kind, "600", NUMBER, at + timedelta(seconds=n), 7 + n) for n, kind in enumerate(("in", "q"))]
@@ -314,13 +372,14 @@ def test_files_of_one_call_are_one_call(site: Site) -> None:
     ]
 
 
-def test_what_is_taken_over_is_sealed_to_the_keys_of_this_month(site: Site) -> None:
-    month = datetime.now(UTC).strftime("%Y-%m")
+def test_what_is_taken_over_is_sealed_to_the_keys_of_its_month(site: Site) -> None:
+    months = {f"{at:%Y-%m}" for at in (datetime.now(UTC), yesterday())}  # the call's, and the present one's
     file = site.config.parent / "conf.d" / "support.toml"
     text = file.read_text()
     both = text.partition("recipients = [")[2].partition("]")[0]
     keys = " ".join(line.split('"')[1] for line in both.splitlines() if '"' in line)
-    added = f'[policy.support]\nepochs = "monthly"\nepoch_keys."{month}" = "{keys}"'
+    by_month = ", ".join(f'"{month}" = "{keys}"' for month in sorted(months))
+    added = f'[policy.support]\nepochs = "monthly"\nepoch_keys = {{ {by_month} }}'
     file.write_text(text.replace(both, "").replace("[policy.support]", added))
     put(site.folder, "a/" + freepbx_name("in", "600", NUMBER, yesterday(), 7), wav(samples(1, 1)))
     with site.daemon():
