@@ -36,6 +36,7 @@ from edge.model.entities import (
     SegmentRow,
 )
 from edge.ports.adopting import Adopted, NewAdoption, SoundSource
+from edge.recorder import afterwork
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.plan import segment_chunks
 from edge.recorder.tools import Tools
@@ -60,6 +61,7 @@ class _Segment:
 
     keys: SegmentKeys
     suite: Suite
+    number: int
     room: int
     progress: Progress
     digest: hashlib._Hash = field(default_factory=hashlib.sha512)
@@ -205,7 +207,7 @@ class Adopter:
                 if keys is None:
                     keys = await self._next_segment(row, number, sealed)
                     hit("adopt.segment_added")
-                segment = _Segment(keys, suite, min(limit, total - sealed), _nothing(keys))
+                segment = _Segment(keys, suite, number, min(limit, total - sealed), _nothing(keys))
                 sealed = await self._fill(row, segment, source, sealed, whole, asked)
                 keys, number = None, number + 1
             if whole.hexdigest() != facts.content or await source(1):
@@ -257,7 +259,17 @@ class Adopter:
             ClosedSegment(segment.progress, row.recording_id, "closed", reason, digest), sealed, whole.hexdigest()
         )
         hit("adopt.segment_closed")
+        await self._waveform(row, segment)
         return sealed
+
+    async def _waveform(self, row: RecordingRow, segment: _Segment) -> None:
+        """As of any segment, while its key is in hand; a failure costs the waveform alone. Never compacted: every bit stays."""
+        of = afterwork.Of(
+            row.recording_id, row.codec, row.rate, row.channels, segment.suite, segment.keys.header.recipients, "none"
+        )
+        number, plain = segment.number, segment.progress.plain_bytes
+        ended = afterwork.Ended(segment.keys.segment_id, number, segment.keys.file_key, whole=True, plain_bytes=plain)
+        await afterwork.work(self._tools, of, ended)
 
     def _piece(self, recording_id: str, segment: _Segment, plain: bytes, last: bool) -> tuple[Progress, hashlib._Hash]:
         """Encrypt, append, sync, read back, open, compare. Blocks."""

@@ -30,6 +30,7 @@ from edge.clock import SystemClock
 from edge.config import load
 from edge.recorder.adopting import Adopter
 from edge.recorder.manifests import manifest_maker
+from edge.recorder.resume import ResumeFolder
 from edge.recorder.tools import Tools
 from edge.store.journal import Journal
 from edge.vault.payloads import PayloadVault
@@ -193,8 +194,9 @@ async def main(path: Path) -> None:
     vault = PayloadVault(str(section.vault))
     with ThreadPoolExecutor(1) as worker:
         tools = Tools(
-            journal=journal, slots=slots, vault=vault, spool=None, resume=None, clock=SystemClock(),  # type: ignore[arg-type]
-            asterisk=None, make_manifest=manifest_maker(section.id, key), worker=worker,  # type: ignore[arg-type]
+            journal=journal, slots=slots, vault=vault, spool=None, asterisk=None,  # type: ignore[arg-type]
+            resume=ResumeFolder(section.resume, journal.instance_id, SystemClock()), clock=SystemClock(),
+            make_manifest=manifest_maker(section.id, key), worker=worker,
         )  # fmt: skip
         adopter = Adopter(tools, section.id, config.policies.get, lambda: config.telephony.country)
         await adopter.recover()

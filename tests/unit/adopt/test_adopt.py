@@ -243,6 +243,8 @@ def test_aes_and_a_recording_of_several_segments(site: Site, tmp_path: Path) -> 
         assert site.adopt("--apply", "--json").json["adopted"] == 1
         (row,) = site.recordings()
         assert (row["suite"], len(row["segments"])) == ("aes256gcm", 2)
+        # A waveform each, made while the key was in hand.
+        assert len([p for p in load(site.config).edge.vault.rglob("*") if p.suffix == ".waveform"]) == 2
         assert site.sound_of(row["recording_id"], tmp_path / "out.wav") == sound
 
 
