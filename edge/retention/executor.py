@@ -62,7 +62,7 @@ class Executor:
         self.people = People(means, self._receipts)
         self._holds = HoldOrders(means, self.holding, self._receipts, self.people)
         self.by_hand = ByHand(means, self.people, self.wake)
-        self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people, self.wake)
+        self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people, self.clock, self.wake)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
         self._look_at = 0

@@ -18,6 +18,7 @@ from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import OrderRow, ReceiptRow
 from edge.model.finds import Find
+from edge.retention.clockwatch import ClockWatch
 from edge.retention.erasure import Destroyed, Eraser
 from edge.retention.means import Means
 from edge.retention.obstacles import Obstacles
@@ -33,31 +34,30 @@ LOOK_EVERY_S: Final = 60.0
 _DAY: Final = timedelta(hours=24)
 #: Calls that are restricted in one commit, and destroyed in one pass: live calls and orders about them wait no longer.
 AT_ONCE: Final = 100
+#: Calls that a receipt lists; more are only counted.
+_MOST_LISTED: Final = 200
 
 
 class ManyOrders:
     """Finds, restricts, destroys, cancels."""
 
     def __init__(
-        self,
-        means: Means,
-        eraser: Eraser,
-        obstacles: Obstacles,
-        receipts: Receipts,
-        people: People,
+        self, means: Means, eraser: Eraser, obstacles: Obstacles, receipts: Receipts, people: People, clock: ClockWatch,
         wake: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._means = means
         self._eraser = eraser
         self._obstacles = obstacles
         self._receipts = receipts
         self._people = people
-        self._wake = wake
+        self._clock, self._wake = clock, wake
         self._looked: dict[str, int] = {}
         self._last: dict[str, str] = {}
 
     async def carry_out(self, row: OrderRow, order: VerifiedOrder) -> None:
         """What can be done of it now. Raises CallwardenError: it is tried again."""
+        if await self._clock.trusted() is None:
+            return  # by a clock that jumped a window could be over that has hardly begun
         if row.state != "executing":
             await self._begin(row, order)
             return
@@ -106,7 +106,7 @@ class ManyOrders:
             f"{len(calls)} call(s) are restricted and destroyed from {format_time(shred_at)} on, unless that is cancelled; "
             f"calls of before {claims.as_of} are looked for until {format_time(due_at)}"
         )
-        receipt = await self._says(row, "deferred", says, {"calls": len(calls), "found": _listed(calls)})
+        receipt = await self._says(row, "deferred", says, {"calls": len(calls), "found": calls[:_MOST_LISTED]})
         await journal.begin_many(
             row.jti,
             calls[:AT_ONCE],
@@ -135,7 +135,7 @@ class ManyOrders:
             return
         shred_at = format_time(means.clock.wall() + timedelta(seconds=means.bounds().window))
         says = f"{len(more)} further call(s) were found and are destroyed from {shred_at} on, unless that is cancelled"
-        receipt = await self._says(row, "deferred", says, {"calls": len(more), "found": _listed(more)})
+        receipt = await self._says(row, "deferred", says, {"calls": len(more), "found": more[:_MOST_LISTED]})
         await means.journal.add_finds(row.jti, more, at=at, shred_at=shred_at, receipt=receipt)
         hit("many.found")
 
@@ -290,11 +290,3 @@ def _not_reviewed(order: VerifiedOrder) -> tuple[str, str] | None:
     if order.claims.target.kind == "person" and order.claims.located is None:
         return "command.not_reviewed", "the order names no search whose finds were looked at"
     return None
-
-
-#: Calls that a receipt lists; more are only counted.
-_MOST_LISTED: Final = 200
-
-
-def _listed(calls: Sequence[str]) -> list[str]:
-    return list(calls[:_MOST_LISTED])

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from edge.retention.clockwatch import TRUSTED_META
 from edge.retention.means import Bounds
+from edge.sync.elsewhere import Elsewhere
 from edge.sync.inbox import Inbox
 from formats.orders import OrderClaims, Person, Target, sign_delivery, sign_order
 from tests.unit.retention.retention_kit import DPO, STORE, TRUST, Place, now_plus
@@ -67,11 +69,15 @@ async def prepare(place: Place, folder: Path) -> dict[str, Any]:
 async def run(place: Place, folder: Path, ids: dict[str, str]) -> None:
     uplink = SimpleNamespace(edge_id="edge-1")
     clock = Clock()
-    inbox = Inbox(uplink, place.journal, place.slots, TRUST, clock, lambda: None)  # type: ignore[arg-type]
+    elsewhere = Elsewhere(uplink)  # type: ignore[arg-type]
+    inbox = Inbox(
+        uplink, place.journal, place.slots, TRUST, clock, lambda: None, elsewhere,  # type: ignore[arg-type]
+    )  # fmt: skip
     *first, cancel = json.loads((folder / "deliveries.json").read_text())
     for hours in (0, 1, 60, 90, 600):
         clock = Clock()
         clock.go(hours=hours)
+        await place.journal.set_meta(TRUSTED_META, clock.wall_text())  # no leap to whoever looks
         if hours == 0:  # the search is brought by hand, too: one order, whichever way it comes
             locate = json.loads((folder / "by_hand.json").read_text())
             await place.executor(digest=digest).by_hand.take(locate["order"], locate["opening"], 0)

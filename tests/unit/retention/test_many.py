@@ -32,9 +32,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
+        self.jump = timedelta(0)  # of the wall clock alone
 
     def wall(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return datetime.now(UTC) + self.ahead + self.jump
 
     def wall_text(self) -> str:
         return format_time(self.wall())
@@ -485,3 +486,17 @@ async def test_many_more_than_one_commit_takes(setting: Setting, monkeypatch: py
     for _ in range(3):
         await setting.executor.once()
     assert [await place.state(one.recording_id) for one in rows] == ["sealed"] * 2 + ["erased"] * 3
+
+
+async def test_a_clock_that_jumps_ends_no_window(setting: Setting) -> None:
+    place = setting.place
+    new, _ = await place.record(number_e164=makers.NUMBER)
+    await place.person()
+    await setting.executor.once()
+    setting.clock.jump = timedelta(days=3)
+    for _ in range(2):
+        await setting.executor.once()
+    assert await place.state(new.recording_id) == "sealed"
+    await setting.executor.clock.believe("somebody who looked")
+    await setting.executor.once()
+    assert await place.state(new.recording_id) == "erased"
