@@ -59,17 +59,23 @@ def test_the_very_bytes_come_out(aes: make.Edge, tmp_path: Path, name: str) -> N
         assert len(audio) == 9 * 32000 // AES256GCM.chunk * AES256GCM.chunk
 
 
-async def test_post_quantum_recipients(edge: make.Edge, tmp_path: Path) -> None:
+@pytest.fixture
+async def quantum(edge: make.Edge, tmp_path: Path) -> make.Edge:
+    """facts: `whole`, sealed to a post-quantum key alone, whose identity is `pq.txt`."""
     identity = HybridIdentity.generate(bytes([5]) * 32)
     edge.recipients = [str(identity.recipient())]
     (tmp_path / "pq.txt").write_text(f"{identity}\n")
     (tmp_path / "pq.txt").chmod(0o600)
     async with make.opened(edge) as files:
-        fact = await make.record(edge, files, SPANS, suite="aes256gcm")
-    out = tmp_path / "out.wav"
-    refused = await edge.arun("export", fact.recording_id, "-i", edge.paths["operator_identity"], "-o", out)
+        edge.facts = {"whole": await make.record(edge, files, SPANS, suite="aes256gcm")}
+    return edge
+
+
+def test_post_quantum_recipients(quantum: make.Edge, tmp_path: Path) -> None:
+    fact, out = quantum.facts["whole"], tmp_path / "out.wav"
+    refused = quantum.run("export", fact.recording_id, "-i", quantum.paths["operator_identity"], "-o", out)
     assert (refused.code, "vault.no_match" in refused.err, out.exists()) == (7, True, False)
-    done = await edge.arun("export", fact.recording_id, "-i", tmp_path / "pq.txt", "-o", out)
+    done = quantum.run("export", fact.recording_id, "-i", tmp_path / "pq.txt", "-o", out)
     assert done.code == 0, done.err
     with wave.open(str(out)) as wav:
         assert wav.readframes(wav.getnframes()) == fact.audio
