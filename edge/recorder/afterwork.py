@@ -95,8 +95,8 @@ async def work(tools: Tools, of: Of, ended: Ended) -> None:
         log.warning("no waveform or no compaction", recording=of.recording_id, why=str(error))
     except Exception as error:  # whatever it is: the audio is sealed, and stays so
         log.error("the work after a segment failed", recording=of.recording_id, why=repr(error))
-    finally:
-        tools.resume.destroy(ended.segment_id)
+    # Not where it is cancelled: a daemon that is stopped leaves the key to the one that comes.
+    tools.resume.destroy(ended.segment_id)
     hit("afterwork.done")
 
 

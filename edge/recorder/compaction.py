@@ -59,23 +59,28 @@ async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks) -> None:
     keys = await make_keys(
         tools.slots, of.suite, of.recording_id, of.recipients, segment_id=ended.segment_id, version=2
     )
-    stage, committed = secrets.token_hex(16), False
+    stage = secrets.token_hex(16)
+
+    async def undo() -> None:
+        await tools.slots.release([keys.header.slot])
+        await tools.in_encoder(lambda: tools.vault.unlink_segment(of.recording_id, stage))
+
     try:
         made = await tools.in_encoder(lambda: _encoded(tools, of, ended, keys, stage, peaks))
-        hit("compact.sealed")
-        if made is not None:
-            old_slot = await tools.journal.compact_segment(made)
-            committed = old_slot is not None
-    finally:
-        if not committed:
-            await tools.slots.release([keys.header.slot])
-            await tools.in_encoder(lambda: tools.vault.unlink_segment(of.recording_id, stage))
-    if committed and old_slot is not None:
-        hit("compact.committed")
-        await tools.slots.release([old_slot])
-        hit("compact.slot_shredded")
-        await settle(tools, of.recording_id, stage, ended.segment_id)
-        log.info("a segment was compacted", recording=of.recording_id, segment=ended.number, form=of.compact)
+    except Exception:  # where it is cancelled the next start cleans up
+        await undo()
+        raise
+    hit("compact.sealed")
+    # Whatever keeps its answer back, the commit may stand: then nothing of what it names may go.
+    old_slot = None if made is None else await tools.journal.compact_segment(made)
+    if old_slot is None:
+        await undo()
+        return
+    hit("compact.committed")
+    await tools.slots.release([old_slot])
+    hit("compact.slot_shredded")
+    await settle(tools, of.recording_id, stage, ended.segment_id)
+    log.info("a segment was compacted", recording=of.recording_id, segment=ended.number, form=of.compact)
 
 
 async def settle(tools: Tools, recording_id: str, stage: str, segment_id: str) -> None:
