@@ -123,7 +123,9 @@ def _facts(conn: sqlite3.Connection) -> Facts:
         dict(r)
         for r in conn.execute(
             "SELECT s.*, h.slot, h.sealed_header, h.version, r.state AS of_state FROM segment s"
-            " JOIN header h USING(segment_id) JOIN recording r ON r.recording_id = s.recording_id"
+            " JOIN header h ON h.segment_id = s.segment_id"
+            " AND h.version = (SELECT max(version) FROM header n WHERE n.segment_id = s.segment_id)"
+            " JOIN recording r ON r.recording_id = s.recording_id"
             " ORDER BY s.recording_id, s.number"
         )
     ]
@@ -207,7 +209,13 @@ def _payloads(stack: Stack, facts: Facts) -> list[str]:
     trust = KeySet.load(stack.trust.read_bytes())
     rows = {f"{s['recording_id'][:2]}/{s['recording_id']}/{s['segment_id']}.payload": s for s in facts.segments}
     files = {str(p.relative_to(stack.vault)) for p in stack.vault.rglob("*") if not p.is_dir()}
-    found += [f"(c) {name} has no row" for name in sorted(files - set(rows))]
+    shapes = {name.removesuffix(".waveform") + ".payload": name for name in files if name.endswith(".waveform")}
+    found += [f"(c) {name} has no row" for name in sorted(files - set(rows) - {shapes[n] for n in shapes if n in rows})]
+    found += [
+        f"(c) {shapes[name]} outlived its segment"
+        for name, s in rows.items()
+        if name in shapes and (s["state"] == "shredded" or s["of_state"] in ("erased", "erasing"))
+    ]
     for name, s in rows.items():
         gone = s["of_state"] in ("erased", "erasing")
         if gone and (name in files or s["recording_id"] not in facts.tombstones):
