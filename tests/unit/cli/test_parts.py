@@ -15,6 +15,7 @@ import pytest
 from callwarden.door import Reading, SocketDoor, Source
 from callwarden.exporting import Export
 from callwarden.keyfiles import read_identities, read_trust
+from callwarden.reading.segments import _cut
 from callwarden.reading.spans import moment, parts, span_of
 from edge.api.server import make_app, serve
 from edge.errors import CallwardenError
@@ -198,6 +199,18 @@ def test_moments() -> None:
     assert {text: moment(text, "--from") for text in told} == told
     assert span_of(None, None) is None
     assert span_of("1", None) == (1000, 0)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 100])
+def test_an_encoded_segment_is_cut_after_it_was_read_to_its_end(size: int) -> None:
+    data, ended = bytes(range(40)), []
+
+    def pieces() -> Iterator[bytes]:
+        yield from (data[at : at + size] for at in range(0, len(data), size))
+        ended.append(True)  # where the last chunk is verified
+
+    assert b"".join(_cut(pieces(), 8, 20)) == data[8:20]
+    assert ended == [True]
 
 
 def test_a_removed_segment_keeps_its_place() -> None:

@@ -264,6 +264,16 @@ def test_a_segment_that_an_incident_removed_is_no_damage(stored: make.Edge) -> N
     assert state(stored, "two") == "sealed"
 
 
+def test_a_compacted_segment_is_found_under_both_of_its_names(stored: make.Edge) -> None:
+    """Between the commit that swaps and the one that says it is done, the file has the one name or the other."""
+    path, stage = payload(stored, "one"), "5a" * 16
+    sql(stored, "UPDATE segment SET staged=? WHERE segment_id=?", stage, path.stem)
+    for name in (path.with_name(f"{stage}.payload"), path):
+        (path if path.exists() else path.with_name(f"{stage}.payload")).rename(name)
+        done = stored.run("verify", stored.facts["one"].recording_id, "--json", "--repair")
+        assert (done.code, done.json["findings"]) == (0, []), done.err
+
+
 def test_the_other_suite_is_held_to_the_same(edge: make.Edge) -> None:
     async def fill() -> None:
         async with make.opened(edge) as files:
