@@ -34,8 +34,7 @@ class KeyDesk:
         self._deps = deps
 
     async def keys(self) -> Json:
-        """`policies` in effect (name to `recipients`; empty when the daemon is stopped) and `segments`: recipient to how
-        many it can open."""
+        """`policies` (name to `recipients` `epochs` `months`) and `segments`: recipient to how many it can open."""
         policies = dict(self._deps.keys.policies()) if self._deps.keys else {}
         return {
             "edge_id": self._deps.edge_id,

@@ -14,7 +14,9 @@ from edge.store.resend import Resend
 
 _HEADERS: Final = """
 SELECT r.seq, r.recording_id, c.policy_id, s.segment_id, s.number, h.version, h.recipients
-FROM (SELECT seq, recording_id, call_id FROM recording WHERE state='sealed' AND seq > ? ORDER BY seq LIMIT ?) r
+FROM (SELECT seq, recording_id, call_id FROM recording o WHERE state='sealed' AND seq > ? AND EXISTS(
+  SELECT 1 FROM segment a JOIN header b ON b.segment_id = a.segment_id AND b.slot > 0
+  WHERE a.recording_id = o.recording_id AND a.state IN ('closed','truncated')) ORDER BY seq LIMIT ?) r
 JOIN call c ON c.call_id = r.call_id
 JOIN segment s ON s.recording_id = r.recording_id AND s.state IN ('closed','truncated')
 JOIN header h ON h.segment_id = s.segment_id AND h.slot > 0

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import secrets
+import sqlite3
 import wave
 from pathlib import Path
 
@@ -111,6 +112,21 @@ async def test_an_identity_that_opens_nothing_is_told_recording_by_recording(fil
     stopped = await asyncio.to_thread(make.process, "--config", edge.config, *rewrap_args(edge))
     assert (stopped.code, "[daemon.stopped]" in stopped.err) == (4, True), stopped.err  # the daemon alone writes keys
     assert header_rows(edge) == before
+
+
+async def test_a_page_without_anything_to_do_does_not_end_the_list(filled: make.Edge) -> None:
+    async with make.opened(filled) as files:
+        first = await files.journal.headers_after(0, 1)
+        assert {one["recording_id"] for one in first} == {filled.facts["two"].recording_id}
+
+        def shredded(conn: sqlite3.Connection) -> None:
+            conn.execute(
+                "UPDATE segment SET state='shredded' WHERE recording_id=?", (filled.facts["two"].recording_id,)
+            )
+
+        await files.journal._writer.do(shredded)
+        after = await files.journal.headers_after(0, 1)
+        assert {one["recording_id"] for one in after} == {filled.facts["cut"].recording_id}
 
 
 async def test_what_was_stopped_goes_on(filled: make.Edge, tmp_path: Path) -> None:
