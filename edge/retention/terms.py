@@ -56,20 +56,27 @@ class TermsBook:
         now = self.configured(scope)
         if now.house.approve == "at_once":
             return Standing(True, now.policy, now.house)
-        filed = await self._sight.journal.approved_terms(scope)
-        if filed is None:
+        approved = await self._approved(scope)
+        if approved is None:
             return Standing(False, now.policy, now.house, shorter(None, now, scope))
-        approved = of_text(filed)
         if approved == now:
             return Standing(True, now.policy, now.house)
         if waits := shorter(approved, now, scope):
             return Standing(True, approved.policy, approved.house, waits)
         return Standing(True, now.policy, now.house, grew=now.policy is not None or not scope)
 
+    async def _approved(self, scope: str) -> Terms | None:
+        """None: nothing was, or by a version whose terms this one does not know; then somebody looks again."""
+        filed = await self._sight.journal.approved_terms(scope)
+        try:
+            return None if filed is None else of_text(filed)
+        except ValueError as error:
+            log.warning("approved terms cannot be read; they wait for an approval", policy=scope, why=str(error))
+            return None
+
     async def approve(self, scope: str, by: str) -> tuple[str, ...]:
         """What the configuration says now counts from now on; returns what got shorter by it."""
         now = self.configured(scope)
-        filed = await self._sight.journal.approved_terms(scope)
-        change = shorter(of_text(filed) if filed else None, now, scope)
+        change = shorter(await self._approved(scope), now, scope)
         await self._sight.journal.approve_terms(scope, now.text, by)
         return change

@@ -61,6 +61,7 @@ _RECORDINGS_OF: Final = "recording_id IN (SELECT recording_id FROM recording WHE
 _SEGMENTS_OF: Final = f"segment_id IN (SELECT segment_id FROM segment WHERE {_RECORDINGS_OF})"
 #: Rows of a call, from the leaves to the root, as the foreign keys want it.
 _ROWS: Final = (
+    f"DELETE FROM rewrap WHERE {_SEGMENTS_OF}",
     f"DELETE FROM header WHERE {_SEGMENTS_OF}",
     f"DELETE FROM segment WHERE {_RECORDINGS_OF}",
     f"DELETE FROM capture WHERE {_RECORDINGS_OF}",

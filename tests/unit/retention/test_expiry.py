@@ -291,6 +291,25 @@ async def test_what_is_shorter(place: Place, old: Any, new: Any, waits: tuple[st
     assert (await executor.terms.standing("support")).waits == waits
 
 
+async def test_approved_terms_of_another_version_wait_again(place: Place) -> None:
+    await place.journal.approve_terms("support", '{"policy": {"unheard_of": 1}, "house": {}}', "uid:1000")
+    executor = place.executor(house=House, terms_of=lambda _: Retention())
+    assert (await executor.terms.standing("support")).acts is False
+    await executor.terms.approve("support", "uid:1000")
+    assert (await executor.terms.standing("support")).acts is True
+
+
+async def test_a_number_key_that_cannot_be_read_keeps_no_names(place: Place) -> None:
+    async def broken(number: str) -> str:
+        raise CallwardenError("vault.slot_shredded", "the slot was destroyed", where="slot 9")
+
+    call = await talked(place, NOON - 40 * DAY, policy(metadata=Period("P1M")), outcome="notified")
+    await look(place, NOON, digest=broken)
+    row = await place.journal.views.why(call.call_id)
+    assert row is not None
+    assert (row["call"]["caller"], row["parties"][0]["number_hmac"]) == (None, None)
+
+
 async def test_a_ceiling_of_the_house_needs_an_approval_too(place: Place) -> None:
     house = {"is": House()}
     executor = place.executor(house=lambda: house["is"], terms_of=lambda _: Retention())
