@@ -132,7 +132,8 @@ class Executor:
                 self._say(order.jti, error)
                 if claims is not None:
                     ordered.add(claims.target.id)
-                    ordered |= await self._many.calls_of(order.jti)
+            if claims is not None and claims.target.kind in MANY:  # what it has begun has its receipts from it alone
+                ordered |= await self._many.calls_of(order.jti)
         for row in await self._means.journal.recordings(states=("erasing",)):
             if ordered.isdisjoint((row.recording_id, row.call_id)):  # else its order ends it and has the receipt
                 await self._try(row.recording_id, row)

@@ -9,7 +9,7 @@ goes on. The last word counts, and wipes the person from the order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -24,8 +24,8 @@ from edge.retention.means import Means
 from edge.retention.obstacles import Obstacles
 from edge.retention.people import People
 from edge.retention.receipts import Receipts
-from formats.ids import format_time
-from formats.orders import MANY, Person, VerifiedOrder, read_order
+from formats.ids import format_time, parse_time
+from formats.orders import MANY, SKEW_S, Person, VerifiedOrder, read_order
 
 log = structlog.get_logger("retention")
 
@@ -48,8 +48,7 @@ class ManyOrders:
         self._means = means
         self._eraser = eraser
         self._obstacles = obstacles
-        self._receipts = receipts
-        self._people = people
+        self._receipts, self._people = receipts, people
         self._clock, self._wake = clock, wake
         self._looked: dict[str, int] = {}
         self._last: dict[str, str] = {}
@@ -90,7 +89,9 @@ class ManyOrders:
     async def _begin(self, row: OrderRow, order: VerifiedOrder) -> None:
         claims, journal = order.claims, self._means.journal
         person = await self._people.of_order(row, claims.target)
-        if (why := _not_reviewed(order)) or (claims.target.kind == "person" and person is None):
+        if (why := _not_reviewed(order) or _not_yet(order, self._means.clock.wall())) or (
+            claims.target.kind == "person" and person is None
+        ):
             refusal = why or ("command.person", "the number that the order is about did not come with it")
             await self._end(row, f"refused:{refusal[0]}", refusal[1])
             return
@@ -284,6 +285,13 @@ def _turn(finds: Sequence[Find], last: str | None, now: str) -> Sequence[Find]:
     """What is due, from behind the one that was looked at last: what waits for something holds up nobody."""
     start = next((at + 1 for at, one in enumerate(finds) if one.call_id == last), 0)
     return [one for one in (*finds[start:], *finds[:start]) if one.state == "waiting" and one.shred_at <= now]
+
+
+def _not_yet(order: VerifiedOrder, now: datetime) -> tuple[str, str] | None:
+    """Calls that are still to come are nobody's to review."""
+    if parse_time(order.claims.as_of) <= now + timedelta(seconds=SKEW_S):
+        return None
+    return "command.future", "the order covers calls that have not begun yet"
 
 
 def _not_reviewed(order: VerifiedOrder) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """Orders, deliveries and receipts: who may make an edge destroy or change something, and the proof that it did."""
 
-from formats.orders.authority import AUTHORITY, COMMANDS, LIFE_S, MANY, Command, demanded
+from formats.orders.authority import AUTHORITY, COMMANDS, LIFE_S, MANY, SKEW_S, Command, demanded
 from formats.orders.claims import (
     DELIVERY_TYP,
     ORDER_TYP,
@@ -41,6 +41,7 @@ __all__ = [
     "MANY",
     "ORDER_TYP",
     "RECEIPT_TYP",
+    "SKEW_S",
     "Command",
     "DeliveryClaims",
     "Ground",

@@ -500,3 +500,29 @@ async def test_a_clock_that_jumps_ends_no_window(setting: Setting) -> None:
     await setting.executor.clock.believe("somebody who looked")
     await setting.executor.once()
     assert await place.state(new.recording_id) == "erased"
+
+
+async def test_an_intent_of_its_own_is_left_to_the_order(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill left several recordings `erasing`, more than one pass takes: each has its receipt all the same."""
+    monkeypatch.setattr(many, "AT_ONCE", 1)
+    setting.bounds = Bounds(daily_share=100)
+    place = setting.place
+    rows = [(await place.record(number_e164=makers.NUMBER))[0] for _ in range(3)]
+    jti = await place.person()
+    for _ in range(3):
+        await setting.executor.once()
+    for one in rows:
+        await place.journal.begin_erase(one.recording_id, jti, "command")
+    setting.clock.go(hours=25)
+    for left in (2, 1, 0):
+        await setting.executor.once()
+        assert len(await place.journal.recordings(states=("erasing",))) == left
+    assert {one["recording"] for one in await setting.evidence(jti) if one["result"] == "done"} == {
+        one.recording_id for one in rows
+    }
+
+
+async def test_calls_that_are_still_to_come_are_not_covered(setting: Setting) -> None:
+    jti = await setting.place.person(as_of="2999-01-01T00:00:00.000Z")
+    await setting.executor.once()
+    assert await setting.place.results(jti) == ["refused:command.future"]
