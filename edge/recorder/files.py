@@ -15,6 +15,7 @@ import os
 import secrets
 import signal
 import stat
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -52,8 +53,10 @@ class Files:
     def __init__(self, folder: Path, group: int | None) -> None:
         self.folder = folder
         self._group = group
-        # A lease break would otherwise end the process; our leases are held for microseconds and need no notice.
-        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        # A lease break would otherwise end the process; our leases are held for microseconds and need no notice. The daemon
+        # is built in its main thread; whoever only looks, in another one, takes no lease.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
 
     def path(self, name: str) -> str:
         """Where the file `name` lies."""

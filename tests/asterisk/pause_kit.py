@@ -77,6 +77,10 @@ class Talk:
             "SELECT 1 WHERE NOT EXISTS(SELECT 1 FROM recording WHERE call_id=? AND state NOT IN ('sealed','no_audio'))"
         )
         await self.until(settled, call)
+        return await self.heard(call)
+
+    async def heard(self, call: str) -> list[tuple[Pcm, list[str]]]:
+        """(samples by side, segments' end reasons) of each sealed recording of a call that is over."""
         with closing(snapshot(self.stack.journal)) as conn:
             found = conn.execute("SELECT recording_id, state FROM recording WHERE call_id=? ORDER BY seq", (call,))
             ids = [row[0] for row in found if row[1] == "sealed"]

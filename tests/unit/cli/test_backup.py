@@ -69,8 +69,8 @@ async def test_what_is_unchanged_is_not_copied_again(filled: make.Edge, place: P
         more = await make.record(filled, files, [make.sound(2, 9)])
         await make.erase(files, filled.facts["two"])
     again = await backed_up(filled, place)
-    assert again.json["copied"] == 2, "the journal and one payload"
-    assert again.json["removed"] == 3, "the journal of before and two payloads that were erased"
+    assert again.json["copied"] == 3, "the journal, one payload and its waveform"
+    assert again.json["removed"] == 5, "the journal of before, two payloads that were erased and their waveforms"
     gone = filled.facts["two"].recording_id
     left = {p: p.stat().st_ino for p in place.rglob("*.payload@*") if p in inodes}
     assert all(inodes[p] == inode for p, inode in left.items())
