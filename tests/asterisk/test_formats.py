@@ -15,7 +15,6 @@ import pytest
 
 from rig.agent import AGENT_VOICE
 from rig.invariants import check as check_invariants
-from rig.policies import CAPTURES
 from rig.spool_watch import SpoolWatch
 from rig.stack import Stack
 from rig.tones import AGENT, CALLER
@@ -46,11 +45,12 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         yield running
 
 
-async def test_every_format_is_heard_through_a_pause(stack: Stack) -> None:
-    """All at once: a slow machine has nine calls, and a quick one nine times less to wait."""
+@pytest.mark.parametrize("exts", [("1060", "1061", "1062"), ("1063", "1064", "1065"), ("1066", "1067", "1068")])
+async def test_every_format_is_heard_through_a_pause(stack: Stack, exts: tuple[str, ...]) -> None:
+    """Three at once: more phones in one process would stall on a slow machine, and what they do not send is not there."""
     since = time.time() - 1
     with SpoolWatch(stack.spool) as watch:
-        talks = dict(zip(CAPTURES, await asyncio.gather(*(begun(stack, ext) for ext in CAPTURES)), strict=True))
+        talks = dict(zip(exts, await asyncio.gather(*(begun(stack, ext) for ext in exts)), strict=True))
         await asyncio.sleep(7)
         pauses = dict(zip(talks, await asyncio.gather(*(pause(talk) for talk in talks.values())), strict=True))
         await asyncio.sleep(7)
@@ -64,17 +64,17 @@ async def test_every_format_is_heard_through_a_pause(stack: Stack) -> None:
     assert watch.most_bytes < 256 * 1024
     assert os.listdir(stack.spool) == []
     rows = {row["call_id"]: row for row in await asyncio.to_thread(stack.read, "recordings")}
-    for ext in WHAT:
+    for ext in exts:
         assert set(rows[calls[ext]]["marks"]) <= {"duration"}, f"{ext}: both sides are heard"
         # On a machine that is too busy phones send late, and so do the events of a bridge: told, and never by much.
         for flag in (await asyncio.to_thread(stack.read, "why", calls[ext]))["recordings"][0]["flags"]:
             there, bridged = (float(word) for word in re.findall(r"[\d.]+", flag["detail"]))
             assert abs(there - bridged) < 3, f"{ext}: {flag['detail']}"
-    for ext, what in WHAT.items():
-        row = rows[calls[ext]]
+    for ext in exts:
+        row, what = rows[calls[ext]], WHAT[ext]
         assert (row["codec"], {s["encoding"] for s in row["segments"]}) == (what[0], {what[3]}), ext
         await heard(stack, ext, row, what, pauses[ext])
-    assert check_invariants(stack, since=since, lines=tuple(CAPTURES)) == []
+    assert check_invariants(stack, since=since, lines=exts) == []
 
 
 async def begun(stack: Stack, ext: str) -> Talk:
