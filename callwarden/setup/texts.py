@@ -51,6 +51,11 @@ agi_socket = {_q(plan.agi_socket)}       # the daemon's own, behind the guard
 agi_token_file = {_q(plan.folder / "agi.token")}
 group = {_q(plan.group)}                 # Asterisk's group, name or number: spool files are 0660 for it
 
+# How long things are kept is each policy's `retention`. New and shortened terms only count once somebody has looked:
+# `callwarden retention plan` shows what would go, `callwarden retention approve --all` makes it so. docs/retention.md
+# [retention]
+# approve = "at_once"                   # instead: whoever writes the configuration approves it
+
 # Numbers and lines. Write your own country: its emergency numbers are never asked, held or refused.
 # [telephony]
 # country = "CZ"
