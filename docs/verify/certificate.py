@@ -123,6 +123,8 @@ def check_order(order, keys):
         check(key, b64url(one["signature"]), f"{one['protected']}.{order['payload']}".encode())
         signers.append(key)
     need(len({one["kid"] for one in signers}) == len(signers), "one key signed twice")
+    people = [one["owner"] for one in signers if one["role"] != "store"]
+    need(len(set(people)) == len(people), "one person signed with two keys")
     need(claims["cmd"] == "erase", "the order destroys nothing")
     kind = "many" if claims["target"]["kind"] in ("person", "policy") else "erase"
     need(sorted(one["role"] for one in signers) in DEMANDS[kind], "the order's signatures are not those demanded")

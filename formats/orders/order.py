@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from formats import canonical
-from formats.errors import OrderError
+from formats.errors import OrderError, SignatureError
 from formats.ids import parse_time
 from formats.jws import add_signature, read_payload, sign_compact, sign_general, verify_compact, verify_general
 from formats.keys import SigningKey
@@ -73,7 +73,7 @@ def verify_order(
     required: Counter[Role] | Sequence[Counter[Role]] | None = None,
     expires: bool = True,
 ) -> VerifiedOrder:
-    """The order, if exactly those signed whom the authority table demands, with keys that count at `now`.
+    """The order, if exactly those signed whom the authority table demands, with keys that count at `now`, each person once.
 
     fleet: the fleet it must be for. required: another demand than the table's, for central, which adds its signature
     last. expires: whether an order past its life is refused (a receipt proves an order that has long run out).
@@ -85,6 +85,9 @@ def verify_order(
     if required is None and not keys.with_role("store"):  # retired ones too: who ever had a central needs its word
         demand = [people for one in demanded(claims.cmd, claims.target.kind) if (people := one - _STORE)]
     verified = verify_general(value, keys.active(now), ORDER_TYP, demand)
+    owners = [one.owner for one in verified.signers if one.role != "store"]
+    if len(set(owners)) != len(owners):
+        raise SignatureError("auth.count", "two signatures are two people's, and one person signed with two keys")
     if fleet is not None and claims.fleet != fleet:
         raise OrderError("command.fleet", f"the order is for the fleet {claims.fleet!r}, not {fleet!r}")
     issued, at = parse_time(claims.iat), parse_time(now)

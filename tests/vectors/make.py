@@ -32,6 +32,8 @@ HERE = Path(__file__).parent
 NAMES = ("store", "dpo", "dpo-2", "edge", "edge-2", "stranger", "witness")
 KEYS = {name: SigningKey.from_seed(hashlib.sha256(f"test key {name}".encode()).digest()) for name in NAMES}
 STORE, DPO, DPO2, EDGE, EDGE2, STRANGER, WITNESS = KEYS.values()
+#: Another key of the person who has DPO already.
+DPO_AGAIN = SigningKey.from_seed(hashlib.sha256(b"test key dpo again").digest())
 LATER = "2026-03-02T10:00:00.000Z"
 NOW = "2026-03-01T10:00:30.000Z"
 TRUST = KeySet.of(
@@ -190,6 +192,7 @@ def _stripped(document: Any, number: int) -> Any:
 
 def order_cases() -> Any:
     """Orders that hold and orders that must be refused, all at the same `now`."""
+    trust = KeySet.of([*TRUST.entries, entry(DPO_AGAIN.verify_key, "dpo", "dpo")])
 
     def order(cmd: str, *keys: SigningKey, **change: Any) -> Any:
         claims = msgspec.structs.replace(CLAIMS, cmd=cmd, **change)
@@ -241,6 +244,8 @@ def order_cases() -> Any:
         "cancel by two people": order("cancel", DPO, DPO2, **stop),
         "cancel by one person twice": order("cancel", DPO, DPO, **stop),
         "release by one person twice": order("release", DPO, DPO),
+        "release by one person with two keys": order("release", DPO, DPO_AGAIN),
+        "a person by one dpo with two keys": order("erase", STORE, DPO, DPO_AGAIN, **person),
         "release by the store and a person": order("release", STORE, DPO),
         "unprotected header": _mutated(lambda d: d["signatures"][0].update(header={"kid": DPO.kid})),
         "another member": _mutated(lambda d: d.update(note="x")),
@@ -252,7 +257,7 @@ def order_cases() -> Any:
     }
     opening = Person(bytes(range(16)), "+420777123456")
     return {
-        "keyset": json.loads(TRUST.dump()),
+        "keyset": json.loads(trust.dump()),
         "now": NOW,
         "person": {"opening": opening.document(), "id": opening.id, "slot": opening.packed().hex()},
         "valid": [{"why": why, "order": one, "sha256": orders.order_sha256(one)} for why, one in valid.items()],

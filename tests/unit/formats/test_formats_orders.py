@@ -18,14 +18,26 @@ from formats.keyset import KeySet, entry
 from formats.orders import OrderClaims, ReceiptClaims, Target
 from formats.orders.authority import AUTHORITY, COMMANDS, LIFE_S
 
-STORE, DPO, DPO2, AUDITOR, EDGE, EDGE2 = (SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 7))
-KEYS = {"store": STORE, "dpo": DPO, "dpo2": DPO2, "auditor": AUDITOR, "edge": EDGE}
+STORE, DPO, DPO2, AUDITOR, EDGE, EDGE2, JANAS, JANA_AUDITS = (
+    SigningKey.from_seed(bytes([n]) * 32) for n in range(1, 9)
+)
+KEYS = {
+    "store": STORE,
+    "dpo": DPO,
+    "dpo2": DPO2,
+    "auditor": AUDITOR,
+    "edge": EDGE,
+    "janas": JANAS,
+    "jana-audits": JANA_AUDITS,
+}
 TRUST = KeySet.of(
     [
         entry(STORE.verify_key, "store", "central"),
         entry(DPO.verify_key, "dpo", "Jana"),
         entry(DPO2.verify_key, "dpo", "Karel"),
         entry(AUDITOR.verify_key, "auditor", "Eva"),
+        entry(JANAS.verify_key, "dpo", "Jana"),
+        entry(JANA_AUDITS.verify_key, "auditor", "Jana"),
         entry(EDGE.verify_key, "edge", "pbx-1", edge_id="pbx-1"),
         entry(EDGE2.verify_key, "edge", "pbx-2", edge_id="pbx-2"),
     ]
@@ -104,6 +116,9 @@ def test_every_command_has_an_authority_and_a_life() -> None:
         ("release", "dpo auditor", True),
         ("release", "dpo dpo", False),
         ("release", "dpo", False),
+        ("release", "dpo janas", False),
+        ("release", "dpo jana-audits", False),
+        ("release", "dpo2 jana-audits", True),
         ("release", "dpo store", False),
         ("policy", "dpo store", True),
         ("policy", "store", False),
