@@ -56,13 +56,13 @@ def _say_waits(one: dict[str, Any]) -> None:
     if not one["waits"]:
         return
     what = f"policy {plain(one['policy'])}" if one["policy"] else "what belongs to no policy"
-    word = "the shorter terms of" if one["acts"] else "nobody has approved the terms of"
+    state = "shorter terms wait" if one["acts"] else "nothing goes until somebody approves its terms"
     how = (
         f"callwarden retention approve {plain(one['policy'])}"
         if one["policy"]
         else "callwarden retention approve --edge"
     )
-    print(f"{word} {what} wait for: {how}")
+    print(f"{what}: {state}: {how}")
     for setting in one["waits"]:
         print(f"  {plain(setting)}")
 
