@@ -51,6 +51,8 @@ def _take(central: Central, conn: Conn, edge_id: str, events: list[Event]) -> di
         try:
             status = _take_one(central, conn, edge_id, event)
         except (CentralError, FormatError) as error:
+            if isinstance(error, CentralError) and error.status >= 500:
+                raise  # our disk's fault is no verdict on an event: the edge would bury it
             conn.execute("ROLLBACK TO item")
             central.keeper.roll_back_to(mark)
             status = f"rejected:{error.code}"

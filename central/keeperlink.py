@@ -8,6 +8,7 @@ way any more (SETTLE_S after the next start), and go if no row names them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -44,6 +45,7 @@ class Keeper(Protocol):
     def mark(self) -> tuple[int, int, int]: ...
     def roll_back_to(self, mark: tuple[int, int, int]) -> None: ...
     def roll_back(self) -> None: ...
+    def abandon(self) -> None: ...
     def sweep(self, in_use: Iterable[int]) -> int: ...
     def close(self) -> None: ...
 
@@ -67,8 +69,9 @@ class KeeperLink:
 
     def put(self, key: bytes) -> int:
         """A key into a free slot."""
+        number = int(self._ask("put", key.hex()))
         self._link.busy = True
-        return int(self._ask("put", key.hex()))
+        return number
 
     def flush(self) -> None:
         """Sync what this thread put."""
@@ -81,13 +84,13 @@ class KeeperLink:
 
     def shred(self, numbers: Sequence[int]) -> None:
         """Overwrite, sync, read back."""
-        self._link.busy = True
         self._ask("shred", list(numbers))
+        self._link.busy = True
 
     def discard(self, numbers: Sequence[int]) -> None:
         """Destroy these once the rows are committed."""
-        self._link.busy = True
         self._ask("discard", list(numbers))
+        self._link.busy = True
 
     def commit(self) -> None:
         """The rows are committed; the keeper hears of it when it can, and frees later what it did not hear of."""
@@ -106,14 +109,24 @@ class KeeperLink:
         """The rows are not committed."""
         self._ended("roll_back")
 
+    def abandon(self) -> None:
+        """Whether the rows are committed is not known: the connection ends, which says so."""
+        self._link.busy = False
+        self._hang_up()
+
     def sweep(self, in_use: Iterable[int]) -> int:
         """The keeper's own process does that."""
         return 0
 
     def close(self) -> None:
         """Each thread's connection ends with its thread."""
-        if self._link.file is not None:
-            self._link.file.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        broken, self._link.file = self._link.file, None
+        if broken is not None:
+            with contextlib.suppress(OSError):  # what could not be sent is lost with it
+                broken.close()
 
     def _ended(self, how: str) -> None:
         if not self._link.busy:
@@ -125,37 +138,41 @@ class KeeperLink:
             _log.warning("the keeper did not hear how a transaction ended", how=how, why=str(error))
 
     def _ask(self, do: str, what: Any = None) -> Any:
-        fresh = self._link.file is None
-        try:
-            if fresh:
-                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                connection.settimeout(SETTLE_S / 2)
-                connection.connect(str(self._path))
-                self._link.file = connection.makefile("rwb")
-                connection.close()  # the file has it
-            self._link.file.write(json.dumps([do, what]).encode() + b"\n")
-            self._link.file.flush()
-            line = self._link.file.readline(LINE)
-            if not line.endswith(b"\n"):
-                raise ConnectionError("it closed the connection")
-        except OSError as error:
-            if self._link.file is not None:
-                self._link.file, broken = None, self._link.file
-                try:
-                    broken.close()
-                except OSError:
-                    pass  # what could not be sent is lost with it
-            raise CentralError(
-                "keeper.away",
-                f"the keeper does not answer: {error}",
-                status=503,
-                where=str(self._path),
-                hint="is `callwarden central keeper` running?",
-            ) from error
+        """One question and its answer. A connection that the keeper's restart has ended is made anew, once, where this
+        thread's transaction has done nothing over it."""
+        tries = 2 if self._link.file is not None and not self._link.busy else 1
+        while True:
+            tries -= 1
+            try:
+                line = self._exchange(json.dumps([do, what]).encode() + b"\n")
+                break
+            except OSError as error:
+                self._hang_up()
+                if not tries:
+                    raise CentralError(
+                        "keeper.away",
+                        f"the keeper does not answer: {error}",
+                        status=503,
+                        where=str(self._path),
+                        hint="is `callwarden central keeper` running?",
+                    ) from error
         answer = json.loads(line)
         if "error" in answer:
             raise CentralError(answer["error"], answer["message"], status=answer["status"], where=answer["where"])
         return answer["ok"]
+
+    def _exchange(self, question: bytes) -> bytes:
+        if self._link.file is None:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(SETTLE_S / 2)
+                connection.connect(str(self._path))
+                self._link.file = connection.makefile("rwb")  # which keeps it open
+        self._link.file.write(question)
+        self._link.file.flush()
+        line = bytes(self._link.file.readline(LINE))
+        if not line.endswith(b"\n"):
+            raise ConnectionError("it closed the connection")
+        return line
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -165,6 +182,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         slots = self.server.slots
+        self.server.open.add(self.connection)
         doings: dict[str, Callable[[Any], Any]] = {
             "put": lambda what: slots.put(bytes.fromhex(what)),
             "flush": lambda _: slots.flush(),
@@ -193,6 +211,7 @@ class _Handler(socketserver.StreamRequestHandler):
             _log.error("a connection to the keeper ended", why=repr(error))
         finally:
             slots.abandon()
+            self.server.open.discard(self.connection)
 
 
 class KeeperServer(socketserver.ThreadingUnixStreamServer):
@@ -203,6 +222,7 @@ class KeeperServer(socketserver.ThreadingUnixStreamServer):
     def __init__(self, path: Path, slots: SlotFile) -> None:
         """Raises CentralError environment.port."""
         self.slots = slots
+        self.open: set[socket.socket] = set()
         try:
             if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
                 path.unlink()  # the slot file's lock says that its owner is gone
@@ -213,6 +233,13 @@ class KeeperServer(socketserver.ThreadingUnixStreamServer):
                 os.umask(before)
         except OSError as error:
             raise CentralError("environment.port", f"cannot listen: {error}", where=str(path)) from error
+
+    def server_close(self) -> None:
+        """Also the connections that are open: who holds one hears of it at once."""
+        super().server_close()
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whoever connects must be this user, or root."""

@@ -37,28 +37,31 @@ class KeeperProcess:
             locally(settings, lambda conn: bury(self._slots, conn))
             self._slots.commit()
             self._slots.reserve(locally(settings, named_slots))
-            self._before = self._slots.live()
+            self._slots.suspect()
             self._server = KeeperServer(settings.keeper_socket, self._slots)
         except CentralError:
             self._slots.close()
             raise
         self._thread = threading.Thread(target=self._server.serve_forever, name="keeper", daemon=True)
-        self._sweep = threading.Timer(settle_s, self._sweep_once)
-        self._sweep.daemon = True
+        self._settle_s = settle_s
         self._thread.start()
+        self._later()
+
+    def _later(self) -> None:
+        self._sweep = threading.Timer(self._settle_s, self._sweep_once)
+        self._sweep.daemon = True
         self._sweep.start()
 
     def _sweep_once(self) -> None:
-        """Keys that were there at the start and that no row names now belong to nobody."""
+        """Keys that were there at the start, and that no row names now, belong to nobody."""
         try:
-            stray = self._before - locally(self._settings, named_slots)
-            self._slots.shred(sorted(stray))
-            self._slots.commit()
+            count = self._slots.sweep_suspects(locally(self._settings, named_slots))
         except CentralError as error:
-            _log.error("keys without a row are not destroyed yet", why=str(error))
+            _log.error("keys without a row are not destroyed yet; it is tried again", why=str(error))
+            self._later()
             return
-        if stray:
-            _log.warning("keys without a row were destroyed", count=len(stray))
+        if count:
+            _log.warning("keys without a row were destroyed", count=count)
 
     def stop(self) -> None:
         """Close the socket and the file."""

@@ -140,7 +140,6 @@ class PostgresDatabase:
         try:
             raw.execute("BEGIN")
             result = job(PgConn(raw))
-            raw.execute("COMMIT")
         except BaseException:
             try:
                 if not raw.closed:
@@ -148,6 +147,13 @@ class PostgresDatabase:
             finally:
                 if self._keeper is not None:
                     self._keeper.roll_back()
+            raise
+        try:
+            raw.execute("COMMIT")
+        except psycopg.Error:
+            if self._keeper is not None:
+                # Without an answer nobody knows whether it was carried out, and keys of committed rows must stay.
+                (self._keeper.abandon if raw.closed or raw.broken else self._keeper.roll_back)()
             raise
         return result
 

@@ -196,8 +196,11 @@ def _header(central: Central, conn: Conn, edge_id: str, data: dict[str, Any]) ->
             "INSERT INTO header VALUES (?,?,?,?,?,?,?)",
             (segment_id, version, recording_id, suite[:32], None if gone else sealed, key_id, slot),
         )
-    elif slot is not None:
-        conn.execute("UPDATE header SET keeper_slot=? WHERE segment_id=? AND version=?", (slot, segment_id, version))
+    elif slot is not None:  # a repeat (`resend`) after the keeper or this database lost what it had
+        conn.execute(
+            "UPDATE header SET keeper_slot=?, sealed_header=? WHERE segment_id=? AND version=?",
+            (slot, sealed, segment_id, version),
+        )
     if key is not None:
         _replace_older(central, conn, segment_id, version)
 

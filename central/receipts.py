@@ -44,6 +44,8 @@ async def post_receipts(request: web.Request) -> web.Response:
             try:
                 results[receipt_id] = _take(central, conn, asked, item)
             except (CentralError, FormatError) as error:
+                if isinstance(error, CentralError) and error.status >= 500:
+                    raise  # our disk's fault is no verdict on a receipt
                 results[receipt_id] = f"rejected:{error.code}"
         return results
 
@@ -60,6 +62,7 @@ def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]
     if known is not None:
         if known["jws"] != jws:
             raise CentralError("receipt.changed", "another receipt has this id")
+        wipe(central, conn, claims.jti)
         return "duplicate"
     if conn.execute(
         "SELECT 1 FROM receipt WHERE edge_id=? AND jti=? AND n=?", (asked.edge_id, claims.jti, claims.n)

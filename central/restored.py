@@ -19,6 +19,7 @@ from central.slotfile import SlotFile
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
 from formats.ids import is_id
+from formats.orders import Person
 from formats.shred import unseal_header
 
 _EDGE: Final = "restored_edge:"
@@ -63,7 +64,20 @@ def forget_lost_keys(conn: Conn, keeper: SlotFile) -> int:
         except (CentralError, FormatError):
             gone.append((row["segment_id"], row["version"]))
     conn.executemany("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?", gone)
+    _forget_openings(conn, keeper)
     return len(gone)
+
+
+def _forget_openings(conn: Conn, keeper: SlotFile) -> None:
+    """The same of persons: an order that was complete since the backup is about nobody any more."""
+    rows = conn.execute("SELECT jti, target, opening_slot FROM orders WHERE opening_slot IS NOT NULL").fetchall()
+    for row in rows:
+        try:
+            holds = Person.unpacked(keeper.read(int(row["opening_slot"]))).id == row["target"]
+        except (CentralError, FormatError):
+            holds = False
+        if not holds:
+            conn.execute("UPDATE orders SET opening_slot=NULL WHERE jti=?", (row["jti"],))
 
 
 def waiting(conn: Conn) -> list[str]:

@@ -56,6 +56,7 @@ class SlotFile:
         #: Held while the list of free slots or of strays is looked at or changed, and while the file grows.
         self._guard = threading.RLock()
         self._stray: list[int] = []  # written for rows that were not committed
+        self._suspect: set[int] = set()  # live at the start; see `suspect`
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -105,6 +106,7 @@ class SlotFile:
                 if not self._free:
                     self._grow()
                 number = self._free.pop()
+                self._suspect.discard(number)
             self._mine.fresh.append(number)
             self._mine.dirty = True
             os.pwrite(self._fd, encoded, _at(number))
@@ -192,6 +194,22 @@ class SlotFile:
     def live(self) -> frozenset[int]:
         """Every slot that holds a key."""
         return frozenset(n for n in range(self._count) if self._state(n) == _LIVE)
+
+    def suspect(self) -> None:
+        """What is live now may belong to nobody; `sweep_suspects` destroys of it what was not written anew since."""
+        with self._guard:
+            self._suspect = set(self.live())
+
+    def sweep_suspects(self, in_use: Iterable[int]) -> int:
+        """Shred suspects that no row names, while nobody can be given one; how many. Raises CentralError keeper.io."""
+        named = set(in_use)
+        with self._guard:
+            stray = sorted(self._suspect - named)
+            if stray:
+                self.shred(stray)
+                self.commit()
+            self._suspect.clear()
+        return len(stray)
 
     def reserve(self, in_use: Iterable[int]) -> None:
         """A destroyed slot that a row still names (a crash in the middle of an erase) is not free: the erase comes again."""

@@ -11,6 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+import structlog
+
 from central.conn import Conn, Participant
 from central.errors import CentralError
 
@@ -22,6 +24,8 @@ MOVED = "moved_to"
 
 #: So many jobs share a transaction at most: the last of them waits for the first.
 TOGETHER = 64
+
+_log = structlog.get_logger("central")
 
 T = TypeVar("T")
 
@@ -98,11 +102,13 @@ class SqliteDatabase:
         self._conn = open_connection(path)
         self._keeper = keeper
         self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._serve, name="central-db", daemon=True)
         self._thread.start()
 
     async def run(self, job: Callable[[Conn], T]) -> T:
         """See `central.db.Database`."""
+        self._refuse_closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -119,6 +125,7 @@ class SqliteDatabase:
 
     def now(self, job: Callable[[Conn], T]) -> T:
         """See `central.db.Database`."""
+        self._refuse_closed()
         done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
         self._queue.put(_Waiting(job, lambda result, error: done.put((result, error))))
         result, error = done.get()
@@ -128,8 +135,13 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Finish queued jobs, checkpoint and close."""
+        self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise CentralError("central.database", "the database is closed", status=503)
 
     # ------------------------------------------------------------ the database thread
 
@@ -152,23 +164,30 @@ class SqliteDatabase:
         """All in one transaction; where the database itself fails, each in one of its own, so that one failure is one's."""
         if len(batch) > 1:
             try:
-                transaction(self._conn, lambda conn: self._in_savepoints(conn, batch))
-            except CentralError:
-                self._keeper.roll_back()
+                self._whole(lambda conn: self._in_savepoints(conn, batch))
+            except BaseException as error:
+                _log.warning("jobs are done one by one", why=str(error))
             else:
-                self._keeper.commit()
                 for one in batch:
                     one.answer(one.result, one.error)
                 return
         for one in batch:
             try:
-                result = transaction(self._conn, one.job)
-            except BaseException as error:
-                self._keeper.roll_back()
+                result = self._whole(one.job)
+            except BaseException as error:  # whatever it is, who waits hears of it, and the thread goes on
                 one.answer(None, error)
             else:
-                self._keeper.commit()
                 one.answer(result, None)
+
+    def _whole(self, job: Callable[[SqliteConn], T]) -> T:
+        """A transaction of database and keeper."""
+        try:
+            result = transaction(self._conn, job)
+        except BaseException:
+            self._keeper.roll_back()
+            raise
+        self._keeper.commit()
+        return result
 
     def _in_savepoints(self, conn: SqliteConn, batch: list[_Waiting[Any]]) -> None:
         for one in batch:
@@ -176,7 +195,7 @@ class SqliteDatabase:
             mark = self._keeper.mark()
             try:
                 one.result, one.error = one.job(conn), None
-            except sqlite3.OperationalError:  # SQLite may have rolled back everything: whoever called begins again
+            except sqlite3.DatabaseError:  # SQLite may have rolled back everything: whoever called begins again
                 raise
             except BaseException as error:
                 one.result, one.error = None, error
@@ -203,7 +222,7 @@ def transaction(conn: SqliteConn, job: Callable[[SqliteConn], T]) -> T:
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
             raise
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         raise CentralError(
             "central.database",
             f"the database failed: {error}",

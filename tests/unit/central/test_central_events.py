@@ -451,3 +451,39 @@ async def test_a_correction_and_an_anonymous_call_change_what_was_reported(edge:
     assert len(kept) == 4
     assert not [one for one, _ in kept if "17.5" in one or "34:56" in one or "evidence" in one]
     assert {time[13:] for _, time in kept} == {":00:00.000Z"}
+
+
+async def test_a_repeat_repairs_what_a_lost_keeper_took(edge: TestEdge) -> None:
+    """After a restore without the keeper's file, an edge that sends its headers again gives central both halves back."""
+    central, recording, key = edge.central, an_id(), secrets.token_bytes(32)
+    await edge.send(edge.opened(1, recording, key=key))
+    before = await central.rows("SELECT sealed_header FROM header")
+    assert central.running is not None
+    await central.running.central.db.run(
+        lambda conn: conn.execute("UPDATE header SET keeper_slot=NULL, sealed_header=NULL").rowcount
+    )
+    event = edge.opened(2, recording, key=key)
+    _, answer = await edge.send(event)
+    assert answer["items"][0]["status"] == "accepted"
+    assert await central.rows("SELECT sealed_header FROM header") == before
+    ((slot,),) = await central.rows("SELECT keeper_slot FROM header")
+    assert central.running.central.keeper.read(slot) == key
+
+
+@pytest.mark.parametrize("what", ["events", "receipts"])
+async def test_a_failing_keeper_is_no_verdict(edge: TestEdge, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """The edge would bury an event that is called rejected five times."""
+    from central import events, receipts
+    from central.errors import CentralError
+
+    def fails(*_: object) -> str:
+        raise CentralError("keeper.io", "the slot file failed", status=503)
+
+    monkeypatch.setattr(events if what == "events" else receipts, "project" if what == "events" else "_take", fails)
+    if what == "events":
+        status, answer = await edge.send(edge.opened(1, an_id(), key=secrets.token_bytes(32)))
+    else:
+        body = {"receipts": [{"receipt_id": an_id()}]}
+        status, answer = await edge.ask("POST", edge.path("receipts"), body)
+    assert (status, answer["code"]) == (503, "keeper.io")
+    assert await edge.central.rows("SELECT 1 FROM event") == []

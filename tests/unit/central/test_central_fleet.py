@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import socket as sockets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from central.app import Running, start
+from central.conn import Conn
 from central.errors import CentralError
 from central.keeperlink import KeeperLink
 from central.keeperrun import KeeperProcess
+from central.postgres import PostgresDatabase
 from central.slotfile import SlotFile
 from rig.postgres import Postgres
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
@@ -168,8 +172,6 @@ def test_without_its_keeper_central_does_not_start_and_two_keepers_are_refused(
 
 
 def test_what_is_no_question_ends_its_connection_only(tmp_path: Path, server: Postgres) -> None:
-    import socket as sockets
-
     central = TestCentral(tmp_path / "central", postgres=server.database())
     central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
     assert central.config.keeper_socket is not None
@@ -182,3 +184,70 @@ def test_what_is_no_question_ends_its_connection_only(tmp_path: Path, server: Po
     assert len(KeeperLink(central.config.keeper_socket).mark()) == 3
     keeper.stop()
     assert SlotFile(central.config.keeper).live() == frozenset()
+
+
+async def test_a_slot_that_is_given_anew_is_not_swept(tmp_path: Path, server: Postgres) -> None:
+    """A key was there at the keeper's start, goes, and its slot gets another key whose row is not committed yet."""
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    socket = central.config.keeper_socket
+    assert socket is not None
+    before = SlotFile(central.config.keeper)
+    old = before.put(secrets.token_bytes(32))
+    before.flush()
+    before.commit()
+    before.close()
+    keeper = KeeperProcess(central.config, settle_s=1.0)
+    link = KeeperLink(socket)
+    link.shred([old])
+    link.commit()
+    key = secrets.token_bytes(32)
+    assert link.put(key) == old
+    link.flush()
+    await asyncio.sleep(1.5)  # the sweep has been
+    assert link.read(old) == key
+    keeper.stop()
+
+
+async def test_a_restarted_keeper_is_found_again_by_who_has_done_nothing(tmp_path: Path, server: Postgres) -> None:
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    assert central.config.keeper_socket is not None
+    keeper = KeeperProcess(central.config)
+    idle, busy = KeeperLink(central.config.keeper_socket), KeeperLink(central.config.keeper_socket)
+    busy.put(secrets.token_bytes(32))
+    keeper.stop()
+    keeper = KeeperProcess(central.config)
+    assert idle.put(secrets.token_bytes(32)) >= 0
+    with pytest.raises(CentralError, match="does not answer"):
+        busy.flush()  # its key went with the connection: the rows must not be committed
+    keeper.stop()
+
+
+async def test_a_commit_whose_answer_is_lost_keeps_its_keys(tmp_path: Path, server: Postgres) -> None:
+    """The rows may be there: then they name keys that must be there, too."""
+    keeper = SlotFile(tmp_path / "keeper.keys")
+    database = PostgresDatabase(server.database(), 1, keeper)
+    put: list[int] = []
+
+    def job(conn: Conn) -> None:
+        put.append(keeper.put(secrets.token_bytes(32)))
+        keeper.flush()
+        conn.execute("INSERT INTO meta(key, value) VALUES ('kept', 'x')")
+        raw = conn._raw  # type: ignore[attr-defined]
+        execute = raw.execute
+
+        def lost(sql: str, *rest: object) -> object:
+            done = execute(sql, *rest)
+            if sql == "COMMIT":  # carried out; then the line breaks
+                raw.close()
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+            return done
+
+        raw.execute = lost
+
+    with pytest.raises(CentralError, match="closed the connection"):
+        database.now(job)
+    assert database.now(lambda conn: conn.execute("SELECT value FROM meta WHERE key='kept'").fetchone()[0]) == "x"
+    assert len(keeper.read(put[0])) == 32
+    await database.close()

@@ -111,3 +111,24 @@ async def test_closing_finishes_what_waits(database: SqliteDatabase) -> None:
     await asyncio.sleep(0)
     await database.close()
     assert [await one for one in waiting] == [str(n) for n in range(200)]
+
+
+async def test_a_thread_that_meets_anything_goes_on_and_a_closed_one_says_so(
+    database: SqliteDatabase, keeper: SlotFile
+) -> None:
+    def corrupt(conn: Conn) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    def bug(conn: Conn) -> None:
+        raise RuntimeError("a bug")
+
+    answers = await together(database, note("a"), corrupt, bug, note("b"))
+    assert (answers[0], answers[3]) == ("a", "b")
+    assert isinstance(answers[1], CentralError)
+    assert isinstance(answers[2], RuntimeError)
+    assert await database.run(names) == {"a", "b"}
+    await database.close()
+    with pytest.raises(CentralError, match="closed"):
+        await database.run(names)
+    with pytest.raises(CentralError, match="closed"):
+        database.now(names)

@@ -89,7 +89,10 @@ def test_the_plan_says_what_goes_when_and_why_and_what_waits(edge: make.Edge) ->
     total = now.json["totals"]["recordings"]
     assert (total["goes"], total["waits"], total["later"], total["held"]) == (0, 1, 1, 0)
     assert {one["policy"]: one["acts"] for one in now.json["policies"]} == {"support": False, "": False}
-    assert "policy support: nothing goes until somebody approves its terms: callwarden retention approve support" in words.out
+    assert (
+        "policy support: nothing goes until somebody approves its terms: callwarden retention approve support"
+        in words.out
+    )
     assert "recordings: P1M" in words.out
     assert (usage.code, unknown.code, bad.code) == (2, 5, 2)
     assert "recordings: P1M" in approved.json["approved"]["support"]
