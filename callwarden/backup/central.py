@@ -13,7 +13,7 @@ from typing import Final
 
 from callwarden.backup.database import copy_database
 from callwarden.backup.edge import Done, Say, Work, listed, take
-from callwarden.backup.folder import BackupFolder
+from callwarden.backup.folder import BackupFolder, refuse_place
 from callwarden.backup.restore import copied, set_aside
 from central.config import CentralConfig
 from central.db import locally
@@ -55,6 +55,7 @@ def make(config: CentralConfig, path: Path, root: Path, say: Say) -> Done:
     Raises CallwardenError backup.*, journal.io, backup.engine.
     """
     _refuse_postgres(config)
+    refuse_place(root, config, path)
     folder = BackupFolder(root)
     with folder.locked(), _translated():
         before = listed(folder, store_keys(config))

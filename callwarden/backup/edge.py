@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from callwarden.backup.database import copy_database, open_beside
-from callwarden.backup.folder import BackupFolder, hash_fd
+from callwarden.backup.folder import BackupFolder, hash_fd, refuse_place
 from callwarden.door import Door
 from callwarden.keyfiles import read_signing_key
 from callwarden.offline import acting_as
@@ -85,7 +85,7 @@ def make(config: EdgeConfig, door: Door | None, root: Path, expires_at: str | No
     """
     folder = BackupFolder(root)
     key = read_signing_key(config.edge.signing_key_file)
-    _not_inside(config, root)
+    refuse_place(root, config)
     with folder.locked():
         before = listed(folder, own_keys(key, config.edge.id))
         backup_id = secrets.token_hex(16)
@@ -258,12 +258,3 @@ def take(work: Work, stem: str, kind: str, path: Path) -> None:
         work.put(stem, kind, fd, str(path))
     finally:
         os.close(fd)
-
-
-def _not_inside(config: EdgeConfig, root: Path) -> None:
-    """A backup inside what is backed up would grow with itself."""
-    for name in (config.edge.vault, config.edge.state, config.edge.spool, config.edge.resume):
-        if root.resolve().is_relative_to(name.resolve()):
-            raise CallwardenError(
-                "backup.place", "a backup must not lie inside the edge's own folders", where=str(root)
-            )

@@ -1,8 +1,8 @@
 """A backup's folder: files that are whole or not there, one signed list that is replaced last, one backup at a time.
 
 A file is written under a name that begins with a dot, synced, read back past the cache and renamed; its name holds the first
-digits of its hash, so that a file with the right name and length that an earlier run left is the same file. Whatever the list
-does not name is removed after the list is durable.
+digits of its hash, so that a file with the right name and length that an earlier run left is the same file. What the list does
+not name is removed after the list is durable, of files that a backup made: nothing else in the folder is ever touched.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from edge.durable import sync_folder, write_all, write_file
 from edge.errors import CallwardenError
@@ -30,6 +34,51 @@ _PART: Final = ".part"
 _PIECE: Final = 1 << 20
 #: Digits of a hash in a name: enough that two files of one recording never share a name.
 DIGITS: Final = 16
+#: Folders that a backup makes, and the names of its files: beside the list, and below those folders.
+_FOLDERS: Final = ("vault", "configuration", "prompts")
+_TOP: Final = re.compile(
+    r"(journal|central)\.db@[0-9a-f]{16}|\.(journal|central)\.db\.part|\.[0-9a-f]{32}\.db\.part(-journal|-wal|-shm)?"
+    r"|\.backup\.json\.[0-9a-f]{16}\.tmp|\.lock|backup\.json"
+)
+_BELOW: Final = re.compile(r".+@[0-9a-f]{16}|\..+\.part", re.DOTALL)
+
+
+def _made_here(path: str) -> bool:
+    """Whether a backup makes files of this name (below its folder)."""
+    top, *below = path.split("/")
+    return bool(_BELOW.fullmatch(below[-1])) and top in _FOLDERS if below else bool(_TOP.fullmatch(top))
+
+
+def refuse_place(root: Path, config: object, *more: Path) -> None:
+    """A backup's folder may lie in nothing that `config` (or `more`) names, and hold nothing of it. Raises backup.place."""
+    place = root.resolve()
+    for path in (*_paths(config), *more):
+        if not path.is_absolute():
+            continue  # a credential of a service that this process does not belong to
+        named = path.resolve()
+        if place.is_relative_to(named) or named.is_relative_to(place):
+            raise CallwardenError(
+                "backup.place", f"a backup must lie apart from what the configuration names: {path}",
+                hint="name a new folder, best on another disk", where=str(root),
+            )  # fmt: skip
+
+
+def _paths(value: object) -> Iterable[Path]:
+    """Every file and folder in a configuration."""
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _paths(getattr(value, name))
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from _paths(getattr(value, one.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _paths(item)
 
 
 class BackupFolder:
@@ -49,6 +98,7 @@ class BackupFolder:
                     "backup.place", "a backup's folder is one that only its owner may enter: it holds callers' numbers",
                     hint=f"chmod 700 {self.root}", where=str(self.root),
                 )  # fmt: skip
+            self._refuse_strange()
             fd = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _io(self.root, error) from error
@@ -61,6 +111,20 @@ class BackupFolder:
             ) from None
         finally:
             os.close(fd)
+
+    def _refuse_strange(self) -> None:
+        """A first backup wants a folder of its own, new or with what a run that broke off left. (A list that is there is
+        verified before anything is written.)"""
+        if (self.root / LIST).is_file():
+            return
+        for top, _, files in os.walk(self.root):
+            for name in files:
+                path = os.path.relpath(os.path.join(top, name), self.root)
+                if not _made_here(path):
+                    raise CallwardenError(
+                        "backup.place", f"no backup is in this folder, and something else is: {path[:200]!r}",
+                        hint="name a new or an empty folder", where=str(self.root),
+                    )  # fmt: skip
 
     def read(self, trust: KeySet) -> BackupList:
         """The list. Raises not_found.backup, backup.list, auth.*."""
@@ -146,20 +210,23 @@ class BackupFolder:
         hit("backup.listed")
 
     def prune(self, made: BackupList) -> int:
-        """Remove what the list does not name: what the edge forgot, and the parts of runs that broke off."""
+        """Remove what the list does not name: what the edge forgot, and the parts of runs that broke off. A file of a name
+        that no backup gives is somebody else's and stays."""
         named = {LIST, _LOCK, *(one.path for one in made.files)}
         gone = 0
         try:
             for top, folders, files in os.walk(self.root, topdown=False):
                 for name in files:
                     path = os.path.join(top, name)
-                    if os.path.relpath(path, self.root) not in named:
+                    relative = os.path.relpath(path, self.root)
+                    if relative not in named and _made_here(relative):
                         os.unlink(path)
                         gone += 1
                         hit("backup.pruned")
                 for name in folders:
                     path = os.path.join(top, name)
-                    if not os.path.islink(path) and not os.listdir(path):
+                    ours = os.path.relpath(path, self.root).split("/")[0] in _FOLDERS
+                    if ours and not os.path.islink(path) and not os.listdir(path):
                         os.rmdir(path)
         except OSError as error:
             raise _io(self.root, error) from error

@@ -134,6 +134,18 @@ async def test_a_damaged_backup_of_central_changes_nothing(
     assert central.config.database.read_bytes() == before
 
 
+async def test_a_backup_never_touches_centrals_own_folder(central: TestCentral, tmp_path: Path) -> None:
+    """Central's folder, one in it and one that holds it: refused, and keys and database stay."""
+    before = {p: p.stat().st_ino for p in central.folder.rglob("*")}
+    central.folder.chmod(0o700)
+    tmp_path.chmod(0o700)
+    for root in (central.folder, central.folder / "backup", tmp_path):
+        refused = await acommand("central", "backup", root, *toml(central))
+        assert (refused.code, "backup.place" in refused.err) == (8, True), refused.err
+    assert before.items() <= {p: p.stat().st_ino for p in central.folder.rglob("*")}.items()
+    assert not (central.folder / "backup").exists()
+
+
 #: Points of the write order `restore of central`.
 POINTS = ["restore.central_marked", "restore.central_placed"]
 

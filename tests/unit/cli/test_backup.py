@@ -205,6 +205,30 @@ async def test_another_edges_backup_and_a_running_daemon_are_refused(
     assert (wide.code, "chmod 700" in wide.err) == (8, True)
 
 
+async def test_a_backup_deletes_nothing_that_it_did_not_make(filled: make.Edge, place: Path, tmp_path: Path) -> None:
+    """A folder with anything else in it is refused; one that holds, or lies in, what the configuration names, too."""
+    place.mkdir(mode=0o700)
+    (place / "letters").mkdir()
+    (place / "letters" / "to a friend").write_text("dear")
+    refused = run(filled, "backup", place)
+    assert (refused.code, "letters/to a friend" in refused.err) == (8, True), refused.err
+    assert list(files_of(place)) == ["letters/to a friend"]
+    edge = filled.loaded.edge
+    for root in (edge.journal.parent, filled.config.parent, edge.prompts / "b", edge.state / "b"):
+        before = files_of(root)
+        refused = run(filled, "backup", root)
+        assert (refused.code, "backup.place" in refused.err) == (8, True), (root, refused.err)
+        assert files_of(root) == before
+    (place / "letters" / "to a friend").unlink()
+    await backed_up(filled, place)
+    (place / "vault" / "note").write_text("mine")
+    (place / "README").write_text("mine too")
+    (place / "vault" / ".left.part").write_text("of a run that broke off")
+    again = await backed_up(filled, place)
+    assert again.json["removed"] == 2, "the journal of before, and the part"
+    assert {"vault/note", "README"} <= set(files_of(place))
+
+
 async def test_live_while_calls_are_written(filled: make.Edge, place: Path) -> None:
     """The daemon's side goes on writing: the copy is of one moment, and the door knows of it before there is one."""
     async with make.opened(filled) as files:
