@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -38,6 +40,8 @@ log = structlog.get_logger("recorder")
 _BATCH: Final = 1 << 20
 #: The longest first line a child may send, bytes.
 _LINE: Final = 4096
+#: The longest a child may take, seconds: its processor time is bounded (`edge.recorder.encode`), but it may sleep.
+_WALL_S: Final = 180.0
 
 
 @dataclass(slots=True)
@@ -49,6 +53,12 @@ class _Payload:
     payload_bytes: int = 0
     tags_hash: bytes = TAGS_HASH_START
     digest: Any = field(default_factory=hashlib.sha512)
+    plain_digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def encoded(self) -> tuple[int, str]:
+        """The encoded file as it came: its length, and its SHA-256."""
+        return self.plain_bytes, self.plain_digest.hexdigest()
 
 
 async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks) -> None:
@@ -97,17 +107,29 @@ def _encoded(tools: Tools, of: Of, ended: Ended, keys: SegmentKeys, stage: str, 
     from edge.recorder.afterwork import plaintext
 
     rate, channels = of.rate, of.channels
-    command = [sys.executable, "-m", "edge.recorder.encode", of.compact, str(rate), str(channels)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+    command = [sys.executable, "-P", "-m", "edge.recorder.encode", of.compact, str(rate), str(channels)]
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env=environment,
+        start_new_session=True,
+    ) as child:  # fmt: skip
         assert child.stdin is not None
         assert child.stdout is not None
+        deadline = threading.Timer(_WALL_S, child.kill)
+        deadline.daemon = True
+        deadline.start()
         try:
             frames = _feed(child.stdin, plaintext(tools, of, ended), of)
-            _judge(child.stdout, frames, of, ended)
+            announced = _judge(child.stdout, frames, of)
             payload = _seal(tools, of, keys, stage, child.stdout)
+            # It may have died in the middle of the file, or before its first byte: the pipe ends the same way.
+            if child.wait() != 0 or payload.encoded != announced:
+                raise _failed(of, "the encoder ended before the whole of what it had encoded came")
         except BaseException:
             child.kill()
             raise
+        finally:
+            deadline.cancel()
     if payload.plain_bytes >= ended.plain_bytes:
         return None
     place = {"recording_id": of.recording_id, "segment_id": ended.segment_id}
@@ -134,8 +156,9 @@ def _feed(into: IO[bytes], chunks: Iterator[bytes], of: Of) -> tuple[int, str]:
     return size // of.frame_bytes, digest.hexdigest()
 
 
-def _judge(answer: IO[bytes], fed: tuple[int, str], of: Of, ended: Ended) -> None:
-    """Raises CallwardenError recorder.encode unless the encoder took and gave back what it must."""
+def _judge(answer: IO[bytes], fed: tuple[int, str], of: Of) -> tuple[int, str]:
+    """The length and the SHA-256 of the encoded file that follows. Raises CallwardenError recorder.encode unless the encoder
+    took and gave back what it must."""
     line = answer.readline(_LINE)
     try:
         told = json.loads(line)
@@ -148,8 +171,12 @@ def _judge(answer: IO[bytes], fed: tuple[int, str], of: Of, ended: Ended) -> Non
         why = "what was encoded is not as long as what was captured"
     if why is None and of.compact == "flac" and told.get("heard_sha256") != fed[1]:
         why = "what was encoded does not give back what was captured"
+    size, digest = told.get("bytes"), told.get("encoded_sha256")
+    if why is None and not (isinstance(size, int) and size > 0 and isinstance(digest, str)):
+        why = "the encoder does not say what follows"
     if why is not None:
         raise _failed(of, str(why)[:200])
+    return size, digest
 
 
 def _failed(of: Of, why: str) -> CallwardenError:
@@ -168,6 +195,7 @@ def _seal(tools: Tools, of: Of, keys: SegmentKeys, stage: str, source: IO[bytes]
         sealed = sealer.seal(index, plain, last)
         made.tags_hash = extend_tags_hash(made.tags_hash, sealed[-TAG:])
         made.chunks, made.plain_bytes = index + 1, made.plain_bytes + len(plain)
+        made.plain_digest.update(plain)
         held += sealed
         if last or len(held) >= _BATCH:
             tools.vault.append(of.recording_id, stage, made.payload_bytes, bytes(held))

@@ -2,7 +2,8 @@
 
 Encoders are foreign code with a memory of their own: it runs here, with bounds, behind every sealer, and what crashes here
 costs a compaction and no recording. Nothing is written but standard output: one line of JSON (`frames`, `sha256` of the
-samples taken; `heard_frames`, `heard_sha256` of what its own output decodes to; or `error`), then the encoded file.
+samples taken; `heard_frames`, `heard_sha256` of what its own output decodes to; `bytes`, `encoded_sha256` of the file that
+follows; or `error`), then the encoded file.
 
 Needs soundfile (the extra `compact`).
 """
@@ -71,8 +72,12 @@ def _encode(source: IO[bytes], form: str, rate: int, channels: int) -> tuple[dic
                 heard_frames += len(block) // frame
     except (sound.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
         return {"error": f"it cannot be encoded: {error}"}, b""
-    facts = {"frames": frames, "sha256": taken.hexdigest()}
-    return {**facts, "heard_frames": heard_frames, "heard_sha256": heard.hexdigest()}, file.getbuffer()
+    encoded = file.getbuffer()
+    facts = {
+        "frames": frames, "sha256": taken.hexdigest(), "heard_frames": heard_frames, "heard_sha256": heard.hexdigest(),
+        "bytes": len(encoded), "encoded_sha256": hashlib.sha256(encoded).hexdigest(),
+    }  # fmt: skip
+    return facts, encoded
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import asyncio
 import io
 import math
 import sqlite3
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -185,6 +186,57 @@ async def test_an_encoder_that_lies_costs_no_audio(
     assert stored.segments[0]["encoding"] == "none"
     assert (await stored.open(patient, 0))[0] == data
     assert len(list(stored.folder.iterdir())) == 2
+
+
+#: The real encoder's line and a part of its file, then death by the kernel's hand, or an orderly end.
+TORN = """#!{python}
+import os, signal, subprocess, sys
+out = subprocess.run([{python!r}, *sys.argv[1:]], stdin=sys.stdin.buffer, capture_output=True, check=True).stdout
+line, _, file = out.partition(b"\\n")
+assert len(file) > 1000
+sys.stdout.buffer.write(line + b"\\n" + {what})
+sys.stdout.buffer.flush()
+{end}
+"""
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(
+    ("what", "end"),
+    [
+        ("b''", KILLED),
+        ("file[:len(file) // 2]", KILLED),
+        ("file", KILLED),
+        ("file[:len(file) // 2]", ""),
+        ("file[:-1] + bytes([file[-1] ^ 1])", ""),
+    ],
+)
+@pytest.mark.parametrize("form", ["flac", "opus"])
+async def test_an_encoder_that_dies_after_its_line_costs_no_audio(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, what: str, end: str
+) -> None:
+    """What came is not what was announced, or its sender did not live to the end: nothing takes the segment's place."""
+    torn = tmp_path / "torn"
+    torn.write_text(TORN.format(python=sys.executable, what=what, end=end))
+    torn.chmod(0o755)
+    monkeypatch.setattr("edge.recorder.compaction.sys.executable", str(torn))
+    stored = await recorded(patient, data := voice(300), compact=form)
+    assert stored.segments[0]["encoding"] == "none"
+    assert (await stored.open(patient, 0))[0] == data
+    assert len(stored.headers) == 1
+    assert len(list(stored.folder.iterdir())) == 2
+    assert set(await patient.slots.live()) == set(await patient.journal.slots_in_use())
+
+
+async def test_an_encoder_that_hangs_is_ended(patient: Paused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hung = tmp_path / "hung"
+    hung.write_text("#!/bin/sh\nexec sleep 600\n")
+    hung.chmod(0o755)
+    monkeypatch.setattr("edge.recorder.compaction.sys.executable", str(hung))
+    monkeypatch.setattr("edge.recorder.compaction._WALL_S", 0.3)
+    stored = await recorded(patient, data := voice(200), compact="flac")
+    assert stored.segments[0]["encoding"] == "none"
+    assert (await stored.open(patient, 0))[0] == data
 
 
 async def test_what_does_not_get_smaller_stays_as_it_is(patient: Paused) -> None:
