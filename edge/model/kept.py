@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class KeptRecording:
-    """A recording with audio. ended_at: of its call, None while that goes on; purposes: of its permit; bytes: of its
-    payloads; due: an erasure that comes by itself is on file already (a withdrawal, an incident)."""
+    """A recording with audio. call_seq: which call it was, in their order; ended_at: of its call, None while that goes on;
+    purposes: of its permit; bytes: of its payloads; due: an erasure that comes by itself is on file already (a withdrawal, an incident)."""
 
     seq: int
     recording_id: str
     call_id: str
+    call_seq: int
     policy_id: str
     policy_version: str
     outcome: str | None

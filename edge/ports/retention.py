@@ -11,13 +11,14 @@ from edge.model.kept import KeptCall, KeptRecording
 class RetentionBook(Protocol):
     """What is there, since when, under which terms (docs/retention.md)."""
 
-    async def approved_terms(self, scope: str) -> str | None:
-        """The terms that were approved last (`edge.retention.approval.Terms.text`); scope: a policy's name, "" for what
-        belongs to no policy."""
+    async def approved_terms(self, scope: str) -> Sequence[tuple[int, str]]:
+        """All terms that were approved, in order, each with the seq of the newest call of then, 0 for none
+        (`edge.retention.approval.Terms.text`); scope: a policy's name, "" for what belongs to no policy."""
         ...
 
     async def approve_terms(self, scope: str, terms: str, by: str) -> None:
-        """Replace them; audit `retention.approved` with the SHA-256 of the text. Equal ones change nothing."""
+        """Add to them; audit `retention.approved` with the SHA-256 of the text. Those that are the last already change
+        nothing."""
         ...
 
     async def kept_versions(self) -> Sequence[tuple[str, str]]:

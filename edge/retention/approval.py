@@ -8,7 +8,7 @@ at `callwarden retention plan` first.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -33,6 +33,14 @@ class Terms:
         policy = None if self.policy is None else msgspec.to_builtins(self.policy, enc_hook=_plain)
         house = msgspec.to_builtins(self.house, enc_hook=_plain)
         return json.dumps({"policy": policy, "house": house}, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """terms: what was approved, None where this version does not know them; last_call: seq of the newest call of then."""
+
+    terms: Terms | None
+    last_call: int
 
 
 def of_text(text: str) -> Terms:
@@ -62,6 +70,21 @@ def shorter(approved: Terms | None, now: Terms, scope: str) -> tuple[str, ...]:
         if not _at_least(after, before):
             found.append(f"{name}: {'none' if before == _NEVER else before} → {after}")
     return tuple(found)
+
+
+def approved_then(approvals: Sequence[Approval], before: int, recorded: Retention, scope: str) -> Terms | None:
+    """What counts in place of the terms a call began under (`recorded`), because those are shorter than what was approved
+    then, and nobody approved them since; None where the recorded ones count. `approvals`: in order, of its `scope`;
+    `before`: how many of them there were when it began.
+
+    A call of before the first approval was in the plan that was approved.
+    """
+    if not before:
+        return None
+    for one in approvals[before - 1 :]:
+        if one.terms is not None and not shorter(one.terms, Terms(recorded, one.terms.house), scope):
+            return None
+    return approvals[before - 1].terms or Terms(None, House())
 
 
 def _settings(terms: Terms, scope: str) -> Iterator[tuple[str, Period]]:

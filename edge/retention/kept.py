@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from edge.consent.retention import Retention
 from edge.model.kept import KeptCall, KeptRecording
+from edge.retention.approval import Terms, approved_then
 from edge.retention.holding import Holding
 from edge.retention.schedule import Due, Facts, Kind, cannot_be_due_after, due
 from edge.retention.sight import Sight
@@ -27,11 +30,12 @@ class Kept:
     ) -> AsyncIterator[Sequence[tuple[KeptRecording, Due]]]:
         """Pages of recordings that may be due at `now`, or of all there are."""
         recorded = await self._terms.recorded(policy_id, version)
+        approved = _Approved(recorded, standing, policy_id)
         before = self._before("recordings", recorded, standing, now, all_of_them)
         after: tuple[str, int] | None = ("", 0)
         while after is not None:
             rows, after = await self._sight.journal.kept_recordings(policy_id, version, before=before, after=after)
-            facts = [(row, _of_recording(row, recorded, standing)) for row in rows]
+            facts = [(row, _of_recording(row, recorded, standing, approved)) for row in rows]
             judged = [(row, due(fact)) for row, fact in facts]
             over = {row.recording_id for row, one in judged if one.at is not None and one.at <= now}
             await self._holding.cover([row.call_id for row in rows if row.recording_id in over])
@@ -53,6 +57,7 @@ class Kept:
     ) -> AsyncIterator[Sequence[tuple[KeptCall, Kind, Due]]]:  # fmt: skip
         """Pages of what calls consist of besides audio, of these classes."""
         recorded = await self._terms.recorded(policy_id, version)
+        approved = _Approved(recorded, standing, policy_id)
         before = max(self._before(kind, recorded, standing, now, all_of_them) for kind in kinds)
         after: tuple[str, int] | None = ("", 0)
         only = kinds[0] if not all_of_them else None
@@ -64,7 +69,7 @@ class Kept:
             await self._holding.cover(ids)
             holds = await self._sight.journal.holds_on_calls(ids)
             yield [
-                (row, kind, due(_of_call(kind, row, recorded, standing, tuple(holds.get(row.call_id, ())))))
+                (row, kind, due(_of_call(kind, row, recorded, standing, approved, tuple(holds.get(row.call_id, ())))))
                 for row in rows
                 for kind in kinds
                 if _has(row, kind)
@@ -74,8 +79,9 @@ class Kept:
     def _before(kind: Kind, recorded: Retention | None, standing: Standing, now: datetime, all_of_them: bool) -> str:
         if all_of_them or recorded is None:
             return "9999"
-        facts = Facts(kind, now, recorded=recorded, today=standing.today, house=standing.house)
-        return format_time(cannot_be_due_after(facts, now))
+        then = [recorded, *(one.terms.policy for one in standing.approvals if one.terms is not None)]
+        facts = [Facts(kind, now, recorded=one, today=standing.today, house=standing.house) for one in then]
+        return format_time(max(cannot_be_due_after(one, now) for one in facts))
 
 
 def _has(row: KeptCall, kind: Kind) -> bool:
@@ -91,8 +97,8 @@ def _has(row: KeptCall, kind: Kind) -> bool:
     return True
 
 
-def _of_recording(row: KeptRecording, recorded: Retention | None, standing: Standing) -> Facts:
-    return Facts(
+def _of_recording(row: KeptRecording, recorded: Retention | None, standing: Standing, approved: _Approved) -> Facts:
+    facts = Facts(
         "recordings",
         None if row.ended_at is None else datetime.fromisoformat(row.ended_at),
         outcome=row.outcome,
@@ -101,11 +107,13 @@ def _of_recording(row: KeptRecording, recorded: Retention | None, standing: Stan
         today=standing.today,
         house=standing.house,
     )
+    return approved(facts, row.call_seq)
 
 
 def _of_call(
-    kind: Kind, row: KeptCall, recorded: Retention | None, standing: Standing, holds: tuple[str, ...]
-) -> Facts:
+    kind: Kind, row: KeptCall, recorded: Retention | None, standing: Standing, approved: _Approved,
+    holds: tuple[str, ...],
+) -> Facts:  # fmt: skip
     first = ["audio"] if row.audio and kind != "notices" else []
     if kind == "statistics" and row.evidence != "expired":
         first.append("evidence")
@@ -113,7 +121,7 @@ def _of_call(
         first.append("the list of its copies")
     if kind == "statistics" and row.adopted:
         first.append("the mark that its file was taken over")
-    return Facts(
+    facts = Facts(
         kind,
         datetime.fromisoformat(row.ended_at),
         outcome=row.outcome,
@@ -123,3 +131,23 @@ def _of_call(
         stands_on_it=tuple(first),
         holds=holds,
     )
+    return approved(facts, row.seq)
+
+
+class _Approved:
+    """Says of facts whether the terms of then count as approved; `()`: for a call by its seq."""
+
+    def __init__(self, recorded: Retention | None, standing: Standing, policy_id: str) -> None:
+        self._recorded = recorded
+        self._approvals = standing.approvals
+        self._scope = policy_id
+        self._known: dict[int, Terms | None] = {}
+
+    def __call__(self, facts: Facts, call_seq: int) -> Facts:
+        if self._recorded is None:
+            return facts
+        before = bisect_left(self._approvals, call_seq, key=lambda one: one.last_call)
+        if before not in self._known:
+            self._known[before] = approved_then(self._approvals, before, self._recorded, self._scope)
+        instead = self._known[before]
+        return facts if instead is None else replace(facts, unapproved=True, approved=instead.policy)

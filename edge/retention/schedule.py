@@ -26,8 +26,9 @@ class Facts:
 
     since: when its period began (aware): the call's end; None while the call goes on. outcome: of the call; purposes: those
     granted. recorded: the policy's terms as the call began, None when they cannot be read any more; today: those in force
-    now, None for a policy that is gone or whose terms nobody approved. house: over all policies. stands_on_it: what must
-    go first, in words. holds: what keeps it, each a sentence.
+    now, None for a policy that is gone or whose terms nobody approved. unapproved: nobody approved the recorded terms, so
+    that of them only the duties count; approved: the terms that were, whose maxima count instead. house: over all policies.
+    stands_on_it: what must go first, in words. holds: what keeps it, each a sentence.
     """
 
     kind: Kind
@@ -36,6 +37,8 @@ class Facts:
     purposes: tuple[str, ...] = ()
     recorded: Retention | None = None
     today: Retention | None = None
+    unapproved: bool = False
+    approved: Retention | None = None
     house: House = _HOUSE
     stands_on_it: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
@@ -68,7 +71,10 @@ def due(facts: Facts) -> Due:
     if facts.recorded is None and facts.kind not in ("orders", "alarms", "exports"):
         return Due(None, "kept: the policy it began under cannot be read")
     held = (*facts.holds, *(f"kept while there is {what}" for what in facts.stands_on_it))
-    shortest = min(((one.period.after(facts.since), one.why) for one in _maxima(facts)), key=lambda end: end[0])
+    ends = [(one.period.after(facts.since), one.why) for one in _maxima(facts)]
+    if not ends:
+        return Due(None, "kept: nobody approved the terms it began under")
+    shortest = min(ends, key=lambda end: end[0])
     duty = duty_until(facts)
     if duty is not None and duty[0] > shortest[0]:
         return Due(duty[0], duty[1], held)
@@ -95,7 +101,7 @@ def obstacle(facts: Facts, now: datetime) -> str | None:
 
 def _maxima(facts: Facts) -> Iterator[_Term]:
     kind = facts.kind
-    for terms, when in _versions(facts):
+    for terms, when in _bounding(facts):
         yield _Term(getattr(terms, kind), f"retention.{kind} {when}")
         if kind == "recordings":
             for bound, what in _bounds(facts, terms):
@@ -126,6 +132,17 @@ def _versions(facts: Facts) -> Iterator[tuple[Retention, str]]:
         yield facts.today, "of today's policy"
 
 
+def _bounding(facts: Facts) -> Iterator[tuple[Retention, str]]:
+    """Those whose maxima count."""
+    if not facts.unapproved:
+        yield from _versions(facts)
+        return
+    if facts.approved is not None:
+        yield facts.approved, "as approved when it began"
+    if facts.today is not None and facts.today != facts.approved:
+        yield facts.today, "of today's policy"
+
+
 def _bounds(facts: Facts, terms: Retention) -> Iterator[tuple[Bound, str]]:
     for purpose in facts.purposes:
         if purpose in terms.purposes:
@@ -146,7 +163,7 @@ def cannot_be_due_after(facts: Facts, now: datetime) -> datetime:
     kind = facts.kind
     periods = [one.period for one in _maxima(facts)]
     if kind == "recordings":
-        for terms, _ in _versions(facts):
+        for terms, _ in _bounding(facts):
             for bound in (*terms.purposes.values(), *terms.outcomes.values()):
                 periods += [bound.maximum] if bound.maximum is not None else []
-    return max(certainly_not_after(period, now) for period in periods)
+    return max((certainly_not_after(period, now) for period in periods), default=now)

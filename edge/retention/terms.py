@@ -8,7 +8,7 @@ import structlog
 
 from edge.consent.policy import from_document
 from edge.consent.retention import House, Retention
-from edge.retention.approval import Terms, of_text, shorter
+from edge.retention.approval import Approval, Terms, of_text, shorter
 from edge.retention.sight import Sight
 
 log = structlog.get_logger("retention")
@@ -19,13 +19,15 @@ class Standing:
     """Of one scope. acts: somebody approved terms, or the configuration is the approval; else nothing of it goes by itself.
     today: the policy's terms in force, None for one that is gone. house: likewise. waits: what got shorter and waits for an
     approval, in words (`edge.retention.approval.shorter`).
-    grew: today's are nowhere shorter than what was approved, and not the same: they need nobody."""
+    grew: today's are nowhere shorter than what was approved, and not the same: they need nobody. approvals: all there were
+    of a policy, in order; empty where the configuration is the approval."""
 
     acts: bool
     today: Retention | None
     house: House
     waits: tuple[str, ...] = ()
     grew: bool = False
+    approvals: tuple[Approval, ...] = ()
 
 
 class TermsBook:
@@ -56,27 +58,32 @@ class TermsBook:
         now = self.configured(scope)
         if now.house.approve == "at_once":
             return Standing(True, now.policy, now.house)
-        approved = await self._approved(scope)
+        approvals = await self._approvals(scope)
+        approved = approvals[-1].terms if approvals else None
         if approved is None:
             return Standing(False, now.policy, now.house, shorter(None, now, scope))
         if approved == now:
-            return Standing(True, now.policy, now.house)
+            return Standing(True, now.policy, now.house, approvals=approvals)
         if waits := shorter(approved, now, scope):
-            return Standing(True, approved.policy, approved.house, waits)
-        return Standing(True, now.policy, now.house, grew=now.policy is not None or not scope)
+            return Standing(True, approved.policy, approved.house, waits, approvals=approvals)
+        grew = now.policy is not None or not scope
+        return Standing(True, now.policy, now.house, grew=grew, approvals=approvals)
 
-    async def _approved(self, scope: str) -> Terms | None:
-        """None: nothing was, or by a version whose terms this one does not know; then somebody looks again."""
-        filed = await self._sight.journal.approved_terms(scope)
-        try:
-            return None if filed is None else of_text(filed)
-        except ValueError as error:
-            log.warning("approved terms cannot be read; they wait for an approval", policy=scope, why=str(error))
-            return None
+    async def _approvals(self, scope: str) -> tuple[Approval, ...]:
+        """Those by a version whose terms this one does not know have none; then somebody looks again."""
+        found = []
+        for last_call, text in await self._sight.journal.approved_terms(scope):
+            try:
+                found.append(Approval(of_text(text), last_call))
+            except ValueError as error:
+                log.warning("approved terms cannot be read; they wait for an approval", policy=scope, why=str(error))
+                found.append(Approval(None, last_call))
+        return tuple(found)
 
     async def approve(self, scope: str, by: str) -> tuple[str, ...]:
         """What the configuration says now counts from now on; returns what got shorter by it."""
         now = self.configured(scope)
-        change = shorter(await self._approved(scope), now, scope)
+        approvals = await self._approvals(scope)
+        change = shorter(approvals[-1].terms if approvals else None, now, scope)
         await self._sight.journal.approve_terms(scope, now.text, by)
         return change

@@ -16,7 +16,7 @@ from edge.store.minimal import anonymising
 from edge.store.rows import take_people_out
 
 _RECORDING: Final = """
-SELECT r.seq, r.recording_id, r.call_id, c.policy_id, c.policy_version, c.outcome, p.purposes, r.state, r.started_at,
+SELECT r.seq, r.recording_id, r.call_id, c.seq, c.policy_id, c.policy_version, c.outcome, p.purposes, r.state, r.started_at,
   c.ended_at, ifnull((SELECT sum(s.payload_bytes) FROM segment s WHERE s.recording_id=r.recording_id), 0),
   EXISTS(SELECT 1 FROM due_erasure d WHERE d.recording_id=r.recording_id)
 FROM recording r JOIN call c ON c.call_id=r.call_id JOIN permit p ON p.permit_id=r.permit_id"""
@@ -91,14 +91,10 @@ _OLD_WORDS: Final = (
 class Retaining(Base):
     """The `RetentionBook` of the journal."""
 
-    async def approved_terms(self, scope: str) -> str | None:
+    async def approved_terms(self, scope: str) -> Sequence[tuple[int, str]]:
         """See `edge.ports.RetentionBook`."""
-
-        def job(conn: sqlite3.Connection) -> str | None:
-            row = conn.execute("SELECT terms FROM retention_terms WHERE scope=?", (scope,)).fetchone()
-            return None if row is None else str(row[0])
-
-        return await self._readers.read(job)
+        query = "SELECT last_call, terms FROM retention_terms WHERE scope=? ORDER BY seq"
+        return await self._readers.read(lambda conn: [(row[0], row[1]) for row in conn.execute(query, (scope,))])
 
     async def approve_terms(self, scope: str, terms: str, by: str) -> None:
         """See `edge.ports.RetentionBook`."""
@@ -106,9 +102,9 @@ class Retaining(Base):
         def job(conn: sqlite3.Connection) -> None:
             at = self._clock.wall_text()
             done = conn.execute(
-                "INSERT INTO retention_terms(scope, terms, approved_at, approved_by) VALUES(?, ?, ?, ?)"
-                " ON CONFLICT(scope) DO UPDATE SET terms=excluded.terms, approved_at=excluded.approved_at,"
-                " approved_by=excluded.approved_by WHERE excluded.terms<>terms",
+                "INSERT INTO retention_terms(scope, terms, approved_at, approved_by, last_call)"
+                " SELECT ?1, ?2, ?3, ?4, ifnull((SELECT seq FROM sqlite_sequence WHERE name='call'), 0)"
+                " WHERE ?2 IS NOT (SELECT terms FROM retention_terms WHERE scope=?1 ORDER BY seq DESC LIMIT 1)",
                 (scope, terms, at, by),
             )
             if done.rowcount:
@@ -274,8 +270,9 @@ def _recordings(conn: sqlite3.Connection, where: str, *args: Any) -> list[KeptRe
     rows = conn.execute(f"{_RECORDING} WHERE {where}", args)
     return [
         KeptRecording(
-            seq=r[0], recording_id=r[1], call_id=r[2], policy_id=r[3], policy_version=r[4], outcome=r[5],
-            purposes=tuple(decode_json(r[6])), state=r[7], started_at=r[8], ended_at=r[9], bytes=r[10], due=bool(r[11]),
+            seq=r[0], recording_id=r[1], call_id=r[2], call_seq=r[3], policy_id=r[4], policy_version=r[5], outcome=r[6],
+            purposes=tuple(decode_json(r[7])), state=r[8], started_at=r[9], ended_at=r[10], bytes=r[11],
+            due=bool(r[12]),
         )
         for r in rows
     ]  # fmt: skip

@@ -48,9 +48,12 @@ CREATE INDEX hold_cover_call ON hold_cover(call_id);
 ALTER TABLE due_erasure ADD COLUMN why TEXT NOT NULL DEFAULT '';
 -- Walked in pages, the oldest call first, by whoever looks for what is over.
 CREATE INDEX call_kept ON call(policy_id, policy_version, ended_at, seq) WHERE state = 'ended';
--- Retention terms that somebody approved (JSON); scope: a policy's name, '' for what belongs to no policy.
+-- Retention terms that somebody approved (JSON), one row each time; scope: a policy's name, '' for what belongs to no
+-- policy. last_call: seq of the newest call there was then, so that no clock says what came before an approval.
 CREATE TABLE retention_terms(
-  scope TEXT PRIMARY KEY, terms TEXT NOT NULL, approved_at TEXT NOT NULL, approved_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, scope TEXT NOT NULL, terms TEXT NOT NULL, approved_at TEXT NOT NULL,
+  approved_by TEXT NOT NULL, last_call INTEGER NOT NULL) STRICT;
+CREATE INDEX retention_terms_scope ON retention_terms(scope, seq);
 -- Copies of this journal that were made: a certificate names them, and nobody can say that there are none.
 CREATE TABLE backup(
   backup_id TEXT PRIMARY KEY, place TEXT NOT NULL, begun_at TEXT NOT NULL, finished_at TEXT,

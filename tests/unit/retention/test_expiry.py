@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.consent.policy import Policy
 from edge.consent.retention import Bound, Bounds, House, Limits, Retention
 from edge.consent.units import Period
 from edge.errors import CallwardenError
@@ -265,6 +266,53 @@ async def test_terms_that_got_shorter_wait_and_longer_ones_need_nobody(place: Pl
     executor.look()
     await executor._forget()
     assert await place.state(first.recording_id) == "erased", "shorter terms count for what is there"
+
+
+async def test_calls_that_began_under_terms_nobody_approved_are_kept_as_approved(place: Place) -> None:
+    terms = {"now": Retention(recordings=Period("P6M"))}
+
+    def change(period: str) -> Policy:
+        terms["now"] = Retention(recordings=Period(period))
+        executor.look()
+        return policy(recordings=Period(period))
+
+    executor = place.executor(clock=Hands(), house=House, terms_of=lambda _: terms["now"])
+    await executor.terms.approve("support", "uid:1000")
+    mistyped = [await kept(place, NOON - days * DAY, change("P1D")) for days in (3, 200)]
+    kind = await talked(place, NOON - 3 * DAY, policy(recordings=Period("P1D"), refusals=Period("P1D")))
+    await executor._forget()
+    states = [await place.state(one.recording_id) for one in mistyped]
+    assert states == ["sealed", "erased"], "P6M is what was approved"
+    row = await place.journal.views.why(kind.call_id)
+    assert row is not None
+    assert row["call"]["evidence"] == "full"
+    change("P1Y")
+    await executor._forget()
+    change("P3M")
+    await executor.terms.approve("support", "uid:1000")
+    executor.look()
+    await executor._forget()
+    assert await place.state(mistyped[0].recording_id) == "sealed", "neither what grew nor another period approves it"
+
+
+async def test_an_approved_version_counts_whatever_is_approved_later(place: Place) -> None:
+    terms = {"now": Retention(recordings=Period("P6M"))}
+    executor = place.executor(clock=Hands(), house=House, terms_of=lambda _: terms["now"])
+    before = await kept(place, NOON - 40 * DAY, policy(recordings=Period("P1M")))
+    await executor.terms.approve("support", "uid:1000")
+    terms["now"] = Retention(recordings=Period("P7D"))
+    waiting = await kept(place, NOON - 10 * DAY, policy(recordings=Period("P7D")))
+    await executor._forget()
+    assert [await place.state(one.recording_id) for one in (before, waiting)] == ["erased", "sealed"]
+    await executor.terms.approve("support", "uid:1000")
+    later = await kept(place, NOON - 10 * DAY, policy(recordings=Period("P7D")))
+    terms["now"] = Retention(recordings=Period("P1Y"))
+    executor.look()
+    await executor._forget()
+    assert [await place.state(one.recording_id) for one in (waiting, later)] == ["erased", "erased"]
+    reverted = await kept(place, NOON - 10 * DAY, policy(recordings=Period("P7D")))
+    await executor._forget()
+    assert await place.state(reverted.recording_id) == "sealed", "approved once, and no longer"
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ FACTS = st.builds(
     Facts, kind=st.sampled_from(("recordings", "metadata", "evidence", "refusals", "statistics", "notices")),
     since=MOMENTS, outcome=st.none() | st.sampled_from(("given", "withdrawn")),
     purposes=st.lists(st.sampled_from(WORDS), unique=True).map(tuple), recorded=TERMS, today=st.none() | TERMS,
+    unapproved=st.booleans(), approved=TERMS,
     house=st.builds(House, floor=LIMITS, ceiling=LIMITS),
 )  # fmt: skip
 
@@ -146,7 +147,7 @@ def duties(facts: Facts) -> list[Period]:
 
 def maxima(facts: Facts) -> list[Period]:
     found: list[Period | None] = [getattr(facts.house.ceiling, facts.kind)]
-    for terms in (facts.recorded, facts.today):
+    for terms in (facts.approved if facts.unapproved else facts.recorded, facts.today):
         if terms is not None:
             found.append(getattr(terms, facts.kind))
             if facts.kind == "recordings":
@@ -164,6 +165,13 @@ def test_the_longest_duty_wins_else_the_shortest_maximum(facts: Facts) -> None:
     assert at == max(longest, shortest)
     until = duty_until(facts)
     assert until is None or at >= until[0]
+
+
+def test_terms_that_nobody_approved_are_no_maximum_and_still_a_duty() -> None:
+    facts = replace(audio(Retention(recordings=P("P1D"), minimum=P("P2D"))), unapproved=True)
+    assert due(facts) == Due(None, "kept: nobody approved the terms it began under")
+    assert due(replace(facts, approved=Retention(recordings=P("P1M")))).at == P("P1M").after(END)
+    assert due(replace(facts, approved=Retention(recordings=P("P1D")))).at == P("P2D").after(END), "a duty of then"
 
 
 @given(FACTS, MOMENTS)
