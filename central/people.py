@@ -5,8 +5,9 @@ from __future__ import annotations
 from central.conn import Conn
 from central.errors import CentralError
 from central.state import Central
+from formats.certificate_facts import is_last_word
 from formats.errors import FormatError
-from formats.orders import MANY, OrderClaims, Person
+from formats.orders import OrderClaims, Person, read_receipt
 
 
 def keep_opening(central: Central, claims: OrderClaims, opening: object) -> int | None:
@@ -42,17 +43,17 @@ def opening_of(central: Central, slot: int | None) -> dict[str, str] | None:
 
 
 def complete(conn: Conn, jti: str) -> bool:
-    """Whether every edge that got the order gave its last word: about many calls one that names no recording."""
-    order = conn.execute("SELECT target_kind FROM orders WHERE jti=?", (jti,)).fetchone()
+    """Whether every edge that got the order gave its last word (`formats.certificate_facts.is_last_word`)."""
+    order = conn.execute("SELECT cmd, target_kind FROM orders WHERE jti=?", (jti,)).fetchone()
     if order is None:
         return False
-    last = "r.result<>'deferred'" + (" AND r.recording_id IS NULL" if order["target_kind"] in MANY else "")
-    (waiting,) = conn.execute(
-        "SELECT count(*) FROM delivery d WHERE d.jti=? AND NOT EXISTS (SELECT 1 FROM receipt r WHERE r.jti=d.jti"  # noqa: S608
-        f" AND r.edge_id=d.edge_id AND {last})",
+    kind = order["target_kind"] if order["cmd"] == "erase" else ""  # nothing else has answers for parts of its target
+    last = conn.execute(
+        "SELECT (SELECT r.jws FROM receipt r WHERE r.edge_id=d.edge_id AND r.jti=d.jti ORDER BY r.n DESC LIMIT 1) AS jws"
+        " FROM delivery d WHERE d.jti=?",
         (jti,),
-    ).fetchone()
-    return int(waiting) == 0
+    ).fetchall()
+    return all(row["jws"] is not None and is_last_word(read_receipt(row["jws"]), kind) for row in last)
 
 
 def wipe(central: Central, conn: Conn, jti: str) -> None:

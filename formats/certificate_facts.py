@@ -10,7 +10,7 @@ from formats.errors import FormatError, ReceiptError
 from formats.ids import parse_time
 from formats.jws import verify_compact
 from formats.keyset import KeySet
-from formats.orders import ReceiptClaims, VerifiedReceipt
+from formats.orders import MANY, ReceiptClaims, VerifiedReceipt
 
 #: `typ` of the statement that central's keeper signs with the store key.
 KEEPER_TYP = "callwarden-keeper+json"
@@ -51,7 +51,7 @@ def facts_of(proofs: Sequence[VerifiedReceipt], keys: KeySet) -> dict[str, Any]:
 
 
 def _check_series(proofs: Sequence[VerifiedReceipt]) -> None:
-    """All answers of each edge, from the first on: one that is left out could be the one that says what failed."""
+    """All answers of each edge, from the first to its last word: one that is left out could be the one that says what failed."""
     if len({(one.claims.jti, one.claims.order_sha256) for one in proofs}) != 1:
         raise ReceiptError("certificate.receipts", "the receipts answer different orders")
     numbers: dict[str, list[int]] = {}
@@ -60,8 +60,20 @@ def _check_series(proofs: Sequence[VerifiedReceipt]) -> None:
     for edge_id, found in numbers.items():
         if sorted(found) != list(range(len(found))):
             raise ReceiptError("certificate.receipts", f"the receipts of {edge_id} are not all there")
+    for one in proofs:
+        kind = one.order.target.kind if one.order else "recording"
+        if one.claims.n == max(numbers[one.claims.edge_id]) and not is_last_word(one.claims, kind):
+            raise ReceiptError("certificate.receipts", f"the last word of {one.claims.edge_id} is not there")
     if len({one.claims.receipt_id for one in proofs}) != len(proofs):
         raise ReceiptError("certificate.receipts", "a receipt is there twice")
+
+
+def is_last_word(claims: ReceiptClaims, target_kind: str) -> bool:
+    """Whether an edge says no more after the answer `claims` to an order about a `target_kind`: about many calls it names no
+    recording, and about a call it says that no recording of it is left."""
+    if claims.result == "deferred" or (target_kind in MANY and claims.recording_id is not None):
+        return False
+    return target_kind != "call" or claims.result != "done" or claims.evidence.get("left") == 0
 
 
 def _ground(proof: VerifiedReceipt) -> dict[str, str]:

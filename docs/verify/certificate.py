@@ -209,6 +209,11 @@ def facts_of(receipts, order, signers, keys):
     copies = sorted((copy for one in done for copy in copies_of(one, keys)), key=canon)
     effective = max(one["at"] for one in done or receipts)
     last = [max((r for r in receipts if r["edge_id"] == edge), key=lambda r: r["n"]) for edge in sorted(edges)]
+    kind = order["target"]["kind"] if order else "recording"
+    for one in last:
+        more = kind in ("person", "policy") and one["recording_id"] is not None
+        more = more or (kind == "call" and one["result"] == "done" and one["evidence"].get("left") != 0)
+        need(one["result"] != "deferred" and not more, "an edge's last word is left out")
     ground = receipts[0]["evidence"].get("ground")
     return {
         "jti": receipts[0]["jti"],

@@ -4,7 +4,8 @@ due by themselves, and hands orders about live calls to the calls stage."""
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from itertools import dropwhile
+from typing import Any, Final
 
 import structlog
 
@@ -219,8 +220,10 @@ class Executor:
             await self._eraser.intend(one, row.jti, "command")
 
         async def sign(gone: Destroyed) -> ReceiptRow:
-            by = sorted(signer.kid for signer in order.signers)
-            claims = gone.claims(await self._means.head(), ordered_by=by)
+            facts: dict[str, Any] = {"ordered_by": sorted(signer.kid for signer in order.signers)}
+            if only is None:  # how many of the call's recordings have their receipt still to come
+                facts["left"] = sum(1 for _ in dropwhile(lambda one: one.recording_id != gone.recording_id, left)) - 1
+            claims = gone.claims(await self._means.head(), **facts)
             return await self._receipts.of_order(row, "done", recording_id=gone.recording_id, **claims)
 
         for one in left:

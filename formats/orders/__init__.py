@@ -27,6 +27,7 @@ from formats.orders.person import Person, commitment
 from formats.orders.receipt import (
     VerifiedReceipt,
     open_receipt_document,
+    read_receipt,
     receipt_document,
     sign_receipt,
     verify_receipt,
@@ -59,6 +60,7 @@ __all__ = [
     "open_receipt_document",
     "order_sha256",
     "read_order",
+    "read_receipt",
     "receipt_document",
     "sign_delivery",
     "sign_order",

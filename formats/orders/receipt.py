@@ -53,6 +53,11 @@ def verify_receipt(jws: str, keys: KeySet) -> tuple[ReceiptClaims, KeyEntry]:
     return claims, verified.signer
 
 
+def read_receipt(jws: str) -> ReceiptClaims:
+    """The claims, NOT verified: of one that was verified before. Raises ReceiptError, OrderError, SignatureError, JsonError."""
+    return decode(_payload(jws), ReceiptClaims)
+
+
 def receipt_document(jws: str, order: Mapping[str, Any] | str | bytes | None) -> dict[str, Any]:
     """The document that `callwarden receipt verify` reads: the claims to look at, the JWS and the order to prove them
     (None where there was none: the ground is among the claims).

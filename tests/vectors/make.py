@@ -436,12 +436,12 @@ def certificates() -> Any:
 
     good = made()
 
-    def signed(change: Callable[[Any], None], key: SigningKey = STORE, **outer: Any) -> Any:
+    def signed(change: Callable[[Any], None], key: SigningKey = STORE, base: Any = good, **outer: Any) -> Any:
         """Another set of claims under a good signature."""
-        claims = copy.deepcopy(good["claims"])
+        claims = copy.deepcopy(base["claims"])
         change(claims)
         jws = sign_compact(canonical.dumps(claims), key, key.kid, "callwarden-certificate+json")
-        return {**good, "claims": claims, "jws": jws, **outer}
+        return {**base, "claims": claims, "jws": jws, **outer}
 
     def drop(name: str) -> Callable[[Any], None]:
         return lambda claims: claims.__setitem__(name, [])
@@ -456,6 +456,29 @@ def certificates() -> Any:
         EDGE,
     )  # fmt: skip
     by_edge = made(None, [alone], [], EDGE, issuer="pbx-1", level=0)
+    of_call = orders.sign_order(msgspec.structs.replace(CLAIMS, target=Target("call", "bb" * 16)), [DPO, STORE])
+
+    def answer(number: int, **change: Any) -> str:
+        facts = {"result": "done", "key_ids": (key_id,), "slots": (number,)} | change
+        claims = ReceiptClaims(
+            receipt_id=f"{number:032x}", jti=CLAIMS.jti, n=number, edge_id="pbx-1", at=NOW,
+            order_sha256=orders.order_sha256(of_call), **facts,
+        )  # fmt: skip
+        return orders.sign_receipt(claims, EDGE)
+
+    call = [
+        answer(0, result="deferred", reason="under hold: case 7", key_ids=(), slots=()),
+        answer(1, recording_id="aa" * 16, evidence={"read_back": True, "left": 1}),
+        answer(2, recording_id="cc" * 16, evidence={"read_back": True, "left": 0}),
+    ]
+    both = made(of_call, call, [])
+    unsaid = answer(2, recording_id="cc" * 16, evidence={"read_back": True})
+
+    def of_one(claims: Any) -> None:
+        """What a certificate says from which the receipt of the second recording was cut off."""
+        for name in ("recordings", "copies"):
+            claims[name] = [one for one in claims[name] if one["recording_id"] == "aa" * 16]
+
     swapped = copy.deepcopy(good["claims"]["log"])
     swapped[0]["entry"], swapped[1]["entry"] = swapped[1]["entry"], swapped[0]["entry"]
     forged = copy.deepcopy(good["claims"]["log"])
@@ -470,6 +493,20 @@ def certificates() -> Any:
         "final before a backup expires": signed(lambda c: c.update(final_at=NOW)),
         "another key id": signed(lambda c: c["recordings"][0].update(key_ids=["00" * 32])),
         "a receipt left out": signed(lambda c: None, receipts=receipts[1:]),
+        "a person's last word left out": signed(
+            lambda c: c.update(calls={}, log=[c["log"][0], c["log"][2]]), receipts=[receipts[0], receipts[2]]
+        ),
+        "a call's last recording left out": signed(of_one, base=both, receipts=call[:2]),
+        "a call's last recording does not say so": signed(lambda c: None, base=both, receipts=[*call[:2], unsaid]),
+        "deferred, and no more": signed(
+            lambda c: c.update(
+                recordings=[],
+                copies=[],
+                failed=[{"edge_id": "pbx-1", "result": "deferred", "reason": "under hold: case 7"}],
+            ),
+            base=both,
+            receipts=call[:1],
+        ),
         "a receipt twice": signed(lambda c: None, receipts=[*receipts, receipts[0]]),
         "signed by an edge as central": signed(lambda c: None, key=EDGE),
         "signed by a stranger": signed(lambda c: None, key=STRANGER),
@@ -491,6 +528,7 @@ def certificates() -> Any:
             {"document": good, "witnessed": True, "logged": 3},
             {"document": made(log=[log("pbx-1", 0, ids[0], cosigned=False)]), "witnessed": False, "logged": 1},
             {"document": by_edge, "witnessed": False, "logged": 0},
+            {"document": both, "witnessed": False, "logged": 0},
         ],
         "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
     }

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from central import setup
+from formats import canonical
 from formats.errors import ReceiptError
 from formats.ids import format_time
 from formats.keys import SigningKey
@@ -27,6 +28,7 @@ from formats.orders import (
     verify_order,
     verify_receipt_document,
 )
+from formats.orders.claims import OrderClaims, decode
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
 
 
@@ -205,6 +207,26 @@ async def test_receipts_are_stored_once_and_prove_themselves(edge: TestEdge, rec
     document["claims"]["result"] = "already"
     with pytest.raises(ReceiptError):
         verify_receipt_document(document, trust(central))
+
+
+async def test_a_call_is_complete_when_no_recording_of_it_is_left(edge: TestEdge, recording: str) -> None:
+    central = edge.central
+    call_id = an_id()
+    await edge.send(edge.event(2, "call.opened", call_id, {"call_id": call_id}))
+    draft = {"cmd": "erase", "target": {"kind": "call", "id": call_id}, "reason": "asked for"}
+    status, drafted = await central.admin("POST", "/v1/orders/draft", draft)
+    assert status == 200, drafted
+    order = sign_order(decode(canonical.dumps(drafted["claims"]), OrderClaims), [central.dpo])
+    _, answer = await submit(central, order)
+    jti = answer["jti"]
+    for n, evidence in enumerate(({"left": 2}, {"read_back": True}, {"left": 0})):
+        one = receipt(edge, answer["order"], jti, an_id(), n=n, evidence=evidence)
+        _, results = await edge.ask("POST", edge.path("receipts"), {"receipts": [one]})
+        assert set(results["results"].values()) == {"accepted"}
+        assert (await central.admin("GET", f"/v1/orders/{jti}"))[1]["complete"] is (n == 2)
+        refusal = (await central.admin("GET", f"/v1/certificates/{jti}"))[1]
+        assert refusal["code"] == "certificate.pending"
+        assert ("last word" in refusal["title"]) is (n < 2)
 
 
 async def test_receipts_that_prove_nothing_are_rejected(edge: TestEdge, recording: str) -> None:

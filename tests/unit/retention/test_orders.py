@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import CallwardenError
 from edge.model.live import Actor
-from formats.orders import open_receipt_document, receipt_document
+from formats.orders import open_receipt_document, receipt_document, verify_receipt
 from tests.unit.retention.retention_kit import TRUST, Place
 from tests.unit.store import store_makers as makers
 
@@ -21,6 +21,12 @@ async def proofs(place: Place, jti: str) -> list[tuple[str, str | None]]:
     return [(one.result, one.recording_id) for one in claims]
 
 
+async def left(place: Place, jti: str) -> list[object]:
+    """What each receipt says is still to come of its call."""
+    rows = await place.journal.receipts_of(jti)
+    return [verify_receipt(one.jws, TRUST)[0].evidence.get("left") for one in rows]
+
+
 async def test_a_call_goes_with_all_its_recordings(place: Place) -> None:
     first, _ = await place.record(ended=False)
     second, _ = await place.record(first.call_id)
@@ -28,6 +34,7 @@ async def test_a_call_goes_with_all_its_recordings(place: Place) -> None:
     jti = await place.order("erase", "call", first.call_id)
     await place.executor().once()
     assert await proofs(place, jti) == [("done", first.recording_id), ("done", second.recording_id)]
+    assert await left(place, jti) == [1, 0]
     order = await place.journal.order(jti)
     assert order is not None
     assert order.state == "answered"
@@ -73,6 +80,7 @@ async def test_a_call_half_erased_by_a_kill_is_finished_by_its_order(place: Plac
     await place.hold(first.call_id, "too late")
     await place.executor().once()
     assert await proofs(place, jti) == [("done", first.recording_id), ("done", second.recording_id)]
+    assert await left(place, jti) == [1, 0]
 
 
 async def test_withdraw_pause_and_resume_are_done_and_answered(place: Place) -> None:
