@@ -113,6 +113,8 @@ SEGMENT_STATES: Final = ("open", "closed", "truncated", "shredded")
 END_REASONS: Final = ("hangup", "pause", "rotate", "party", "withdraw", "power_cut", "resume_refused", "erase")
 ENDINGS: Final = ("complete", "truncated")
 ORDER_STATES: Final = ("received", "deferred", "executing", "answered", "acknowledged")
+#: States in which an order still has something to do.
+UNFINISHED: Final = ("received", "deferred", "executing")
 MODES: Final = ("opt_in", "opt_out", "notice", "prior", "obligation", "manual", "never")
 
 

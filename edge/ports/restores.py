@@ -53,6 +53,10 @@ class ElsewherePort(Protocol):
         """Origin of each of this edge's logs that central mirrors, to the number of its entries."""
         ...
 
+    async def take_orders(self) -> None:
+        """Every order that central has for this edge is in the inbox when it returns."""
+        ...
+
 
 class RestoreBook(Protocol):
     """Rows about backups and restores."""
@@ -80,6 +84,11 @@ class RestoreBook(Protocol):
 
     async def take_back_receipts(self, receipts: Sequence[ReceiptRow]) -> int:
         """File receipts that were given before the backup was put back, as acknowledged; how many were new."""
+        ...
+
+    async def end_answered(self, jtis: Sequence[str]) -> Sequence[int]:
+        """Orders that have their last receipt are over, their waiting finds and openings gone; the slots of those, to be
+        released."""
         ...
 
     async def tombstones_after(self, recording_id: str) -> Sequence[str]:

@@ -11,6 +11,7 @@ import structlog
 
 from edge.errors import CallwardenError
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
+from edge.model.lifecycle import UNFINISHED
 from edge.retention import holdorders
 from edge.retention.byhand import ByHand
 from edge.retention.clockwatch import ClockWatch
@@ -40,7 +41,8 @@ RETRY_S: Final = 3.0
 #: How often everything is looked at whose time may be over, seconds; answers that are past theirs count for nothing meanwhile.
 LOOK_EVERY_S: Final = 600.0
 _FIRST: Final = COMMANDS | {"cancel"}
-UNFINISHED: Final = ("received", "deferred", "executing")
+#: The turn of whatever destroys, releases or tells.
+_LAST: Final = 2
 
 
 class Executor:
@@ -116,19 +118,26 @@ class Executor:
 
     async def once(self) -> None:
         """One pass over everything unfinished. Orders about live calls go first, and those that stop another: somebody is
-        speaking, and an erasure may wait long for central's keeper. Then holds: what came with an erasure keeps it."""
+        speaking, and an erasure may wait long for central's keeper. Then holds: what came with an erasure keeps it.
+
+        While a restored journal is not settled nothing is destroyed that has no intent yet: the journal may lack a hold, or
+        a cancellation."""
         try:
             await self._restored.settle()
         except CallwardenError as error:
             self._say("restore", error)
         await self.holding.look()
+        shut = self._means.gate.refusal() is not None
         ordered: set[str] = set()
         read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
         for order, claims in sorted(read, key=lambda one: _rank(one[1])):
             try:
                 fresh = await self._means.journal.order(order.jti)
                 if fresh is not None and fresh.state in UNFINISHED:  # else another order has ended it meanwhile
-                    await self._carry_out(fresh)
+                    if shut and claims is not None and _rank(claims) == _LAST:
+                        ordered.add(claims.target.id)
+                    else:
+                        await self._carry_out(fresh)
             except CallwardenError as error:
                 self._say(order.jti, error)
                 if claims is not None:
@@ -139,7 +148,7 @@ class Executor:
             if ordered.isdisjoint((row.recording_id, row.call_id)):  # else its order ends it and has the receipt
                 await self._try(row.recording_id, row)
         now = await self.clock.trusted()
-        for due in await self._means.journal.due_erasures(format_time(now)) if now is not None else ():
+        for due in await self._means.journal.due_erasures(format_time(now)) if now is not None and not shut else ():
             try:
                 await self._due.carry_out(due)
             except CallwardenError as error:
@@ -256,7 +265,7 @@ def _rank(claims: OrderClaims | None) -> int:
     """In which turn an order is carried out; within a turn the oldest first."""
     if claims is None or claims.cmd in _FIRST:
         return 0
-    return 1 if claims.cmd in ("hold", "restrict") else 2
+    return 1 if claims.cmd in ("hold", "restrict") else _LAST
 
 
 def _claims(row: OrderRow) -> OrderClaims | None:

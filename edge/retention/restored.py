@@ -1,4 +1,5 @@
-"""After a restore: what was erased since the backup is erased again, before anything is given out. Write order `restore`.
+"""After a restore: what was erased since the backup is erased again, before anything is given out, and what was ordered
+since is in the inbox before anything else is destroyed. Write order `restore`.
 
 Two witnesses: the slot file, which was never in a backup (a header that its slot does not open was erased), and central
 (tombstones). The first is asked at once; the edge serves when central was asked too, or when somebody accepts.
@@ -6,6 +7,7 @@ Two witnesses: the slot file, which was never in a backup (a header that its slo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -13,11 +15,13 @@ import structlog
 
 from edge.errors import CallwardenError
 from edge.failpoints import hit
-from edge.model.entities import RecordingRow
+from edge.model.entities import ReceiptRow, RecordingRow
+from edge.model.lifecycle import UNFINISHED
 from edge.ports.restores import RestoreMark
 from edge.retention.erasure import Destroyed, Eraser
 from edge.retention.means import Means
-from formats.errors import SealError
+from formats.errors import FormatError, SealError
+from formats.orders import MANY, OrderClaims, read_order, receipt_document
 from formats.shred import unseal_header
 
 log = structlog.get_logger("retention")
@@ -58,6 +62,10 @@ class Restored:
         if facts is None:
             return
         await self._erase_all()
+        if means.elsewhere is not None:  # told of tombstones only now, if it was restored itself: they are all here
+            await means.elsewhere.take_orders()
+            hit("restore.orders_taken")
+        await self._end_answered()
         await means.journal.settle_restore(facts)
         hit("restore.settled")
         log.info("the restored journal is settled", backup=mark.backup_id, **facts)
@@ -102,6 +110,23 @@ class Restored:
         for recording_id in sorted(self._intended):
             await self._eraser.erase(recording_id, cause=CAUSE, jti=None, sign=_nobody)
 
+    async def _end_answered(self) -> None:
+        """Orders whose last answer came back are over, as central knows them: a cancelled one destroys nothing more."""
+        means, over = self._means, set[str]()
+        orders = []
+        for row in await means.journal.orders(UNFINISHED):
+            with suppress(FormatError):  # what is no order is refused by the executor
+                orders.append((row.jti, read_order(row.jws)))
+        for jti, claims in orders:
+            receipts = await means.journal.receipts_of(jti)
+            if receipts and _is_last(claims, receipts[-1]):
+                over.add(jti)
+        going_on = {jti for jti, _ in orders} - over
+        # One that cancels is carried out again where what it cancels did not come back as ended.
+        over -= {jti for jti, claims in orders if claims.cmd == "cancel" and claims.target.id in going_on}
+        await means.slots.release(await means.journal.end_answered(sorted(over)))
+        hit("restore.orders_ended")
+
     async def _key_is_gone(self, row: RecordingRow) -> bool:
         """No header of it opens any more under the key in its slot: somebody destroyed them all after the backup."""
         named = [segment for segment in row.segments if segment.header.slot]
@@ -120,6 +145,15 @@ class Restored:
                 return False
             return False
         return bool(named)
+
+
+def _is_last(claims: OrderClaims, receipt: ReceiptRow) -> bool:
+    """Whether an answer ends its order here. Not what places or releases a hold: the deed itself did not come back."""
+    if claims.cmd not in ("erase", "cancel") or receipt.result == "deferred":
+        return False
+    if claims.target.kind == "call":  # one answer for each recording: it says not that it was the last
+        return receipt.result != "done"
+    return claims.target.kind not in MANY or receipt_document(receipt.jws, None)["claims"].get("recording_id") is None
 
 
 async def _nobody(_: Destroyed) -> None:

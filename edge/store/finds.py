@@ -14,7 +14,7 @@ from edge.model.lifecycle import ORDER, step
 from edge.store.anonymous import anonymise, duration_s
 from edge.store.base import Base
 from edge.store.covers import HOLDS, covers_any
-from edge.store.orders import move_order, order_state, store_receipt
+from edge.store.orders import leave, move_order, order_state, store_receipt
 
 _FIND: Final = """
 SELECT f.jti, f.call_id, f.found_at, f.shred_at, f.state, f.waits_for FROM find f JOIN call c ON c.call_id=f.call_id"""
@@ -188,10 +188,7 @@ class Finds(Base):
                 if store_receipt(conn, receipt):
                     move_order(conn, jti, "answered")
                     self._answered(conn, receipt, "answered")
-                slots += [r[0] for r in conn.execute("SELECT slot FROM order_target WHERE jti=? AND slot>0", (jti,))]
-                conn.execute("UPDATE order_target SET slot=0 WHERE jti=?", (jti,))
-                # What still waits is left alone now: nothing restricts it any more.
-                conn.execute("DELETE FROM find WHERE jti=? AND state='waiting'", (jti,))
+                slots += leave(conn, jti)
             return slots
 
         return await self._writer.do(job)

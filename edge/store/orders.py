@@ -45,6 +45,14 @@ def move_order(conn: sqlite3.Connection, jti: str, state: str) -> bool:
     return True
 
 
+def leave(conn: sqlite3.Connection, jti: str) -> list[int]:
+    """What an order that is over still waits for is restricted no more; the slots its opening was in."""
+    slots = [row[0] for row in conn.execute("SELECT slot FROM order_target WHERE jti=? AND slot>0", (jti,))]
+    conn.execute("UPDATE order_target SET slot=0 WHERE jti=?", (jti,))
+    conn.execute("DELETE FROM find WHERE jti=? AND state='waiting'", (jti,))
+    return slots
+
+
 def store_receipt(conn: sqlite3.Connection, receipt: ReceiptRow) -> bool:
     """False when this receipt is stored already."""
     if conn.execute("SELECT 1 FROM receipt WHERE receipt_id=?", (receipt.receipt_id,)).fetchone():
@@ -153,7 +161,8 @@ class Orders(Base):
             before, call_id = state_of(conn, recording_id)
             changed = False
             if before not in ("erasing", "erased"):
-                refuse_held(conn, recording_id, call_id, by_itself=cause == "retention")
+                if cause != "erased_before_restore":  # its key is gone: nothing is left that a hold could keep
+                    refuse_held(conn, recording_id, call_id, by_itself=cause == "retention")
                 conn.execute(
                     "UPDATE recording SET state=? WHERE recording_id=?",
                     (step(RECORDING, before, "erase"), recording_id),

@@ -17,7 +17,7 @@ from edge.model.entities import ReceiptRow
 from edge.ports import AuditSink
 from edge.ports.restores import BackupRow, RestoreMark
 from edge.store.base import Base, encode_json, text_json
-from edge.store.orders import store_receipt
+from edge.store.orders import leave, move_order, store_receipt
 
 MARK: Final = "restored"
 COUNT: Final = "restores"
@@ -173,6 +173,20 @@ class Restores(Base):
                     (self._clock.wall_text(), receipt.receipt_id),
                 )
             return new
+
+        return await self._writer.do(job, wakes=False)
+
+    async def end_answered(self, jtis: Sequence[str]) -> Sequence[int]:
+        """See `edge.ports.RestoreBook`."""
+
+        def job(conn: sqlite3.Connection) -> Sequence[int]:
+            slots: list[int] = []
+            for jti in jtis:
+                move_order(conn, jti, "answered")
+                move_order(conn, jti, "acknowledged")  # the receipt came back from central
+                self._audit.append(conn, self._clock.wall_text(), "order.ended_before_restore", body={"jti": jti})
+                slots += leave(conn, jti)
+            return slots
 
         return await self._writer.do(job, wakes=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from edge.errors import CallwardenError
@@ -18,8 +18,10 @@ from formats.orders import verify_receipt
 class Elsewhere:
     """`ElsewherePort` over HTTP."""
 
-    def __init__(self, uplink: Uplink) -> None:
+    def __init__(self, uplink: Uplink, poll: Callable[[], Awaitable[int]] | None = None) -> None:
+        """`poll`: asks for deliveries once, and says how many were new; None for who takes none."""
         self._uplink = uplink
+        self._poll = poll
 
     async def tombstones(self) -> Sequence[Tombstone]:
         """See `ElsewherePort`."""
@@ -46,6 +48,11 @@ class Elsewhere:
         answer = await self._uplink.get(self._uplink.edge_path("audit"))
         logs = answer.get("logs")
         return {str(one["origin"]): int(one["size"]) for one in logs} if isinstance(logs, list) else {}
+
+    async def take_orders(self) -> None:
+        """See `ElsewherePort`."""
+        while self._poll is not None and await self._poll():
+            pass
 
     async def tell(self, restore: str, recordings: Sequence[str], *, last: bool) -> None:
         """A central that was put back hears what was erased here; `last`: that was all. Raises sync.*"""

@@ -71,7 +71,7 @@ class Sync:
         self._pump = Pump(self._uplink, journal, slots, clock, incarnation)
         self._audit = AuditMirror(self._uplink, journal, witnesses)
         self._receipts = ReceiptSender(self._uplink, journal, clock)
-        self.elsewhere = Elsewhere(self._uplink)
+        self.elsewhere = Elsewhere(self._uplink, lambda: self._inbox.poll(0))
         self._inbox = Inbox(self._uplink, journal, slots, trust, clock, delivered, self.elsewhere)
         self._wakes = {name: asyncio.Event() for name in ("events", "audit", "receipts")}
         self._failing: dict[str, str] = {}

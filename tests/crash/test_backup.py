@@ -30,7 +30,10 @@ RESTORE = [
     "restore.payload_placed", "restore.payload_placed:3", "restore.journal_marked", "restore.old_set_aside",
     "restore.journal_placed",
 ]  # fmt: skip
-SETTLE = ["restore.tombstones_fetched", "restore.buried", "restore.receipts_taken", "restore.settled"]
+SETTLE = [
+    "restore.tombstones_fetched", "restore.buried", "restore.receipts_taken", "restore.orders_taken",
+    "restore.orders_ended", "restore.settled",
+]  # fmt: skip
 TELL = ["sync.tombstones_told"]
 POINTS = [*BACKUP, *RESTORE, *SETTLE, *TELL]
 

@@ -26,7 +26,7 @@ from edge.vault.slots import ShredSlots
 from formats.keys import SigningKey
 from formats.shred import seal_header
 from tests.unit.central.central_kit import TestCentral
-from tests.unit.retention.retention_kit import NobodyLive
+from tests.unit.retention.retention_kit import NobodyLive, Place
 from tests.unit.store import store_makers as make
 
 
@@ -86,26 +86,8 @@ class RestoredEdge:
         self.worker.shutdown()
 
     async def record(self) -> NewRecording:
-        """A sealed recording whose header really opens under its slot's key, with a payload."""
-        secret, call = secrets.token_bytes(32), make.call()
-        slot = await self.slots.put(secret)
-        await self.journal.open_call(call)
-        new = make.recording(call.call_id, slot)
-        segment = new.segment
-        sealed = seal_header(b"header", secret, secrets.token_bytes(12), new.recording_id, segment.segment_id, 0)
-        header = HeaderRow(segment.segment_id, 0, "age1", sealed, slot, ("age1x",), segment.header.key_id)
-        new = _replaced(new, header)
-        await self.journal.grant(call.call_id, make.event("given", call.party_id), new.permit_id, ("quality",), new)
-        self.vault.create(new.recording_id, segment.segment_id)
-        self.vault.append(new.recording_id, segment.segment_id, 0, b"sealed")
-        for state in ("recording", "closing"):
-            await self.journal.set_recording_state(new.recording_id, state)
-        await self.journal.close_segment(make.closed(new, 2))
-        await self.journal.seal_recording(
-            new.recording_id, ending="complete", frames=32768, ended_at=make.AT, manifest="e30.e30.AA"
-        )
-        await self.journal.end_call(call.call_id, make.AT)
-        return new
+        """See `record_on`."""
+        return await record_on(self)
 
     async def erase(self, recording_id: str) -> None:
         """As an intent without an order is carried out."""
@@ -118,6 +100,29 @@ class RestoredEdge:
     async def state(self, recording_id: str) -> str:
         row = await self.journal.recording(recording_id)
         return row.state if row else ""
+
+
+async def record_on(place: RestoredEdge | Place, **changes: Any) -> NewRecording:
+    """A sealed recording whose header really opens under its slot's key, with a payload."""
+    secret, call = secrets.token_bytes(32), make.call(**changes)
+    slot = await place.slots.put(secret)
+    await place.journal.open_call(call)
+    new = make.recording(call.call_id, slot)
+    segment = new.segment
+    sealed = seal_header(b"header", secret, secrets.token_bytes(12), new.recording_id, segment.segment_id, 0)
+    header = HeaderRow(segment.segment_id, 0, "age1", sealed, slot, ("age1x",), segment.header.key_id)
+    new = _replaced(new, header)
+    await place.journal.grant(call.call_id, make.event("given", call.party_id), new.permit_id, ("quality",), new)
+    place.vault.create(new.recording_id, segment.segment_id)
+    place.vault.append(new.recording_id, segment.segment_id, 0, b"sealed")
+    for state in ("recording", "closing"):
+        await place.journal.set_recording_state(new.recording_id, state)
+    await place.journal.close_segment(make.closed(new, 2))
+    await place.journal.seal_recording(
+        new.recording_id, ending="complete", frames=32768, ended_at=make.AT, manifest="e30.e30.AA"
+    )
+    await place.journal.end_call(call.call_id, make.AT)
+    return new
 
 
 def _replaced(new: NewRecording, header: HeaderRow) -> NewRecording:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from central import setup
+from edge.errors import CallwardenError
+from edge.gate import Gate
+from edge.model.entities import ReceiptRow
+from edge.model.live import DueErasure
+from edge.retention.executor import Executor
+from edge.retention.means import Means
 from formats.keys import SigningKey
 from tests.unit.central.central_kit import TestCentral, a_central
-from tests.unit.retention.restore_kit import RestoredEdge, keep, put_back
+from tests.unit.retention.restore_kit import RestoredEdge, keep, put_back, record_on
+from tests.unit.retention.retention_kit import Place, now_plus
+from tests.unit.retention.test_many import OTHER, Clock, digest
+from tests.unit.store import store_makers as makers
 from tests.unit.sync.sync_kit import until
 
 KEY = SigningKey.from_seed(b"\x21" * 32)
@@ -175,7 +186,7 @@ async def _empty(edge: RestoredEdge) -> bool:
 
 
 async def test_receipts_that_were_given_come_back(central: TestCentral, tmp_path: Path) -> None:
-    """An order that was answered after the backup is delivered again: its next receipt has a number of its own."""
+    """An order that was answered after the backup is delivered again while the edge settles, and is over: so it was answered."""
     (tmp_path / "edge").mkdir()
     edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
     gone = await edge.record()
@@ -199,11 +210,186 @@ async def test_receipts_that_were_given_come_back(central: TestCentral, tmp_path
         assert [(one.n, one.result) for one in await edge.journal.receipts_of(receipt[0])] == [(0, "done")]
         tomb = await edge.journal.tombstone(gone.recording_id)
         assert tomb is not None
-        assert await edge.sync._inbox.poll(0) == 1, "delivered again: the journal forgot it"
+        row = await edge.journal.order(receipt[0])
+        assert row is not None, "delivered again: the journal forgot it"
+        assert row.state == "acknowledged"
+        assert await edge.sync._inbox.poll(0) == 0
         await edge.executor.once()
         await reported(edge)
-        found = await central.rows("SELECT n, result FROM receipt ORDER BY n")
-        assert found == [(0, "done"), (1, "already")]
+        assert await central.rows("SELECT n, result FROM receipt ORDER BY n") == [(0, "done")]
         assert await edge.journal.receipts_to_send() == []
     finally:
         await edge.close()
+
+
+class Remembered:
+    """What a central has that nobody reaches yet."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.given: list[ReceiptRow] = []
+        self.orders: list[Callable[[], Awaitable[str]]] = []
+        self.named: list[str] = []
+
+    async def tombstones(self) -> list[Any]:
+        if not self.up:
+            raise CallwardenError("sync.unreachable", "central cannot be reached", retryable=True)
+        return []
+
+    async def receipts(self) -> list[ReceiptRow]:
+        return self.given
+
+    async def witnessed(self) -> dict[str, int]:
+        return {}
+
+    async def take_orders(self) -> None:
+        self.named += [await one() for one in self.orders]
+
+
+def means_of(place: Place, clock: Clock, **changes: Any) -> Means:
+    return replace(place.means, clock=clock, country=lambda: "CZ", digest=digest, **changes)
+
+
+async def begun(folder: Path, clock: Clock) -> tuple[str, str]:
+    """A person order within its window; (recording, order). A backup of then is in `kept`."""
+    place = await Place.open(folder)
+    new = await record_on(place, number_e164=makers.NUMBER)
+    jti = await place.person()
+    await Executor(means_of(place, clock)).once()
+    assert await place.results(jti) == ["deferred"]
+    await place.close()
+    keep(folder, folder / "kept")
+    return new.recording_id, jti
+
+
+async def back(folder: Path, clock: Clock, central: Remembered) -> tuple[Place, Executor]:
+    put_back(folder, folder / "kept")
+    place, gate = await Place.open(folder), Gate()
+    gate.shut("test")
+    return place, Executor(means_of(place, clock, gate=gate, elsewhere=central))
+
+
+async def test_a_restored_journal_destroys_nothing_before_it_is_settled(tmp_path: Path) -> None:
+    """The window is over when the backup of within it comes back: whether somebody cancelled, only central knows."""
+    clock, central = Clock(), Remembered()
+    recording, jti = await begun(tmp_path, clock)
+    clock.go(hours=25)
+    place, executor = await back(tmp_path, clock, central)
+    try:
+        due = await record_on(place, number_heard=OTHER, number_e164=OTHER)
+        await place.journal.add_due(DueErasure(due.recording_id, now_plus(-1), "incident"))
+        erase = await place.order("erase", "recording", due.recording_id)
+        held = await record_on(place, number_heard=OTHER, number_e164=OTHER)
+        hold = await place.order("hold", "recording", held.recording_id)
+        await executor.once()
+        assert executor._means.gate.refusal() is not None
+        assert [await place.state(one) for one in (recording, due.recording_id)] == ["sealed"] * 2
+        assert (await place.results(erase), await place.results(hold)) == ([], ["done"])
+        central.up = True
+        await executor.once()
+        assert [await place.state(one) for one in (recording, due.recording_id)] == ["erased"] * 2
+        assert (await place.results(erase), await place.results(jti)) == (["done"], ["deferred", "done"])
+    finally:
+        await place.close()
+
+
+async def test_what_was_cancelled_after_the_backup_stays(tmp_path: Path) -> None:
+    """Also where central delivers neither of the two orders again: their last answers came back."""
+    clock, central = Clock(), Remembered()
+    recording, jti = await begun(tmp_path, clock)
+    place = await Place.open(tmp_path)
+    stop = await place.order("cancel", "order", jti)
+    await Executor(means_of(place, clock)).once()
+    central.given = [*await place.journal.receipts_of(jti), *await place.journal.receipts_of(stop)]
+    assert [one.result for one in central.given] == ["deferred", "refused:command.cancelled", "done"]
+    await place.close()
+    clock.go(hours=25)
+    place, executor = await back(tmp_path, clock, central)
+    try:
+        slot = await place.journal.opening_slot(jti)
+        assert slot is not None, "as it was within the window"
+        central.up = True
+        for _ in range(2):
+            await executor.once()
+        assert await place.state(recording) == "sealed"
+        assert await place.journal.finds(jti) == []
+        assert await place.journal.opening_slot(jti) is None
+        with pytest.raises(CallwardenError):
+            await place.slots.read(slot)
+        row = await place.journal.order(jti)
+        assert row is not None
+        assert row.state == "acknowledged"
+        assert await place.journal.receipts_to_send() == []
+    finally:
+        await place.close()
+
+
+async def test_a_cancellation_of_which_only_half_came_back_cancels_again(tmp_path: Path) -> None:
+    clock, central = Clock(), Remembered()
+    recording, jti = await begun(tmp_path, clock)
+    place = await Place.open(tmp_path)
+    stop = await place.order("cancel", "order", jti)
+    await Executor(means_of(place, clock)).once()
+    central.given = [*await place.journal.receipts_of(stop)]
+    document = await place.journal.order(stop)
+    assert document is not None
+    await place.close()
+    clock.go(hours=25)
+    place, executor = await back(tmp_path, clock, central)
+    seq = await place.journal.last_delivery() + 1
+
+    async def again() -> str:
+        await place.journal.take_delivery(seq, stop, document.jws, void=False, at=clock.wall_text())
+        return stop
+
+    try:
+        central.up, central.orders = True, [again]
+        await executor.once()
+        assert await place.state(recording) == "sealed"
+        assert await place.results(jti) == ["deferred", "refused:command.cancelled"]
+        assert await place.results(stop) == ["done", "done"]
+    finally:
+        await place.close()
+
+
+async def test_a_hold_that_was_ordered_after_the_backup_keeps(tmp_path: Path) -> None:
+    """It is taken in, and in force, before the gate opens; although it was answered, since the deed did not come back."""
+    clock, central = Clock(), Remembered()
+    recording, jti = await begun(tmp_path, clock)
+    clock.go(hours=25)
+    place, executor = await back(tmp_path, clock, central)
+    try:
+        central.up = True
+        central.orders = [lambda: place.order("hold", "recording", recording)]
+        for _ in range(2):
+            await executor.once()
+        assert executor._means.gate.refusal() is None
+        assert await place.state(recording) == "sealed"
+        assert await place.results(jti) == ["deferred", "deferred"]
+        assert await place.results(central.named[0]) == ["done"]
+    finally:
+        await place.close()
+
+
+async def test_a_hold_of_the_backup_does_not_keep_what_was_erased_since(tmp_path: Path) -> None:
+    """Released and erased after the backup: the hold that comes back has nothing to keep, and the edge settles."""
+    clock, central = Clock(), Remembered()
+    place = await Place.open(tmp_path)
+    new = await record_on(place)
+    await place.hold(new.call_id, "case 7")
+    await place.close()
+    keep(tmp_path, tmp_path / "kept")
+    place = await Place.open(tmp_path)
+    await place.release(new.call_id)
+    await place.order("erase", "recording", new.recording_id)
+    await Executor(means_of(place, clock)).once()
+    assert await place.state(new.recording_id) == "erased"
+    await place.close()
+    place, executor = await back(tmp_path, clock, central)
+    try:
+        central.up = True
+        await executor.once()
+        assert executor._means.gate.refusal() is None
+        assert await place.state(new.recording_id) == "erased"
+    finally:
+        await place.close()
