@@ -257,7 +257,11 @@ class Executor:
         )
 
     async def _store(self, receipt: ReceiptRow, state: str) -> None:
-        await self._means.journal.answer(receipt, state=state)
+        """Its answer; the last one, whatever it says, wipes the person that the order may be about."""
+        if state == "answered":
+            await self._means.slots.release(await self._means.journal.end_many([receipt]))
+        else:
+            await self._means.journal.answer(receipt, state=state)
         log.info("order answered", order=receipt.jti, result=receipt.result)
 
 

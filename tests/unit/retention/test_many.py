@@ -526,3 +526,27 @@ async def test_calls_that_are_still_to_come_are_not_covered(setting: Setting) ->
     jti = await setting.place.person(as_of="2999-01-01T00:00:00.000Z")
     await setting.executor.once()
     assert await setting.place.results(jti) == ["refused:command.future"]
+
+
+@pytest.mark.parametrize(
+    ("cmd", "keys", "more", "result"),
+    [
+        ("locate", (), {"age_s": 25 * 3600}, "refused:command.expired"),
+        ("erase", (STORE,), {}, "refused:auth.count"),
+        ("withdraw", (), {}, "not_found"),
+        ("fetch", (), {}, "refused:command.unsupported"),
+    ],
+)
+async def test_whatever_ends_an_order_wipes_its_person(
+    setting: Setting, cmd: str, keys: tuple[SigningKey, ...], more: dict[str, Any], result: str
+) -> None:
+    place = setting.place
+    jti = await place.person(makers.NUMBER, *keys, cmd=cmd, **more)
+    slot = await place.journal.opening_slot(jti)
+    assert slot is not None
+    await setting.executor.once()
+    assert (await place.results(jti), await setting.state_of(jti)) == ([result], "answered")
+    assert await place.journal.opening_slot(jti) is None
+    with pytest.raises(CallwardenError) as caught:
+        await place.slots.read(slot)
+    assert caught.value.code == "vault.slot_shredded"
