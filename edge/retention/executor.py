@@ -126,7 +126,7 @@ class Executor:
             await self._restored.settle()
         except CallwardenError as error:
             self._say("restore", error)
-        await self.holding.look()
+        await self._look_for_held()
         shut = self._means.gate.refusal() is not None
         ordered: set[str] = set()
         read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
@@ -157,6 +157,22 @@ class Executor:
             await self._incidents.once()
         except CallwardenError as error:
             self._say("incidents", error)
+
+    async def _look_for_held(self) -> None:
+        """Whom a person's hold covers. Where that cannot be found out, what is about to go is looked at once more by itself
+        (`Obstacles`), and stays; everything else goes on."""
+        try:
+            await self.holding.look()
+            self._said.pop("holds", None)
+        except CallwardenError as error:
+            if self._said.get("holds") != error.code:
+                await self._means.journal.alarm(
+                    "retention.holds",
+                    f"whom the holds on people cover cannot be found out, so nothing is erased: {error.message}; fix: if the"
+                    " number key is lost, release these holds and place them again (callwarden hold list)",
+                    where=error.where,
+                )
+            self._say("holds", error)
 
     async def _try(self, recording_id: str, row: RecordingRow) -> None:
         try:

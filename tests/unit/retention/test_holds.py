@@ -360,3 +360,27 @@ async def test_a_killed_release_is_completed_by_somebody_else_after_the_restart(
         assert format_time(datetime.now(UTC)) > (await place.journal.holds(released=True))[0].placed_at
     finally:
         await place.close()
+
+
+async def test_a_number_key_that_cannot_be_read_stops_erasures_and_nothing_else(
+    place: Place, executor: Executor
+) -> None:
+    async def broken() -> Any:
+        raise CallwardenError("vault.slot_shredded", "the slot was destroyed", where="slot 9")
+
+    await hold(executor, "person", ANOTHER)
+    new, _ = await place.record(ended=False)
+    old, _ = await place.record()
+    await place.journal.add_due(DueErasure(old.recording_id, now_plus(-1), "incident"))
+    withdraw = await place.order("withdraw", "call", new.call_id)
+    erase = await place.order("erase", "recording", old.recording_id)
+    executor = keeping(place, hasher=broken)
+    for _ in range(2):
+        await executor.once()
+    assert await place.results(withdraw) == ["done"]
+    assert await place.results(erase) == []
+    assert await place.state(old.recording_id) == "sealed", "somebody under a hold may be on it"
+    (alarm,) = await audited(place, "alarm.raised")
+    assert "retention.holds" in alarm
+    await keeping(place).once()
+    assert await place.results(erase) == ["done"]
