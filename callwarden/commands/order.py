@@ -163,7 +163,7 @@ def show(jti: str) -> None:
 @click.argument("call")
 @click.option("--number", help="The right number of the party the call is about.")
 @click.option("--language", help='The right language, for example "cs".')
-@click.option("--policy", help="The policy (queue) it belongs to.")
+@click.option("--policy", help="The policy (queue) it belongs to; one that keeps it no shorter.")
 @click.option("--reason", required=True, help="Why, in words that name nobody.")
 @edge_config
 def rectify(call: str, number: str | None, language: str | None, policy: str | None, reason: str) -> None:

@@ -12,6 +12,8 @@ from edge.failpoints import hit
 from edge.model.entities import ReceiptRow
 from edge.retention.means import Means, fleet_of
 from edge.retention.people import People
+from edge.retention.repolicy import version_for
+from edge.retention.terms import TermsBook
 from formats import canonical
 from formats.certificate import LogEntry, is_entry_of, make_certificate
 from formats.checkpoint import Checkpoint, EntryProof
@@ -24,8 +26,9 @@ from formats.orders import Person, ReceiptClaims, read_order, verify_order, veri
 class ByHand:
     """Implements `edge.api.deps.ErasurePort`. `wake`: there is a new order."""
 
-    def __init__(self, means: Means, people: People, wake: Callable[[], None]) -> None:
+    def __init__(self, means: Means, people: People, terms: TermsBook, wake: Callable[[], None]) -> None:
         self._means = means
+        self._terms = terms
         self._people = people
         self._wake = wake
 
@@ -83,7 +86,8 @@ class ByHand:
         return found
 
     async def rectify(self, call_id: str, changes: Mapping[str, str], reason: str, uid: int) -> Mapping[str, Any]:
-        """Correct a call's metadata: `call`, `fields`. Raises usage.rectify, calls.*, not_found.policy."""
+        """Correct a call's metadata: `call`, `fields`. Raises usage.rectify, calls.*, journal.unknown,
+        not_found.policy."""
         means, given = self._means, dict(changes)
         if not given:
             raise CallwardenError("usage.rectify", "nothing is to be corrected", hint="--number, --language, --policy")
@@ -94,6 +98,8 @@ class ByHand:
             digest = await means.digest(known) if known is not None and means.digest is not None else None
             kind = class_of(heard, country)
             number = (heard, known, "plain" if kind == "shared" else kind, digest)
+        if "policy" in given:
+            given["policy_version"] = await version_for(means, self._terms, call_id, given["policy"])
         fields = await means.journal.rectify(call_id, given, number, reason, uid)
         return {"call": call_id, "fields": list(fields)}
 

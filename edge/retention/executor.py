@@ -64,7 +64,7 @@ class Executor:
         self._restored = Restored(means, self._eraser)
         self.people = People(means, self._receipts)
         self._holds = HoldOrders(means, self.holding, self._receipts, self.people)
-        self.by_hand = ByHand(means, self.people, self.wake)
+        self.by_hand = ByHand(means, self.people, self.terms, self.wake)
         self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people, self.clock, self.wake)
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}

@@ -50,6 +50,12 @@ def minimise(conn: sqlite3.Connection, audit: AuditSink, at: str, call_id: str) 
     audit.append(conn, at, "evidence.minimised", subject=call_id, call_id=call_id, body={"events": len(changed)})
 
 
+def forget_corrections(conn: sqlite3.Connection, call_id: str) -> None:
+    """A number that was wrong is a number, too, and its hash is searched in an hour; reasons name people."""
+    conn.execute("DELETE FROM rectification WHERE call_id=? AND field='number'", (call_id,))
+    conn.execute("UPDATE rectification SET reason='' WHERE call_id=?", (call_id,))
+
+
 def expire(conn: sqlite3.Connection, call_id: str) -> int:
     """Remove the evidence of a call, whose row stays; returns how many events it had. What a permit stands on stays as
     its word and its minute."""
@@ -68,6 +74,7 @@ def expire(conn: sqlite3.Connection, call_id: str) -> int:
             (call_id,),
         )
     _cut(conn, "permit", ("granted_at", "revoked_at"), "call_id=?", call_id)
+    forget_corrections(conn, call_id)
     conn.execute(f"DELETE FROM leg WHERE {parties}", (call_id,))  # noqa: S608 - our own words
     conn.execute("DELETE FROM pause WHERE call_id=?", (call_id,))
     conn.execute("DELETE FROM notice WHERE call_id=?", (call_id,))

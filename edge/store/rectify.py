@@ -41,7 +41,8 @@ class Rectify(Base):
                 conn.execute("UPDATE call SET language=? WHERE call_id=?", (changes["language"], call_id))
                 done["language"], told["language"] = language or "", changes["language"]
             if "policy" in changes:
-                version = _policy(conn, call_id, changes["policy"])
+                version = changes["policy_version"]
+                _policy(conn, call_id, changes["policy"], version)
                 done["policy"] = policy_id
                 told |= {"policy_id": changes["policy"], "policy_version": version}
             at = self._clock.wall_text()
@@ -59,6 +60,16 @@ class Rectify(Base):
             return sorted(done)
 
         return await self._writer.do(job)
+
+    async def newest_version(self, policy_id: str) -> str | None:
+        """See `edge.ports.RectifyBook`."""
+        query = "SELECT version FROM policy WHERE policy_id=? ORDER BY loaded_at DESC LIMIT 1"
+
+        def job(conn: sqlite3.Connection) -> str | None:
+            row = conn.execute(query, (policy_id,)).fetchone()
+            return None if row is None else str(row[0])
+
+        return await self._readers.read(job)
 
     async def receipt(self, receipt_id: str) -> ReceiptRow | None:
         """See `edge.ports.RectifyBook`."""
@@ -93,6 +104,13 @@ def _number(
     if old[0] is None:
         raise CallwardenError("calls.no_number", "no number of this call is stored any more", where=call_id)
     if old[1]:
+        if digest is None:
+            raise CallwardenError(
+                "calls.no_digest",
+                "only an HMAC of the number is left, and the new one has none",
+                hint="write it with its country: +420…",
+                where=call_id,
+            )
         conn.execute("UPDATE party SET number_hmac=? WHERE party_id=?", (digest, party_id))
         return str(old[0])
     conn.execute(
@@ -108,17 +126,11 @@ def _number(
     return str(old[0])
 
 
-def _policy(conn: sqlite3.Connection, call_id: str, policy_id: str) -> str:
-    """Put a call under the newest version on file of another policy; returns that version."""
-    row = conn.execute(
-        "SELECT version FROM policy WHERE policy_id=? ORDER BY loaded_at DESC LIMIT 1", (policy_id,)
-    ).fetchone()
-    if row is None:
-        raise CallwardenError("not_found.policy", "no call was ever under such a policy", where=policy_id)
+def _policy(conn: sqlite3.Connection, call_id: str, policy_id: str, version: str) -> None:
+    """Put a call under another policy."""
     try:
-        conn.execute("UPDATE call SET policy_id=?, policy_version=? WHERE call_id=?", (policy_id, row[0], call_id))
+        conn.execute("UPDATE call SET policy_id=?, policy_version=? WHERE call_id=?", (policy_id, version, call_id))
     except sqlite3.IntegrityError as error:
         raise CallwardenError(
             "calls.two_rows", "the call has a row under that policy already", where=call_id
         ) from error
-    return str(row[0])

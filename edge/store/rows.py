@@ -9,7 +9,7 @@ from typing import Final
 from edge.model.entities import ConsentEvent
 from edge.ports import AuditSink
 from edge.store.base import emit, text_json
-from edge.store.minimal import anonymising, minimise
+from edge.store.minimal import anonymising, forget_corrections, minimise
 from edge.store.notices import drop_notices
 
 #: Where evidence has numbers (docs/spec/evidence.md). They stay on this edge: no event to central carries them.
@@ -19,7 +19,9 @@ _ACTOR: Final = "actor"
 
 
 def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> None:
-    """Take the numbers of a call's parties out of their rows and out of the evidence; `agents`: theirs too."""
+    """Take the numbers of a call's parties out of their rows, out of the evidence and out of corrections; `agents`: theirs
+    too."""
+    forget_corrections(conn, call_id)
     conn.execute(
         "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND (? OR role<>'agent')",
         (call_id, agents),

@@ -83,7 +83,7 @@ CREATE TABLE exported(
   form TEXT NOT NULL, purpose TEXT NOT NULL, at TEXT NOT NULL) STRICT;
 CREATE INDEX exported_recording ON exported(recording_id);
 
--- A correction of a call's metadata: the old value only as HMAC under the salt of its call.
+-- A correction of a call's metadata: the old value only as salted hash. That of a number goes with the call's numbers.
 CREATE TABLE rectification(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL REFERENCES call(call_id),
   field TEXT NOT NULL CHECK(field IN ('number','language','policy')), old_hmac TEXT NOT NULL, reason TEXT NOT NULL,
