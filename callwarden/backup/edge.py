@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -158,7 +158,7 @@ def _from_snapshot(config: EdgeConfig, work: Work, backup_id: str, snapshot: Pat
         size = int(conn.execute("SELECT ifnull(max(idx) + 1, 0) FROM audit").fetchone()[0])
         at = conn.execute("SELECT begun_at FROM backup WHERE backup_id=?", (backup_id,)).fetchone()[0]
         rows = conn.execute(
-            "SELECT recording_id, segment_id, s.state, payload_bytes, payload_sha512 FROM segment s JOIN recording r"
+            "SELECT recording_id, segment_id, s.state, payload_bytes, payload_sha512, staged FROM segment s JOIN recording r"
             " USING(recording_id) WHERE r.state NOT IN ('erasing', 'erased') AND s.state<>'shredded' AND payload_bytes>0"
             " ORDER BY recording_id, number"
         ).fetchall()
@@ -171,8 +171,9 @@ def _from_snapshot(config: EdgeConfig, work: Work, backup_id: str, snapshot: Pat
         os.close(fd)
     snapshot.unlink()
     recordings: dict[str, set[str]] = {}
-    for number, (recording_id, segment_id, state, length, sha512) in enumerate(rows, 1):
-        _payload(config.edge.vault, work, recording_id, segment_id, length, sha512 if state != "open" else None)
+    for number, (recording_id, segment_id, state, length, sha512, staged) in enumerate(rows, 1):
+        digest = sha512 if state != "open" else None
+        _payload(config.edge.vault, work, recording_id, segment_id, length, digest, staged)
         recordings.setdefault(recording_id, set()).add(f"{segment_id}.payload")
         work.say("payloads", number, len(rows))
     for recording_id, payloads in recordings.items():
@@ -180,8 +181,11 @@ def _from_snapshot(config: EdgeConfig, work: Work, backup_id: str, snapshot: Pat
     return BackupList(backup_id, "edge", config.edge.id, meta["instance_id"], version, size, at, ())
 
 
-def _payload(vault: Path, work: Work, recording_id: str, segment_id: str, length: int, sha512: bytes | None) -> None:
-    """One payload, up to its committed length. `sha512`: what its row says; None while the segment is open."""
+def _payload(
+    vault: Path, work: Work, recording_id: str, segment_id: str, length: int, sha512: bytes | None, staged: str
+) -> None:
+    """One payload, up to its committed length. `sha512`: what its row says; None while the segment is open. `staged`: the
+    name a compacted one still lies under, unless it was renamed since."""
     relative = f"{recording_id[:2]}/{recording_id}/{segment_id}.payload"
     stem = f"vault/{relative}"
     if sha512 is not None:
@@ -191,7 +195,7 @@ def _payload(vault: Path, work: Work, recording_id: str, segment_id: str, length
             work.kept += 1
             return
     try:
-        fd = os.open(vault / relative, _NOFOLLOW)
+        fd = _one_of(vault / recording_id[:2] / recording_id, staged, segment_id)
     except FileNotFoundError:
         work.gaps.append(BackupGap(recording_id, segment_id, "missing"))  # erased since, perhaps
         return
@@ -203,6 +207,14 @@ def _payload(vault: Path, work: Work, recording_id: str, segment_id: str, length
         work.put(stem, "vault", fd, relative, length)
     finally:
         os.close(fd)
+
+
+def _one_of(folder: Path, staged: str, segment_id: str) -> int:
+    """The payload under its staged name, if it has one, or under its own."""
+    if staged:
+        with suppress(FileNotFoundError):
+            return os.open(folder / f"{staged}.payload", _NOFOLLOW)
+    return os.open(folder / f"{segment_id}.payload", _NOFOLLOW)
 
 
 def _beside(vault: Path, work: Work, recording_id: str, payloads: set[str]) -> None:

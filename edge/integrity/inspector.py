@@ -147,9 +147,9 @@ class Inspector:
 
     def _open(self, row: RecordingRow, segment: SegmentRow) -> BinaryIO:
         """Of a compacted segment that is being renamed the file lies under one of two names."""
-        if segment.staged:
+        if (staged := row.payload_of(segment)) != segment.segment_id:
             try:
-                return self._means.vault.open(row.recording_id, segment.staged)
+                return self._means.vault.open(row.recording_id, staged)
             except CallwardenError as error:
                 if error.code != "vault.missing":
                     raise
@@ -224,9 +224,12 @@ class Inspector:
                 segment = next(s for s in row.segments if s.number == finding.segment)
                 if segment.state not in ("closed", "truncated"):
                     return
-                await asyncio.to_thread(vault.truncate, name, segment.segment_id, segment.payload_bytes)
+                await asyncio.to_thread(vault.truncate, name, row.payload_of(segment), segment.payload_bytes)
             case "unlink":
-                await asyncio.to_thread(vault.unlink_segment, name, finding.segment_id)
+                row = await self._means.journal.recording(name)
+                staged = [row.payload_of(s) for s in row.segments if s.segment_id == finding.segment_id] if row else []
+                for one in dict.fromkeys((*staged, finding.segment_id)):
+                    await asyncio.to_thread(vault.unlink_segment, name, one)
             case "remove":
                 kind, name = name.split("/", 1)
                 owner = next(one for one in self._means.leftovers if kind in one.kinds)

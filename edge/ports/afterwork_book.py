@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.model.entities import Compacted
+from edge.model.entities import Compacted, SegmentRow
 
 
 class AfterworkBook(Protocol):
@@ -23,4 +23,8 @@ class AfterworkBook(Protocol):
 
     async def compacted(self, segment_id: str) -> bool:
         """Its files lie under its own name now; false when the segment was removed meanwhile."""
+        ...
+
+    async def staged_segments(self) -> Sequence[SegmentRow]:
+        """Segments of recordings that are over, but not erased, whose files still lie under another name."""
         ...

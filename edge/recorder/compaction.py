@@ -7,6 +7,7 @@ over the old; that said. At every kill exactly one payload is the segment's, and
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -14,8 +15,9 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import structlog
@@ -42,6 +44,8 @@ _BATCH: Final = 1 << 20
 _LINE: Final = 4096
 #: The longest a child may take, seconds: its processor time is bounded (`edge.recorder.encode`), but it may sleep.
 _WALL_S: Final = 180.0
+#: What follows a commit is tried again after so long, seconds; then it is left to the next start.
+_PAUSES_S: Final = (0.2, 1.0)
 
 
 @dataclass(slots=True)
@@ -87,10 +91,38 @@ async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks) -> None:
         await undo()
         return
     hit("compact.committed")
-    await tools.slots.release([old_slot])
+    # Each for itself: a slot that cannot be overwritten now keeps no payload from its name. The next start makes up for both.
+    freed = await _insist(partial(tools.slots.release, [old_slot]), of)
     hit("compact.slot_shredded")
-    await settle(tools, of.recording_id, stage, ended.segment_id)
-    log.info("a segment was compacted", recording=of.recording_id, segment=ended.number, form=of.compact)
+    settled = await _insist(partial(settle, tools, of.recording_id, stage, ended.segment_id), of)
+    if freed and settled:
+        log.info("a segment was compacted", recording=of.recording_id, segment=ended.number, form=of.compact)
+
+
+async def _insist(work: Callable[[], Awaitable[None]], of: Of) -> bool:
+    """Whether it was done at last: what is committed has to follow."""
+    for pause in (*_PAUSES_S, None):
+        try:
+            await work()
+        except CallwardenError as error:
+            if pause is None:
+                log.error("a compaction waits for the next start", recording=of.recording_id, why=str(error))
+            else:
+                await asyncio.sleep(pause)
+        else:
+            return True
+    return False
+
+
+async def settle_sealed(tools: Tools) -> None:
+    """After a start, of recordings that are over: files that still lie under a staged name become their segments'. Those of
+    live ones are `edge.recorder.unfinished`'s. One that cannot be put in its place is alarmed, and keeps nobody waiting."""
+    for row in await tools.journal.staged_segments():
+        try:
+            await settle(tools, row.recording_id, row.staged, row.segment_id)
+        except CallwardenError as error:
+            log.error("a compacted segment is not in its place", recording=row.recording_id, why=str(error))
+            await tools.journal.alarm(error.code, error.message, where=row.recording_id)
 
 
 async def settle(tools: Tools, recording_id: str, stage: str, segment_id: str) -> None:

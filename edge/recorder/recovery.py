@@ -12,7 +12,7 @@ from edge.consent.policy import tick_seconds
 from edge.errors import CallwardenError
 from edge.model.entities import ClosedSegment, Progress, RecordingRow, SegmentRow
 from edge.model.lifecycle import LIVE
-from edge.recorder import afterwork, endings
+from edge.recorder import afterwork, compaction, endings
 from edge.recorder.capture import Capture, Mute, OpenSegment, SegmentBroken, reopened
 from edge.recorder.coverage import Coverage
 from edge.recorder.sides import Sides
@@ -38,6 +38,7 @@ async def recover(tools: Tools) -> Recovered:
 
     A file without a row cannot come from a permit (the row is committed before the file is made), so it is not kept.
     """
+    await compaction.settle_sealed(tools)
     rows = [row for row in await tools.journal.recordings(states=LIVE) if not row.adopted]
     paused = {pause.call_id for pause in await tools.journal.open_pauses()}
     captures: list[Capture] = []

@@ -6,11 +6,13 @@ unlinked; one commit that names no key any more. Every step may be repeated, and
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from edge.errors import CallwardenError
 from edge.failpoints import hit
-from edge.model.entities import SegmentRow
+from edge.model.entities import RecordingRow, SegmentRow
 from edge.retention.means import Means
 
 log = structlog.get_logger("retention")
@@ -42,7 +44,9 @@ class Incidents:
                 return
             await means.keeper.shred_keys(row.recording_id, [row.header.key_id.hex()])
         hit("shred.keeper_answered")
-        await means.in_worker(lambda: means.vault.unlink_segment(row.recording_id, row.segment_id))
+        # Of a compacted one that was not renamed yet, or is right now: under the staged name first, or it slips through.
+        for name in dict.fromkeys((RecordingRow.payload_of(row), row.segment_id)):
+            await means.in_worker(partial(means.vault.unlink_segment, row.recording_id, name))
         hit("shred.unlinked")
         await means.journal.finish_shred(row.segment_id)
         hit("shred.finished")

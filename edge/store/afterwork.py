@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from edge.model.entities import Compacted
+from edge.model.entities import Compacted, SegmentRow
+from edge.model.lifecycle import LIVE
 from edge.store.base import Base, emit, missing, text_json
 from edge.store.recordings import header_body, read_segments, state_of
 
@@ -85,3 +86,13 @@ class Afterwork(Base):
             return row is not None and row[0] != "shredded"
 
         return await self._writer.do(job, wakes=False)
+
+    async def staged_segments(self) -> Sequence[SegmentRow]:
+        """See `edge.ports.AfterworkBook`."""
+
+        def job(conn: sqlite3.Connection) -> list[SegmentRow]:
+            over = (*LIVE, "erasing", "erased")
+            states = f"SELECT recording_id FROM recording WHERE state NOT IN ({', '.join('?' * len(over))})"  # noqa: S608
+            return read_segments(conn, f"s.staged<>'' AND s.recording_id IN ({states})", *over)
+
+        return await self._readers.read(job)

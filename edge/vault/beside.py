@@ -60,16 +60,19 @@ class Beside:
 
     def take_place(self, recording_id: str, stage: str, segment_id: str) -> None:
         """See `edge.ports.Vault`. Raises CallwardenError vault.io."""
-        with self._folder(recording_id) as folder:
-            for suffix in (WAVEFORM, PAYLOAD):
-                try:
-                    os.rename(
-                        _checked(stage) + suffix, _checked(segment_id) + suffix, src_dir_fd=folder, dst_dir_fd=folder
-                    )
-                except FileNotFoundError:
-                    continue  # an earlier try got this far
-                hit("vault.took_place")
-            os.fsync(folder)
+        try:
+            with self._folder(recording_id) as folder:
+                for suffix in (WAVEFORM, PAYLOAD):
+                    old, new = _checked(stage) + suffix, _checked(segment_id) + suffix
+                    try:
+                        os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+                    except FileNotFoundError:
+                        continue  # an earlier try got this far
+                    hit("vault.took_place")
+                os.fsync(folder)
+        except CallwardenError as error:
+            if error.code != "vault.missing":
+                raise
 
     def segments_on_disk(self, recording_id: str) -> Sequence[str]:
         """See `edge.ports.Vault`."""

@@ -81,6 +81,27 @@ async def test_what_is_unchanged_is_not_copied_again(filled: make.Edge, place: P
     assert [bool(one["finished_at"]) for one in rows] == [True, True]
 
 
+@pytest.mark.parametrize("renamed", [False, True])
+async def test_a_compacted_payload_that_is_being_renamed_is_copied(
+    filled: make.Edge, place: Path, tmp_path: Path, renamed: bool
+) -> None:
+    """Its row names the staged file, and what lies under the segment's own name is no longer it, or is it already."""
+    two, stage = filled.facts["two"], "5a" * 16
+    folder = filled.loaded.edge.vault / two.recording_id[:2] / two.recording_id
+    path = sorted(folder.glob("*.payload"))[0]
+    with sqlite3.connect(filled.loaded.edge.journal) as conn:
+        conn.execute("UPDATE segment SET staged=? WHERE segment_id=?", (stage, path.stem))
+    if not renamed:
+        (folder / f"{stage}.payload").write_bytes(path.read_bytes())
+        path.write_bytes(b"what it was before")
+    done = await backed_up(filled, place)
+    assert done.json["gaps"] == []
+    shutil.rmtree(filled.loaded.edge.vault)
+    assert run(filled, "restore", place, "--json").code == 0
+    assert run(filled, "restore", "--accept-without-tombstones", "--reason", "none is missing").code == 0
+    assert run(filled, "verify", two.recording_id, "--json").json["findings"] == []
+
+
 async def test_every_changed_or_missing_file_is_found(filled: make.Edge, place: Path) -> None:
     await backed_up(filled, place)
     names = [name for name in files_of(place) if name not in (".lock", "backup.json")]

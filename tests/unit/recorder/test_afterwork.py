@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from edge.errors import CallwardenError
 from edge.recorder import endings
 from formats import waveform
 from formats.keyset import KeySet, entry
@@ -25,6 +26,7 @@ from formats.shred import unseal_header
 from formats.suites import suite_of
 from tests.crash import capture_child as child
 from tests.unit.recorder.line import FRAME, Line
+from tests.unit.recorder.test_incident import Keeper, finish_when_reported
 from tests.unit.recorder.test_pause import Paused
 from tests.unit.recorder.test_wounds import replace
 
@@ -237,6 +239,81 @@ async def test_an_encoder_that_hangs_is_ended(patient: Paused, monkeypatch: pyte
     stored = await recorded(patient, data := voice(200), compact="flac")
     assert stored.segments[0]["encoding"] == "none"
     assert (await stored.open(patient, 0))[0] == data
+
+
+async def test_a_slot_that_cannot_be_overwritten_keeps_no_payload_from_its_name(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(slots: Any) -> None:
+        raise CallwardenError("vault.io", "the disk failed", retryable=True)
+
+    monkeypatch.setattr("edge.recorder.compaction._PAUSES_S", (0.01,))
+    monkeypatch.setattr(patient.slots, "release", broken)
+    stored = await recorded(patient, data := voice(300), compact="flac")
+    assert (stored.segments[0]["encoding"], stored.segments[0]["staged"]) == ("flac", "")
+    plain, _ = await stored.open(patient, 0)
+    assert soundfile.read(io.BytesIO(plain), dtype="int16")[0].tobytes() == data
+
+
+@pytest.mark.parametrize("where", ["take_place", "compacted"])
+async def test_a_compaction_that_stopped_on_the_way_is_made_good_by_the_next_start(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Also when the recording was sealed meanwhile."""
+
+    def broken(*names: str) -> bool:
+        raise CallwardenError("vault.io", "the disk failed", retryable=True)
+
+    async def refused(segment_id: str) -> bool:
+        return broken(segment_id)
+
+    monkeypatch.setattr("edge.recorder.compaction._PAUSES_S", (0.01,))
+    with monkeypatch.context() as hurt:
+        hurt.setattr(*((patient.vault, where, broken) if where == "take_place" else (patient.journal, where, refused)))
+        stored = await recorded(patient, data := voice(300), compact="flac")
+    assert stored.recording["state"] == "sealed"
+    assert stored.segments[0]["staged"]
+    await patient.recorder.recover()
+    stored = Stored(patient)
+    assert stored.segments[0]["staged"] == ""
+    plain, peaks = await stored.open(patient, 0)
+    assert soundfile.read(io.BytesIO(plain), dtype="int16")[0].tobytes() == data
+    assert len(peaks.side(0)) == 60
+    assert len(list(stored.folder.iterdir())) == 2
+
+
+async def test_an_incident_takes_what_lies_under_a_staged_name(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*names: str) -> None:
+        raise CallwardenError("vault.io", "the disk failed", retryable=True)
+
+    monkeypatch.setattr("edge.recorder.compaction._PAUSES_S", (0.01,))
+    monkeypatch.setattr(patient.vault, "take_place", broken)
+    stored = await recorded(patient, voice(300), compact="flac")
+    assert len(list(stored.folder.iterdir())) == 4
+    assert await patient.recorder.shred_segment(stored.id, since=stored.recording["started_at"]) == 1
+    keeper = Keeper()
+    keeper.there = True
+    await finish_when_reported(patient, keeper)
+    assert list(stored.folder.iterdir()) == []
+
+
+async def test_one_that_stopped_on_the_way_is_tried_again_at_once(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, works = [], patient.vault.take_place
+
+    def once_broken(*names: str) -> None:
+        tries.append(names)
+        if len(tries) == 1:
+            raise CallwardenError("vault.io", "the disk failed", retryable=True)
+        works(*names)
+
+    monkeypatch.setattr("edge.recorder.compaction._PAUSES_S", (0.01,))
+    monkeypatch.setattr(patient.vault, "take_place", once_broken)
+    stored = await recorded(patient, voice(300), compact="flac")
+    assert (stored.segments[0]["staged"], len(tries)) == ("", 2)
 
 
 async def test_what_does_not_get_smaller_stays_as_it_is(patient: Paused) -> None:
