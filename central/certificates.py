@@ -48,7 +48,7 @@ def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
         document: dict[str, Any] = canonical.loads(known["document"])
         return document
     rows = conn.execute("SELECT jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
-    if not rows or not complete(conn, jti):
+    if not rows or not complete(conn, jti, central.now()):
         raise _pending("an edge has not given its last word", jti)
     keys = central.keys(conn)
     receipts = [str(row["jws"]) for row in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -11,14 +10,13 @@ from aiohttp import web
 from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
 from central.errors import CentralError
-from central.people import opening_of
+from central.people import expiry, opening_of
 from central.problems import query_int
 from central.restored import asked_of
 from central.state import CENTRAL, Central
 from formats import canonical
-from formats.ids import format_time, parse_time
 from formats.keys import SigningKey
-from formats.orders import LIFE_S, OrderClaims, read_order, sign_delivery
+from formats.orders import read_order, sign_delivery
 
 #: Deliveries in one answer.
 PAGE = 100
@@ -83,12 +81,6 @@ def _catch_up(central: Central, conn: Conn, edge_id: str, after: int) -> None:
         "delivery.rolled_back",
         f"the edge has deliveries up to {after}, this database up to {last}: it was restored from a backup",
     )
-
-
-def expiry(claims: OrderClaims) -> str | None:
-    """Until when an order's delivery may be taken; None where late is right."""
-    life = LIFE_S[claims.cmd]
-    return None if life is None else format_time(parse_time(claims.iat) + timedelta(seconds=life))
 
 
 async def get_deliveries(request: web.Request) -> web.Response:

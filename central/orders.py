@@ -12,9 +12,9 @@ from aiohttp import web
 
 from central.auth import admin, json_answer
 from central.conn import Conn
-from central.deliveries import expiry, queue
+from central.deliveries import queue
 from central.errors import CentralError
-from central.people import complete, keep_opening
+from central.people import complete, expiry, keep_opening
 from central.problems import field, object_body
 from central.receipts import receipt_answer
 from central.state import CENTRAL, Central
@@ -138,7 +138,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
     if known is not None:
         if read_order(known["jws"]) != claims:
             raise CentralError("command.jti", "another order has this jti", status=409, where="jti")
-        return _order_answer(conn, claims.jti)
+        return _order_answer(conn, claims.jti, central.now())
     slot = keep_opening(central, claims, opening)
     if not alone and any("store" in demand for demand in demanded(claims.cmd, claims.target.kind)):
         document = countersign_order(document, central.store)
@@ -174,7 +174,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
             "signed_by": [one.kid for one in verified.signers],
         },
     )
-    return _order_answer(conn, claims.jti)
+    return _order_answer(conn, claims.jti, now)
 
 
 def _edges(conn: Conn, target: Target) -> list[str]:
@@ -203,7 +203,7 @@ def _edges(conn: Conn, target: Target) -> list[str]:
     return [row[0] for row in conn.execute("SELECT edge_id FROM edge ORDER BY edge_id")]
 
 
-def _order_answer(conn: Conn, jti: str) -> dict[str, Any]:
+def _order_answer(conn: Conn, jti: str, now: str) -> dict[str, Any]:
     order = conn.execute("SELECT * FROM orders WHERE jti=?", (jti,)).fetchone()
     deliveries = conn.execute("SELECT edge_id, seq FROM delivery WHERE jti=? ORDER BY edge_id", (jti,)).fetchall()
     receipts = conn.execute("SELECT * FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
@@ -216,18 +216,18 @@ def _order_answer(conn: Conn, jti: str) -> dict[str, Any]:
         "order_sha256": order["sha256"],
         "deliveries": [dict(row) for row in deliveries],
         "receipts": [receipt_answer(conn, row) for row in receipts],
-        "complete": complete(conn, jti),
+        "complete": complete(conn, jti, now),
     }
 
 
 async def get_order(request: web.Request) -> web.Response:
-    """Administrator: an order with its deliveries and receipts; `complete` when every edge gave its last word."""
+    """Administrator: an order with its deliveries and receipts; `complete` when every edge gave its last word, or may take it no more."""
     await admin(request)
-    jti = request.match_info["jti"]
+    central, jti = request.app[CENTRAL], request.match_info["jti"]
 
     def job(conn: Conn) -> dict[str, Any]:
         if not is_id(jti) or conn.execute("SELECT 1 FROM orders WHERE jti=?", (jti,)).fetchone() is None:
             raise CentralError("not_found.order", "no such order", status=404, where=jti[:64])
-        return _order_answer(conn, jti)
+        return _order_answer(conn, jti, central.now())
 
-    return json_answer(await request.app[CENTRAL].db.run(job))
+    return json_answer(await central.db.run(job))

@@ -1,5 +1,5 @@
 """What a running central does by itself: notes when edges were seen, hears of deliveries that another process queued,
-makes the partitions of the months to come."""
+makes the partitions of the months to come, wipes numbers that nobody needs any more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 from central.conn import Conn
 from central.edgebook import WRITTEN_S
 from central.errors import CentralError
+from central.people import wipe_what_is_over
 from central.state import Central
 
 _log = structlog.get_logger("central")
@@ -22,11 +23,13 @@ LOOK_S: Final = 0.25
 AGAIN_S: Final = 10.0
 #: How often the coming months' partitions are looked after, seconds.
 MONTHS_S: Final = 6 * 3600.0
+#: How often openings are looked for whose order is over without a word from some edge, seconds.
+WIPE_S: Final = 600.0
 
 
 async def run(central: Central) -> None:
     """Until cancelled."""
-    work = [_every(WRITTEN_S, central.edges.write)]
+    work = [_every(WRITTEN_S, central.edges.write), _every(WIPE_S, lambda: wipe_what_is_over(central))]
     if central.config.postgres:
         from central.postgres import make_partitions
 

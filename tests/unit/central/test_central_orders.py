@@ -12,12 +12,15 @@ import msgspec
 import pytest
 
 from central import setup
+from central.errors import CentralError
+from central.people import wipe_what_is_over
 from formats import canonical
 from formats.errors import ReceiptError
 from formats.ids import format_time
 from formats.keys import SigningKey
 from formats.keyset import KeySet
 from formats.orders import (
+    Person,
     ReceiptClaims,
     countersign_order,
     order_sha256,
@@ -43,7 +46,9 @@ def trust(central: TestCentral) -> KeySet:
     return setup.trust(central.config)
 
 
-def receipt(edge: TestEdge, order: dict[str, Any], jti: str, recording_id: str, **changed: Any) -> dict[str, Any]:
+def receipt(
+    edge: TestEdge, order: dict[str, Any], jti: str, recording_id: str | None, **changed: Any
+) -> dict[str, Any]:
     claims = {
         "receipt_id": an_id(),
         "jti": jti,
@@ -227,6 +232,32 @@ async def test_a_call_is_complete_when_no_recording_of_it_is_left(edge: TestEdge
         refusal = (await central.admin("GET", f"/v1/certificates/{jti}"))[1]
         assert refusal["code"] == "certificate.pending"
         assert ("last word" in refusal["title"]) is (n < 2)
+
+
+async def test_an_edge_that_was_off_does_not_keep_the_number_for_ever(edge: TestEdge) -> None:
+    central = edge.central
+    off = TestEdge(central, "pbx-2")
+    person = Person(secrets.token_bytes(16), "+420777123456")
+    asked = {"cmd": "locate", "target": {"kind": "person", "id": person.id}, "reason": "asked for"}
+    _, drafted = await central.admin("POST", "/v1/orders/draft", asked)
+    body = {"claims": drafted["claims"], "opening": person.document()}
+    status, answer = await central.admin("POST", "/v1/orders", body)
+    assert status == 202, answer
+    jti = answer["jti"]
+    one = receipt(edge, answer["order"], jti, None, key_ids=(), slots=(), evidence={"matches": []})
+    await edge.ask("POST", edge.path("receipts"), {"receipts": [one]})
+    ((slot,),) = await central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti)
+    assert central.running is not None
+    running = central.running.central
+    for hours, over in ((24, False), (24.2, True)):
+        central.offset = timedelta(hours=hours)
+        await wipe_what_is_over(running)
+        assert (await central.admin("GET", f"/v1/orders/{jti}"))[1]["complete"] is over
+        assert await central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti) == [(None if over else slot,)]
+    with pytest.raises(CentralError):
+        running.keeper.read(slot)
+    assert ["opening" in one for one in await deliveries(off)] == [False]
+    assert await central.rows("SELECT count(*) FROM log WHERE entry LIKE '%order.wiped%'") == [(1,)]
 
 
 async def test_receipts_that_prove_nothing_are_rejected(edge: TestEdge, recording: str) -> None:
