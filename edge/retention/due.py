@@ -33,6 +33,11 @@ class DueErasures:
         self._eraser = eraser
         self._receipts = receipts
 
+    async def obstacle(self, recording_id: str) -> str | None:
+        """Why it must not go now, in a sentence; None when it may, or is gone."""
+        recording = await self._means.journal.recording(recording_id)
+        return None if recording is None else await self._eraser.obstacle(recording)
+
     async def carry_out(self, due: DueErasure) -> None:
         """One that is due. Raises CallwardenError: it is tried again."""
         recording = await self._means.journal.recording(due.recording_id)
@@ -60,7 +65,8 @@ class DueErasures:
         await self._eraser.erase(recording.recording_id, cause=due.cause, jti=ground.jti, sign=sign)
 
     async def _defer(self, due: DueErasure, recording: RecordingRow, why: str) -> None:
-        if due.waits_for == why:
+        filed = await self._means.journal.due_of(due.recording_id)
+        if filed is not None and filed.waits_for == why:
             return
         receipt = await self._receipts.of_ground(
             ground_of_due(due, recording), "deferred", at=self._means.clock.wall_text(), reason=why

@@ -85,6 +85,8 @@ class Expiry:
                 return
 
     async def _recordings(self, policy_id: str, version: str, standing: Standing, now: datetime, budget: int) -> int:
+        """How many of them went, or have their intent; at most `budget`. What something keeps counts for nothing, so True of
+        `once` means that the next pass has less to do."""
         done = 0
         async for page in self._kept.recordings(policy_id, version, standing, now):
             for row, one in page:
@@ -92,7 +94,8 @@ class Expiry:
                     continue
                 if done >= budget:
                     return done
-                done += 1
+                if await self._dues.obstacle(row.recording_id) is not None:
+                    continue  # a duty of today's terms that nobody approved yet is none of `standing`
                 erasure = DueErasure(row.recording_id, format_time(one.at), "retention", why=one.why)
                 await self._means.journal.add_due(erasure)
                 hit("retention.due")
@@ -101,6 +104,8 @@ class Expiry:
                 except CallwardenError as error:
                     # On file as due: the executor tries it again with all others.
                     log.info("not finished yet; it is tried again", recording=row.recording_id, code=error.code)
+                after = await self._means.journal.recording(row.recording_id)
+                done += after is None or after.state in ("erasing", "erased")
         return done
 
     async def _calls(self, policy_id: str, version: str, standing: Standing, now: datetime) -> None:

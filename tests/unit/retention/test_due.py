@@ -78,6 +78,16 @@ async def test_a_hold_is_said_once_and_waited_for(place: Place) -> None:
         assert open_receipt_document(receipt_document(one.jws, None), TRUST).ground == ground
 
 
+async def test_one_that_does_not_know_that_it_waits_says_it_no_more(place: Place) -> None:
+    new, _ = await place.record()
+    due = DueErasure(new.recording_id, now_plus(-1), "retention", why="its age")
+    await place.journal.add_due(due)
+    await place.hold(new.call_id, "case 7")
+    for _ in range(2):
+        await place.executor()._due.carry_out(due)
+    assert [one.result for one in await place.journal.receipts_to_send()] == ["deferred"]
+
+
 async def test_minimum_retention_defers_too(place: Place) -> None:
     new, _ = await place.record()
     await place.journal.add_due(DueErasure(new.recording_id, now_plus(-1), "incident"))

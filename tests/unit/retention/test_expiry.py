@@ -339,6 +339,41 @@ async def test_what_is_shorter(place: Place, old: Any, new: Any, waits: tuple[st
     assert (await executor.terms.standing("support")).waits == waits
 
 
+async def test_a_duty_of_terms_that_wait_holds_up_nothing_else(place: Place) -> None:
+    """More recordings than a pass takes are kept by it: they are no work, nothing is said again, and the rest goes."""
+    now = {"is": Retention(recordings=Period("P1M"))}
+    changes: dict[str, Any] = {"house": House, "terms_of": lambda _: now["is"]}
+    executor = place.executor(clock=Hands(), **changes)
+    await executor.terms.approve("support", "uid:1000")
+    made = [await kept(place, NOON - 60 * DAY, policy(recordings=Period("P1M"))) for _ in range(ERASURES)]
+    refused = await talked(place, NOON - 400 * DAY, policy(recordings=Period("P1M")))
+    now["is"] = Retention(recordings=Period("P1M"), minimum=Period("P1Y"), statistics=Period("P12M"))
+    assert (await executor.terms.standing("support")).waits
+    for _ in range(3):
+        executor.look()
+        assert not await executor._forget(), "nothing is left to be done at once"
+    assert {await place.state(one.recording_id) for one in made} == {"sealed"}
+    assert await rows(place, "SELECT count(*) FROM receipt") == 0
+    row = await place.journal.views.why(refused.call_id)
+    assert row is not None
+    assert row["call"]["evidence"] == "expired"
+    now["is"] = Retention(recordings=Period("P1M"))
+    executor.look()
+    while await executor._forget():
+        pass
+    assert {await place.state(one.recording_id) for one in made} == {"erased"}
+
+
+async def test_what_fails_before_its_intent_is_not_tried_at_once_again(place: Place) -> None:
+    class Stuck:
+        async def stop(self, recording_id: str, reason: str) -> None:
+            raise CallwardenError("ami.away", "no answer", retryable=True)
+
+    made = [await kept(place, NOON - 40 * DAY, SHORT) for _ in range(ERASURES)]
+    assert not await look(place, NOON, recorder=Stuck())
+    assert {await place.state(one.recording_id) for one in made} == {"sealed"}
+
+
 async def test_approved_terms_of_another_version_wait_again(place: Place) -> None:
     await place.journal.approve_terms("support", '{"policy": {"unheard_of": 1}, "house": {}}', "uid:1000")
     executor = place.executor(house=House, terms_of=lambda _: Retention())
