@@ -195,9 +195,10 @@ class OrderBook(Protocol):
         """State `executing`; audit `order.begun`. Repeats do nothing."""
         ...
 
-    async def begin_erase(self, recording_id: str, jti: str | None, cause: str) -> None:
+    async def begin_erase(self, recording_id: str, jti: str | None, cause: str, *, over_holds: bool = False) -> None:
         """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`. One commit; repeats do nothing.
-        Raises command.held where a hold covers the recording now; of cause `retention` a restriction counts too."""
+        Raises command.held where a hold covers the recording now; of cause `retention` a restriction counts too.
+        `over_holds`: not even then, because its keys are gone already."""
         ...
 
     async def finish_erase(

@@ -72,12 +72,13 @@ class Eraser:
         """Why it must not go now, in a sentence; None when it may."""
         return await self._obstacles.of_recording(recording)
 
-    async def intend(self, recording: RecordingRow, jti: str | None, cause: str) -> None:
-        """Stop what is live and file the intent. From here on there is no way back. Repeats do nothing."""
+    async def intend(self, recording: RecordingRow, jti: str | None, cause: str, *, over_holds: bool = False) -> None:
+        """Stop what is live and file the intent. From here on there is no way back. Repeats do nothing. `over_holds`: its
+        keys are gone already, so no hold can keep it."""
         if recording.state == "erasing":
             return
         await self._means.recorder.stop(recording.recording_id, "erase")
-        await self._means.journal.begin_erase(recording.recording_id, jti, cause)
+        await self._means.journal.begin_erase(recording.recording_id, jti, cause, over_holds=over_holds)
         hit("erase.intended")
 
     async def erase(self, recording_id: str, *, cause: str, jti: str | None, sign: Sign, answers: bool = True) -> None:

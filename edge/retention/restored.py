@@ -1,8 +1,9 @@
 """After a restore: what was erased since the backup is erased again, before anything is given out, and what was ordered
 since is in the inbox before anything else is destroyed. Write order `restore`.
 
-Two witnesses: the slot file, which was never in a backup (a header that its slot does not open was erased), and central
-(tombstones). The first is asked at once; the edge serves when central was asked too, or when somebody accepts.
+Two witnesses: central (tombstones), and the slot file, which was never in a backup: a recording of which no slot opens a header
+lost its keys since. Where there is a central, its word alone says that this was an erasure: a rewrap destroys keys too, and its new
+header is at central. Such a recording is quarantined and its payload kept. ADR 0082.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Restored:
         self._means = means
         self._eraser = eraser
         self._looked = False
+        self._apart = 0
         self._intended: set[str] = set()
+        self._failed: list[CallwardenError] = []
         self.pending = True
 
     async def settle(self) -> None:
@@ -51,21 +54,29 @@ class Restored:
         if mark is None:
             self._done()
             return
-        if not self._looked:
-            for row in await means.journal.recordings(states=_KEPT):
-                if await self._key_is_gone(row):
-                    await self._intend(row)
-            self._looked = True
+        self._failed.clear()
+        away: CallwardenError | None = None
+        try:
+            facts = await self._from_central(mark)
+        except CallwardenError as error:
+            facts, away = None, error
+        if facts is not None or mark.accepted or not await self._has_central():
+            await self._look(mark)
         if mark.accepted:
             means.gate.open()
-        facts = await self._from_central(mark)
+        if away is not None:
+            raise away
+        await self._erase_all()
+        if facts is not None:
+            if means.elsewhere is not None:  # told of tombstones only now, if it was restored itself: they are all here
+                await means.elsewhere.take_orders()
+                hit("restore.orders_taken")
+            await self._end_answered()
+        if self._failed:
+            raise self._failed[0]
         if facts is None:
             return
-        await self._erase_all()
-        if means.elsewhere is not None:  # told of tombstones only now, if it was restored itself: they are all here
-            await means.elsewhere.take_orders()
-            hit("restore.orders_taken")
-        await self._end_answered()
+        facts["quarantined"] = self._apart
         await means.journal.settle_restore(facts)
         hit("restore.settled")
         log.info("the restored journal is settled", backup=mark.backup_id, **facts)
@@ -87,8 +98,8 @@ class Restored:
         for stone in stones:
             row = await means.journal.recording(stone.recording_id)
             if row is not None:
-                if row.state != "erased":
-                    await self._intend(row)
+                if row.state not in ("erasing", "erased"):
+                    await self._intend(row, gone=await self._key_is_gone(row))
                 continue
             await means.in_worker(partial(means.vault.unlink, stone.recording_id))
             await means.journal.bury_unknown(stone.recording_id, stone.at, stone.receipt_id)
@@ -101,14 +112,47 @@ class Restored:
             "witnessed": max(witnessed.values(), default=None),
         }
 
-    async def _intend(self, row: RecordingRow) -> None:
-        if row.state != "erasing":  # else an order or a due erasure has it in hand
-            await self._eraser.intend(row, None, CAUSE)
+    async def _has_central(self) -> bool:
+        """Also one that is not configured any more: its keeper may have what a slot here has lost."""
+        return self._means.elsewhere is not None or await self._means.journal.last_cosigned() is not None
+
+    async def _look(self, mark: RestoreMark) -> None:
+        """Sealed recordings whose keys are gone and that central did not name."""
+        if self._looked:
+            return
+        central = await self._has_central()
+        for row in await self._means.journal.recordings(states=_KEPT):
+            if not await self._key_is_gone(row):
+                continue
+            if not central:
+                await self._intend(row, gone=True)
+            elif row.state == "sealed":
+                message = (
+                    "its keys here were destroyed after the backup and central knows of no erasure: restored from before a"
+                    " rewrap; central's copy opens it (callwarden recover)"
+                )
+                await self._means.journal.alarm("restore.key_gone", message, where=row.recording_id)
+                await self._means.journal.quarantine(row.recording_id, ["restore.key_gone"], mark.uid)
+                self._apart += 1
+        self._looked = True
+
+    async def _intend(self, row: RecordingRow, *, gone: bool) -> None:
+        """`gone`: its keys are, so a hold has nothing left to keep: it was released before they went. Else a hold keeps it,
+        whatever central says, and this restore is not settled."""
+        try:
+            await self._eraser.intend(row, None, CAUSE, over_holds=gone)
             self._intended.add(row.recording_id)
+        except CallwardenError as error:
+            log.warning("erased before the restore, and still there", recording=row.recording_id, code=error.code)
+            self._failed.append(error)
 
     async def _erase_all(self) -> None:
         for recording_id in sorted(self._intended):
-            await self._eraser.erase(recording_id, cause=CAUSE, jti=None, sign=_nobody)
+            try:
+                await self._eraser.erase(recording_id, cause=CAUSE, jti=None, sign=_nobody)
+            except CallwardenError as error:
+                log.warning("erased before the restore, not yet again", recording=recording_id, code=error.code)
+                self._failed.append(error)
 
     async def _end_answered(self) -> None:
         """Orders whose last answer came back are over, as central knows them: a cancelled one destroys nothing more."""

@@ -154,14 +154,14 @@ class Orders(Base):
 
         await self._writer.do(job)
 
-    async def begin_erase(self, recording_id: str, jti: str | None, cause: str) -> None:
+    async def begin_erase(self, recording_id: str, jti: str | None, cause: str, *, over_holds: bool = False) -> None:
         """See `edge.ports.OrderBook`. A recording that is erased already stays so."""
 
         def job(conn: sqlite3.Connection) -> None:
             before, call_id = state_of(conn, recording_id)
             changed = False
             if before not in ("erasing", "erased"):
-                if cause != "erased_before_restore":  # its key is gone: nothing is left that a hold could keep
+                if not over_holds:
                     refuse_held(conn, recording_id, call_id, by_itself=cause == "retention")
                 conn.execute(
                     "UPDATE recording SET state=? WHERE recording_id=?",

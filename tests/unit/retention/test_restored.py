@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,14 @@ import pytest
 from central import setup
 from edge.errors import CallwardenError
 from edge.gate import Gate
-from edge.model.entities import ReceiptRow
+from edge.model.entities import HeaderRow, NewRecording, ReceiptRow
+from edge.model.holds import HoldRow
 from edge.model.live import DueErasure
+from edge.ports.restores import Tombstone
 from edge.retention.executor import Executor
 from edge.retention.means import Means
 from formats.keys import SigningKey
+from formats.shred import seal_header
 from tests.unit.central.central_kit import TestCentral, a_central
 from tests.unit.retention.restore_kit import RestoredEdge, keep, put_back, record_on
 from tests.unit.retention.retention_kit import Place, now_plus
@@ -227,14 +231,15 @@ class Remembered:
 
     def __init__(self) -> None:
         self.up = False
+        self.gone: list[str] = []
         self.given: list[ReceiptRow] = []
         self.orders: list[Callable[[], Awaitable[str]]] = []
         self.named: list[str] = []
 
-    async def tombstones(self) -> list[Any]:
+    async def tombstones(self) -> list[Tombstone]:
         if not self.up:
             raise CallwardenError("sync.unreachable", "central cannot be reached", retryable=True)
-        return []
+        return [Tombstone(one, makers.AT, None) for one in self.gone]
 
     async def receipts(self) -> list[ReceiptRow]:
         return self.given
@@ -387,9 +392,86 @@ async def test_a_hold_of_the_backup_does_not_keep_what_was_erased_since(tmp_path
     await place.close()
     place, executor = await back(tmp_path, clock, central)
     try:
-        central.up = True
+        central.up, central.gone = True, [new.recording_id]
         await executor.once()
         assert executor._means.gate.refusal() is None
         assert await place.state(new.recording_id) == "erased"
     finally:
         await place.close()
+
+
+async def rewrapped(edge: RestoredEdge, new: NewRecording) -> None:
+    """A further header under a key of its own, and the old key destroyed, as `callwarden key rewrap` leaves it."""
+    secret, old = secrets.token_bytes(32), new.segment.header
+    slot = await edge.slots.put(secret)
+    sealed = seal_header(b"other", secret, secrets.token_bytes(12), new.recording_id, new.segment.segment_id, 1)
+    header = HeaderRow(new.segment.segment_id, 1, "age1", sealed, slot, ("age1y",), old.key_id)
+    assert await edge.journal.add_header(new.recording_id, header, "statement", 0) == old.slot
+    await edge.slots.release([old.slot])
+
+
+async def test_restored_from_before_a_rewrap_keeps_what_central_can_open(central: TestCentral, tmp_path: Path) -> None:
+    """Its key here is gone and central has no tombstone: quarantined and said, payload kept, nothing shredded at central."""
+    (tmp_path / "edge").mkdir()
+    edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    moved, gone = await edge.record(), await edge.record()
+    await reported(edge)
+    keep(edge.folder, tmp_path / "kept")
+    await rewrapped(edge, moved)
+    await edge.erase(gone.recording_id)
+    await edge.close()
+    put_back(edge.folder, tmp_path / "kept")
+    await central.stop()
+    edge = await RestoredEdge.open(edge.folder, KEY, central)
+    try:
+        await edge.executor.once()
+        assert await edge.state(moved.recording_id) == "sealed", "nobody was asked yet"
+        await central.start()
+        await edge.executor.once()
+        assert edge.gate.refusal() is None
+        assert await edge.state(moved.recording_id) == "quarantined"
+        assert edge.vault.length(moved.recording_id, moved.segment.segment_id) > 0
+        assert await edge.journal.tombstone(moved.recording_id) is None
+        assert await edge.state(gone.recording_id) == "erased", "what central knows as erased is"
+        said = [one for one in await entries(edge, "alarm.raised") if one["code"] == "restore.key_gone"]
+        assert len(said) == 1
+        assert [one["quarantined"] for one in await entries(edge, "restore.settled")] == [1]
+        await reported(edge)
+        named = await central.rows("SELECT recording_id FROM tombstone")
+        assert named == [(gone.recording_id,)]
+        kept = await central.rows("SELECT recording_id FROM header WHERE keeper_slot IS NOT NULL")
+        assert kept == [(moved.recording_id,)]
+    finally:
+        await edge.close()
+
+
+async def test_a_hold_keeps_what_still_opens_whatever_central_says(central: TestCentral, tmp_path: Path) -> None:
+    """Nothing else is left undone for it; the restore is not settled, and whoever accepts opens the gate."""
+    (tmp_path / "edge").mkdir()
+    edge = await RestoredEdge.open(tmp_path / "edge", KEY, central)
+    assert edge.sync is not None
+    held, gone = await edge.record(), await edge.record()
+    hold = HoldRow(makers.new_id(), "hold", "recording", held.recording_id, "case 9", None, "uid:1", makers.AT)
+    await edge.journal.place_hold(hold)
+    await reported(edge)
+    keep(edge.folder, tmp_path / "kept")
+    await edge.erase(gone.recording_id)
+    await edge.sync.keeper.shred(held.recording_id, [held.segment.header.key_id.hex()], None)
+    await edge.close()
+    put_back(edge.folder, tmp_path / "kept")
+    edge = await RestoredEdge.open(edge.folder, KEY, central)
+    try:
+        await edge.executor.once()
+        assert await edge.state(held.recording_id) == "sealed"
+        assert await edge.state(gone.recording_id) == "erased"
+        assert edge.gate.refusal() is not None
+        assert await edge.journal.accept_restore(0, "the hold is of today")
+        await edge.executor.once()
+        assert edge.gate.refusal() is None
+        assert await edge.state(held.recording_id) == "sealed"
+        await edge.journal.release_hold(hold.hold_id, ["uid:2", "uid:3"], makers.AT)
+        await edge.executor.once()
+        assert await edge.state(held.recording_id) == "erased"
+        assert await edge.journal.restore_mark() is None
+    finally:
+        await edge.close()
