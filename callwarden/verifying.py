@@ -25,12 +25,14 @@ _EVERY_S = 2.0
 @dataclass
 class Verdict:
     """recordings: looked at now; before: by the run that was interrupted; opened: whose plaintext was read to its end;
-    unopened: sealed to other identities; findings: of the whole run; keys_on_their_way: see `Inspector.rest`."""
+    unopened: sealed to other identities; restricted: looked at without their plaintext, which nobody may read; findings: of
+    the whole run; keys_on_their_way: see `Inspector.rest`."""
 
     recordings: int = 0
     before: int = 0
     opened: int = 0
     unopened: list[str] = field(default_factory=list)
+    restricted: list[str] = field(default_factory=list)
     findings: list[Json] = field(default_factory=list)
     keys_on_their_way: int = 0
 
@@ -108,6 +110,9 @@ class Verifier:
         except CallwardenError as error:
             if error.code == "vault.no_match":
                 verdict.unopened.append(recording_id)
+                return None
+            if error.code == "command.restricted":
+                verdict.restricted.append(recording_id)
                 return None
             if error.exit_code is Exit.UNVERIFIED:
                 return error.code

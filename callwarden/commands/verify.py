@@ -43,7 +43,7 @@ def verify(
 
     Without keys: payloads by length, hash and running hash, manifests by their signature, headers by their shred keys,
     and what nobody owns: payloads, keys, captures. With --identity every plaintext is opened, too, which the audit log
-    notes. Exit 7 when something is wrong and stays so.
+    notes; that of a restricted recording is not. Exit 7 when something is wrong and stays so.
     """
     from dataclasses import asdict
 
@@ -70,6 +70,10 @@ def verify(
         print(f"{wrong} wrong, {mended} mended" if verdict.findings else "all is as it should be")
         if verdict.unopened:
             note(f"{len(verdict.unopened)} are sealed to other identities and were not opened")
+        if verdict.restricted:
+            note(
+                f"{len(verdict.restricted)} are restricted and were not opened: files, hashes and manifests were looked at"
+            )
         if verdict.keys_on_their_way:
             note(f"{verdict.keys_on_their_way} keys have no row yet: prompts are being played, or a start sweeps them")
     if verdict.wrong:

@@ -206,7 +206,8 @@ class Desk:
     async def _admit(self, row: RecordingRow, segment: SegmentRow, by: ReadBy, kind: str, more: Json) -> None:
         """An entry that says who reads what, before it is out; or one that says why not, and the refusal.
 
-        What is quarantined is opened only to be checked (`verify`).
+        What is quarantined is opened only to be checked (`verify`): its plaintext may be what explains it. That is the word
+        of who asks, so the entry says that it was quarantined.
         """
         facts = {"recording_id": row.recording_id, "segment": segment.number} | more | by.said()
         if row.state in ("erased", "erasing") or segment.state == "shredded":
@@ -221,6 +222,8 @@ class Desk:
                 hint="`callwarden verify RECORDING` says what is wrong",
                 where=row.recording_id,
             )
+        if row.state == "quarantined":
+            facts["state"] = row.state
         facts["purpose"] = await self._granted(row, by, facts)
         await self._deps.journal.note_audit(kind, body=facts)
 

@@ -145,6 +145,8 @@ def test_an_erased_and_a_quarantined_payload_are_refused_and_noted(filled: make.
         ("GET", f"/v1/recordings/{two}/segments/0/header?form=verify", {}),
     )
     assert [a[0] for a in answers] == [404, 403, 403, 200]
+    (read,) = [e["body"] for e in entries(filled) if e["kind"] == "recording.read"]
+    assert (read["form"], read["state"]) == ("verify", "quarantined")
     noted = [e["body"]["why"] for e in entries(filled) if e["kind"] == "recording.read_refused"]
     assert noted == ["erased", "quarantined", "quarantined"]
 
@@ -173,9 +175,10 @@ def test_what_is_restricted_is_kept_and_read_by_nobody(filled: make.Edge) -> Non
     path = f"/v1/recordings/{two}/segments/0/"
     answers = asked(
         filled, ("GET", path + "header", {}), ("GET", path + "payload", {"Range": "bytes=16-99"}),
-        ("GET", path + "header?form=verify", {}),
+        ("GET", path + "header?form=verify", {}), ("GET", path + "payload?form=verify", {"Range": "bytes=16-99"}),
+        ("GET", path + "header?form=verify&purpose=legal_claims&case=c-7", {}),
     )  # fmt: skip
-    assert [a[0] for a in answers] == [403, 403, 200]
+    assert [a[0] for a in answers] == [403, 403, 403, 403, 200]
     assert b"accuracy disputed" in answers[0][2]
     noted = [e["body"]["why"] for e in entries(filled) if e["kind"] == "recording.read_refused"]
-    assert noted == ["restricted", "restricted"]
+    assert noted == ["restricted"] * 4

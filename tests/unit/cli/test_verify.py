@@ -158,6 +158,22 @@ def test_damage_is_found_reported_and_with_repair_quarantined(
     assert (refused.code, "command.quarantined" in refused.err) == (6, True)
 
 
+def test_what_is_restricted_is_checked_and_not_opened(stored: make.Edge) -> None:
+    two = stored.facts["two"].recording_id
+    sql(
+        stored, "INSERT INTO hold(hold_id, scope, target, reason, placed_by, placed_at, kind)"
+        " VALUES('h', 'recording', ?, 'disputed', 'dpo', ?, 'restriction')", two, make.AT,
+    )  # fmt: skip
+    look = ("verify", two, "--json", "-i", stored.paths["operator_identity"], "--case", "c-7")
+    sound = stored.run(*look)
+    assert (sound.code, sound.json["opened"], sound.json["restricted"]) == (0, 0, [two]), sound.err
+    assert not [e for e in entries(stored) if e["kind"] == "recording.read"]
+    assert "1 are restricted and were not opened" in stored.run(*(one for one in look if one != "--json")).err
+    _flip(stored, payload(stored, "two"))
+    found = stored.run(*look)
+    assert (found.code, codes(found)) == (7, ["payload.changed"])
+
+
 def test_what_was_explained_goes_back(stored: make.Edge) -> None:
     two, path = stored.facts["two"].recording_id, payload(stored, "two")
     kept = path.read_bytes()
