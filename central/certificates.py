@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from central.errors import CentralError
 from central.people import complete
 from central.state import CENTRAL, Central
 from formats import canonical, merkle
-from formats.certificate import LogEntry, is_entry_of, make_certificate
+from formats.certificate import LogEntry, entries_of, make_certificate
 from formats.checkpoint import EntryProof, open_checkpoint
 from formats.errors import FormatError
 from formats.ids import is_id
@@ -63,7 +64,7 @@ def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
             at=now,
             issuer="central",
             level=central.config.level,
-            log=[_log(conn, verify_receipt(one, keys)[0], keys) for one in receipts],
+            log=_log(conn, [verify_receipt(one, keys)[0] for one in receipts], keys),
         )
     except FormatError as error:
         raise CentralError(error.code, error.message, status=409, where=jti) from error
@@ -75,16 +76,22 @@ def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
     return document
 
 
-def _log(conn: Conn, claims: ReceiptClaims, keys: KeySet) -> LogEntry:
-    """The entry of the edge's log that was written with a receipt, under the newest checkpoint that was cosigned."""
-    named = claims.receipt_id if claims.recording_id and claims.result == "done" else claims.jti
-    for row in conn.execute(
-        "SELECT origin, idx, entry FROM mirror WHERE edge_id=? AND entry LIKE ? ORDER BY idx",
-        (claims.edge_id, f"%{named}%"),
-    ).fetchall():
-        if is_entry_of(canonical.loads(row["entry"]), claims):
-            return _proof(conn, claims, row["origin"], int(row["idx"]), row["entry"], keys)
-    raise _pending("the log of an edge has not come that far", claims.jti)
+def _log(conn: Conn, receipts: Sequence[ReceiptClaims], keys: KeySet) -> list[LogEntry]:
+    """Of each receipt of one order the entry of the edge's log that was written with it, under a checkpoint that was cosigned.
+    One pass over the log of each edge."""
+    log: list[LogEntry] = []
+    for edge_id in sorted({one.edge_id for one in receipts}):
+        own = [one for one in receipts if one.edge_id == edge_id]
+        rows = conn.execute(
+            "SELECT origin, idx, entry FROM mirror WHERE edge_id=? AND (entry LIKE ? OR entry LIKE ?) ORDER BY idx",
+            (edge_id, '%"kind":"recording.erased"%', f"%{own[0].jti}%"),
+        )
+        found = entries_of((((row["origin"], int(row["idx"])), row["entry"]) for row in rows), own)
+        if len(found) < len(own):
+            raise _pending("the log of an edge has not come that far", own[0].jti)
+        for place, entry, claims in (found[one.receipt_id] for one in own):
+            log.append(_proof(conn, claims, *place, entry, keys))
+    return log
 
 
 def _proof(conn: Conn, claims: ReceiptClaims, origin: str, index: int, entry: str, keys: KeySet) -> LogEntry:

@@ -7,9 +7,10 @@ cannot be computed (the level, entries of logs, who issued it when) is signed be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from formats import canonical
 from formats.certificate_facts import facts_of
@@ -20,7 +21,7 @@ from formats.jws import sign_compact, verify_compact
 from formats.keys import SigningKey
 from formats.keyset import KeyEntry, KeySet
 from formats.note import COSIGNATURE, ED25519, Note, NoteKey
-from formats.orders import VerifiedReceipt, open_receipt_document, receipt_document
+from formats.orders import ReceiptClaims, VerifiedReceipt, open_receipt_document, receipt_document
 
 TYPE = "callwarden-certificate/v1"
 TYP = "callwarden-certificate+json"
@@ -28,6 +29,8 @@ _MEMBERS = {"type", "claims", "jws", "order", "receipts"}
 #: What a certificate says besides what follows from its receipts.
 _OWN = {"certificate_id", "at", "issuer", "level", "log"}
 LEVELS = range(4)
+_ID = re.compile(r"[0-9a-f]{32}")
+Place = TypeVar("Place")
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,29 @@ def is_entry_of(entry: Mapping[str, Any], claims: Any) -> bool:
         said = (body.get("jti"), body.get("n"), body.get("result"))
         return bool(said == (claims.jti, claims.n, claims.result))
     return False
+
+
+def entries_of(
+    log: Iterable[tuple[Place, str]], receipts: Sequence[ReceiptClaims]
+) -> dict[str, tuple[Place, str, ReceiptClaims]]:
+    """The first entry in `log` (its place, its canonical JSON) that was written with each of `receipts`, by receipt id. One pass,
+    in which an entry is read only where it names a receipt or an order of them: logs are long."""
+    by_id = {one.receipt_id: one for one in receipts}
+    by_number = {(one.jti, one.n): one for one in receipts}
+    names = by_id.keys() | {one.jti for one in receipts}
+    found: dict[str, tuple[Place, str, ReceiptClaims]] = {}
+    for place, text in log:
+        if names.isdisjoint(_ID.findall(text)):
+            continue
+        entry: Any = canonical.loads(text)
+        body = entry.get("body") if isinstance(entry, dict) else None
+        if not isinstance(body, dict):
+            continue
+        number = (str(body.get("jti")), body["n"]) if isinstance(body.get("n"), int) else ("", -1)
+        for one in (by_id.get(str(body.get("receipt_id"))), by_number.get(number)):
+            if one is not None and is_entry_of(entry, one):
+                found.setdefault(one.receipt_id, (place, text, one))
+    return found
 
 
 def _proven(entry: str, text: str, receipt: VerifiedReceipt, witnesses: Sequence[NoteKey]) -> bool:

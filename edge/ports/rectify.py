@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from edge.model.entities import ReceiptRow
@@ -26,6 +26,7 @@ class RectifyBook(Protocol):
         ...
 
     async def receipt(self, receipt_id: str) -> ReceiptRow | None: ...
-    async def entries_naming(self, identifier: str) -> Sequence[tuple[int, str]]:
-        """(index, canonical JSON) of the audit entries that name an id. Reads the whole log."""
+    async def entries_naming(self, ids: Collection[str]) -> Sequence[tuple[int, str]]:
+        """(index, canonical JSON) of the audit entries that name one of `ids` (32 hex digits), oldest first. Reads the whole
+        log, once."""
         ...

@@ -15,12 +15,12 @@ from edge.retention.people import People
 from edge.retention.repolicy import version_for
 from edge.retention.terms import TermsBook
 from formats import canonical
-from formats.certificate import LogEntry, is_entry_of, make_certificate
+from formats.certificate import LogEntry, entries_of, make_certificate
 from formats.checkpoint import Checkpoint, EntryProof
 from formats.errors import FormatError
 from formats.keyset import KeySet, entry
 from formats.note import Note
-from formats.orders import Person, ReceiptClaims, read_order, verify_order, verify_receipt
+from formats.orders import Person, read_order, verify_order, verify_receipt
 
 
 class ByHand:
@@ -131,7 +131,7 @@ class ByHand:
                 at=means.clock.wall_text(),
                 issuer=means.edge_id,
                 level=0,
-                log=[logged for one in receipts if (logged := await self._logged(one, keys)) is not None],
+                log=await self._logged(receipts, keys),
             )
         except FormatError as error:
             raise CallwardenError(error.code, error.message, where=recording_id) from error
@@ -142,22 +142,19 @@ class ByHand:
         known = {one.kid for one in means.trust.entries}
         return means.trust if own.kid in known else KeySet.of([*means.trust.entries, own])
 
-    async def _logged(self, row: ReceiptRow, keys: KeySet) -> LogEntry | None:
-        """The entry of a receipt under the newest checkpoint, cosigned where there is one that far."""
+    async def _logged(self, receipts: Sequence[ReceiptRow], keys: KeySet) -> list[LogEntry]:
+        """The entries of one order's receipts under the newest checkpoint, cosigned where there is one that far."""
         journal = self._means.journal
-        claims: ReceiptClaims = verify_receipt(row.jws, keys)[0]
-        named = claims.receipt_id if claims.recording_id and claims.result == "done" else claims.jti
-        found = [
-            (index, text)
-            for index, text in await journal.entries_naming(named)
-            if is_entry_of(canonical.loads(text), claims)
-        ]
+        claims = [verify_receipt(one.jws, keys)[0] for one in receipts]
+        names = {one.receipt_id for one in claims} | {one.jti for one in claims}
+        found = entries_of(await journal.entries_naming(names), claims)
         heads = [head for head in (await journal.last_cosigned(), await journal.last_checkpoint()) if head is not None]
-        for index, text in found[:1]:
-            for head in heads:
-                note = head.cosigned or head.note
+        log: list[LogEntry] = []
+        for index, text, one in (found[one.receipt_id] for one in claims if one.receipt_id in found):
+            for note in (head.cosigned or head.note for head in heads):
                 size = Checkpoint.parse(Note.parse(note).text).size
                 if index < size:
                     path = tuple(await journal.audit_proof(index, size))
-                    return LogEntry(claims.receipt_id, text, str(EntryProof(index, path, note)))
-        return None
+                    log.append(LogEntry(one.receipt_id, text, str(EntryProof(index, path, note))))
+                    break
+        return log

@@ -148,14 +148,14 @@ class ManyOrders:
             self._wake()
 
     async def _covered(self, order: VerifiedOrder, person: Person | None) -> list[str]:
-        claims = order.claims
+        claims, left_out = order.claims, frozenset(order.claims.exclude)
         if claims.target.kind == "policy":
             found = await self._means.journal.calls_of_policy(claims.target.id, claims.as_of)
         elif person is not None:
             found = await self._people.calls(person, claims.as_of)
         else:
             return []
-        return [one for one in found if one not in claims.exclude]
+        return [one for one in found if one not in left_out]
 
     async def _too_much(self, order: VerifiedOrder, calls: Sequence[str]) -> tuple[str, str] | None:
         """Above the daily share one DPO is not enough."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from edge.errors import CallwardenError
 from edge.model.entities import ReceiptRow
 from edge.store.base import Base, emit, missing
 from edge.store.minimal import anonymising
+
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Rectify(Base):
@@ -81,12 +84,13 @@ class Rectify(Base):
 
         return await self._readers.read(job)
 
-    async def entries_naming(self, identifier: str) -> Sequence[tuple[int, str]]:
+    async def entries_naming(self, ids: Collection[str]) -> Sequence[tuple[int, str]]:
         """See `edge.ports.RectifyBook`."""
+        wanted = frozenset(ids)
 
         def job(conn: sqlite3.Connection) -> Sequence[tuple[int, str]]:
-            query = "SELECT idx, entry FROM audit WHERE instr(entry, ?) > 0 ORDER BY idx"
-            return [(row[0], row[1]) for row in conn.execute(query, (f'"{identifier}"',))]
+            rows = conn.execute("SELECT idx, entry FROM audit ORDER BY idx")
+            return [(row[0], row[1]) for row in rows if not wanted.isdisjoint(_ID.findall(row[1]))]
 
         return await self._readers.read(job)
 

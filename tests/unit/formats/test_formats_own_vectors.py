@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from formats import age, manifest, merkle, orders, shred
-from formats.certificate import open_certificate
+from formats.certificate import entries_of, open_certificate
 from formats.checkpoint import EntryProof, open_checkpoint
 from formats.errors import AgeError, FormatError, PayloadError, ProofError, ReceiptError, SealError
 from formats.keyset import KeySet
@@ -186,6 +186,27 @@ def test_certificates() -> None:
     for one in document["invalid"]:
         with pytest.raises(ReceiptError):
             open_certificate(one["document"], trust(document))
+
+
+def test_entries_of_receipts_are_found_in_one_pass_over_a_log() -> None:
+    document = read("certificates.json")
+    good = document["valid"][0]["document"]
+    receipts = [orders.verify_receipt(one, trust(document))[0] for one in good["receipts"]]
+    log = {one["receipt_id"]: one["entry"] for one in good["claims"]["log"]}
+    jti = receipts[0].jti
+    others = [
+        f'["{jti}"]',
+        f'{{"body":["{jti}"],"kind":"order.answered"}}',
+        f'{{"body":{{"jti":["{jti}"],"n":[0],"receipt_id":{{}}}},"kind":"order.answered"}}',
+        f'{{"body":{{"jti":"{jti}","n":0,"result":"already"}},"kind":"order.answered"}}',
+        "no JSON, and not read: it names nobody",
+    ]
+    for own in ([one for one in receipts if one.edge_id == edge_id] for edge_id in ("pbx-1", "pbx-2")):
+        entries = [*others, *(log[one.receipt_id] for one in own), log[own[0].receipt_id]]
+        found = entries_of(iter(enumerate(entries)), own)
+        assert {name: entry for name, (_, entry, _) in found.items()} == {n.receipt_id: log[n.receipt_id] for n in own}
+        assert found[own[0].receipt_id][0] == len(others), "the first that is there"
+    assert entries_of(iter(enumerate(others)), receipts) == {}
 
 
 def test_certificates_by_a_verifier_that_shares_no_code(tmp_path: Path) -> None:
