@@ -130,7 +130,11 @@ def enrol_token(central_config: Path | None, edge_id: str | None, json_: bool) -
 @click.command(name="add-key")
 @central_config
 @click.option("--role", type=click.Choice(["dpo", "auditor"]), required=True)
-@click.option("--owner", required=True, help="Whose key it is, as certificates will name them.")
+@click.option(
+    "--owner",
+    required=True,
+    help="Whose key it is, as certificates will name them; two keys of one owner are one person.",
+)
 @click.argument("jwk", type=click.File("rb"), metavar="FILE")
 def add_key(central_config: Path | None, role: str, owner: str, jwk: BinaryIO) -> None:
     """Register the public key of a DPO or an auditor. FILE: the JWK that `callwarden key new --kind dpo` printed."""
