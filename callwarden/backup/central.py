@@ -104,7 +104,8 @@ def restore(config: CentralConfig, root: Path) -> CentralBack:
             fresh = path.with_name(f".{path.name}.restoring")
             for tail in ("", "-journal", "-wal", "-shm"):
                 Path(f"{fresh}{tail}").unlink(missing_ok=True)
-            copied(folder, made.database, fresh)
+            with folder.opened(made.database.path) as source:
+                copied(source, made.database, fresh)
             edges, keys = _marked(fresh, made, keeper)
             hit("restore.central_marked")
             aside = set_aside(path, open_connection)

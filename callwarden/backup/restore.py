@@ -20,6 +20,7 @@ from typing import Any, Final
 from callwarden.backup.folder import BackupFolder, hash_fd, hash_of
 from callwarden.keyfiles import read_signing_key
 from callwarden.offline import acting_as
+from central.errors import CentralError
 from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import EdgeConfig
@@ -72,8 +73,9 @@ def restore(config: EdgeConfig, root: Path, trust: KeySet, uid: int, say: Say) -
     try:
         payloads, there = _payloads(config.edge.vault, folder, made, owner, say)
         witnessed = asyncio.run(_witnessed(config, key))
-        with acting_as(owner):
-            count, aside = _journal(config.edge.journal, folder, made, uid, witnessed)
+        # What is read is whoever's who runs this: the daemon's user may not even enter the backup's folder.
+        with folder.opened(made.database.path) as source, acting_as(owner):
+            count, aside = _journal(config.edge.journal, source, made, uid, witnessed)
     finally:
         os.close(lock)
     size = max(witnessed.values(), default=0) if witnessed is not None else None
@@ -102,13 +104,16 @@ def _payloads(vault: Path, folder: BackupFolder, made: BackupList, owner: tuple[
     written = 0
     with acting_as(owner):
         vault.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number, one in enumerate(files, 1):
-            target = vault / one.source
-            if not _is_there(target, one):
-                _put(folder, one, vault, target)
-                written += 1
-                hit("restore.payload_placed")
-            say("payloads", number, len(files))
+    for number, one in enumerate(files, 1):
+        target = vault / one.source
+        with acting_as(owner):
+            there = _is_there(target, one)
+        if not there:
+            with folder.opened(one.path) as source, acting_as(owner):
+                _put(source, one, vault, target)
+            written += 1
+            hit("restore.payload_placed")
+        say("payloads", number, len(files))
     return written, len(files) - written
 
 
@@ -121,8 +126,8 @@ def _is_there(target: Path, one: BackupFile) -> bool:
         return False
 
 
-def _put(folder: BackupFolder, one: BackupFile, vault: Path, target: Path) -> None:
-    """Copy, hash on the way, sync, rename. Raises backup.damaged: nothing of a damaged file gets a name."""
+def _put(source: int, one: BackupFile, vault: Path, target: Path) -> None:
+    """Copy a descriptor, hash on the way, sync, rename. Raises backup.damaged: nothing of a damaged file gets a name."""
     part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     try:
         for parent in (vault / one.source.split("/")[0], target.parent):
@@ -134,11 +139,10 @@ def _put(folder: BackupFolder, one: BackupFile, vault: Path, target: Path) -> No
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             size, digest = 0, hashlib.sha512()
-            with folder.opened(one.path) as source:
-                while piece := os.pread(source, _PIECE, size):
-                    write_all(fd, piece)
-                    digest.update(piece)
-                    size += len(piece)
+            while piece := os.pread(source, _PIECE, size):
+                write_all(fd, piece)
+                digest.update(piece)
+                size += len(piece)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -175,14 +179,14 @@ async def _witnessed(config: EdgeConfig, key: SigningKey) -> dict[str, int] | No
 
 
 def _journal(
-    path: Path, folder: BackupFolder, made: BackupList, uid: int, witnessed: dict[str, int] | None
+    path: Path, source: int, made: BackupList, uid: int, witnessed: dict[str, int] | None
 ) -> tuple[int, Path | None]:
     """The copy made and marked beside, then put in the journal's place; its incarnation, and where the old one is."""
     fresh = path.with_name(f".{path.name}.restoring")
     for tail in ("", "-journal", "-wal", "-shm"):
         Path(f"{fresh}{tail}").unlink(missing_ok=True)
     try:
-        copied(folder, made.database, fresh)
+        copied(source, made.database, fresh)
         count = _marked(fresh, path, made, uid, witnessed)
         hit("restore.journal_marked")
         aside = set_aside(path, schema.connect_writer)
@@ -199,15 +203,14 @@ def _journal(
     return count, aside
 
 
-def copied(folder: BackupFolder, one: BackupFile, target: Path) -> None:
-    """The backup's database as a new file, hashed again. Raises backup.damaged, OSError."""
+def copied(source: int, one: BackupFile, target: Path) -> None:
+    """The backup's database (a descriptor) as a new file, hashed again. Raises backup.damaged, OSError."""
     fd = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with folder.opened(one.path) as source:
-            done = 0
-            while piece := os.pread(source, _PIECE, done):
-                write_all(fd, piece)
-                done += len(piece)
+        done = 0
+        while piece := os.pread(source, _PIECE, done):
+            write_all(fd, piece)
+            done += len(piece)
         if hash_fd(fd) != (one.bytes, one.sha512):
             raise CallwardenError("backup.damaged", "the backup's journal is not what its list says", where=one.path)
     finally:
@@ -262,7 +265,7 @@ def _count_at_central(made: BackupList, witnessed: dict[str, int] | None) -> int
 
 def set_aside(path: Path, opened: Callable[[Path], sqlite3.Connection]) -> Path | None:
     """Fold the old database's WAL into it, and give it a second name, so that there is one at every moment. `opened`: how a
-    connection that may checkpoint is made. Raises OSError."""
+    connection that may checkpoint is made. Raises OSError, CentralError."""
     if not path.exists():
         return None
     try:
@@ -271,7 +274,10 @@ def set_aside(path: Path, opened: Callable[[Path], sqlite3.Connection]) -> Path 
         conn.execute("PRAGMA journal_mode=DELETE")
         conn.close()
     except sqlite3.Error:
-        pass  # damaged: its WAL goes aside as it is
+        pass  # damaged, which may be why it is replaced: its WAL goes aside as it is
+    except CentralError as error:
+        if error.code != "config.database":  # else the same, as central says it
+            raise
     aside = path.with_name(f"{path.name}.before-{hash_of(path)[1][:12]}")
     for tail in ("-wal", "-shm", "-journal"):
         # A WAL beside another database would be played back into it.

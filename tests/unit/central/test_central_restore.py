@@ -134,6 +134,23 @@ async def test_a_damaged_backup_of_central_changes_nothing(
     assert central.config.database.read_bytes() == before
 
 
+async def test_a_damaged_database_of_central_is_replaced(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    """It goes aside with its WAL as it lies there; central starts from the backup."""
+    place = tmp_path / "backup"
+    _, kept, _, _ = await prepared(central, edge, place)
+    await central.stop()
+    ruin = b"no database at all" * 500
+    central.config.database.write_bytes(ruin)
+    done = await said("restore", place, *toml(central))
+    assert Path(str(done["set_aside"])).read_bytes() == ruin
+    await central.start()
+    await said("restore", "--accept-edge", "edge-1", "--reason", "the site was closed", *toml(central))
+    status, found = await central.admin("GET", f"/v1/recordings/{kept}")
+    assert (status, [h["kept"] for h in found["headers"]]) == (200, [True])
+
+
 async def test_a_backup_never_touches_centrals_own_folder(central: TestCentral, tmp_path: Path) -> None:
     """Central's folder, one in it and one that holds it: refused, and keys and database stay."""
     before = {p: p.stat().st_ino for p in central.folder.rglob("*")}

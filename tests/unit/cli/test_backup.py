@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import shutil
 import sqlite3
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -162,6 +164,33 @@ def filled_entries(journal: Path) -> list[dict[str, str]]:
         return [{"entry": row[0]} for row in conn.execute("SELECT entry FROM audit ORDER BY idx")]
     finally:
         conn.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+async def test_root_puts_an_edge_back_whose_daemon_has_its_own_user(run_dir: Path) -> None:
+    """The daemon's user cannot enter root's backup; what comes back is the daemon's all the same."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        edge = make.make_edge(folder / "etc", run_dir, "--owner", "65534")
+        (folder / "backup").mkdir(mode=0o700)
+        os.seteuid(65534)
+        try:
+            async with make.opened(edge) as files:
+                one = await make.record(edge, files, [make.sound(1, 1)])
+        finally:
+            os.seteuid(0)
+        await backed_up(edge, folder / "backup" / "edge")
+        for left in edge.loaded.edge.vault.iterdir():
+            shutil.rmtree(left)
+        done = run(edge, "restore", folder / "backup" / "edge", "--json")
+        assert done.code == 0, done.err
+        assert done.json["payloads"] > 0
+        back = [edge.loaded.edge.journal, *edge.loaded.edge.vault.rglob("*")]
+        assert any(one.recording_id in str(path) for path in back)
+        assert {path.stat().st_uid for path in back} == {65534}
+        assert run(edge, "restore", "--accept-without-tombstones", "--reason", "a trial").code == 0
+        assert run(edge, "recordings").code == 0
 
 
 async def test_a_restored_journal_is_a_new_incarnation(filled: make.Edge, place: Path) -> None:
