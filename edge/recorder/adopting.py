@@ -33,10 +33,10 @@ from edge.model.entities import (
     NewSegment,
     Progress,
     RecordingRow,
-    SegmentRow,
 )
 from edge.ports.adopting import Adopted, NewAdoption, SoundSource
 from edge.recorder import afterwork
+from edge.recorder.cutting import cut
 from edge.recorder.keys import SegmentKeys, make_keys
 from edge.recorder.plan import segment_chunks
 from edge.recorder.tools import Tools
@@ -53,6 +53,8 @@ log = structlog.get_logger("adopt")
 PIECE: Final = 1 << 20
 #: Nothing is recorded later than now, but clocks differ, seconds.
 AHEAD_S: Final = 300.0
+#: What was committed is not in the vault any more.
+_LOST: Final = ("vault.short", "vault.differs", "vault.missing", "vault.planted")
 
 
 @dataclass(slots=True)
@@ -81,10 +83,12 @@ class Adopter:
         self._one = asyncio.Lock()
 
     async def recover(self) -> None:
-        """At a start: segments that were open are cut to what is committed and end there."""
+        """At a start: segments that were open are cut to what is committed and end there. One whose payload is not that any
+        more is given up, which keeps no daemon from its calls; its file is there. Raises CallwardenError that may be tried
+        again."""
         for row in await self._tools.journal.recordings(states=("starting", "recording", "closing")):
             if row.adopted:
-                await self._end_open(row)
+                await self._go_on(row)
 
     async def look(self, asked: Asked) -> Known:
         """See `edge.ports.AdoptPort`."""
@@ -110,6 +114,8 @@ class Adopter:
         """See `edge.ports.AdoptPort`."""
         async with self._one:
             known = await self.look(asked)
+            if known.state == "begun" and await self._go_on(await self._row(known.recording_id)) is None:
+                known = await self.look(asked)  # begun anew from the file, which is all there
             if known.state in ("erased", "given_up"):
                 raise _refused("adopt.erased", "the recording made of this file was erased", asked)
             if known.state == "new":
@@ -119,8 +125,6 @@ class Adopter:
                 recording_id, keys = known.recording_id, None
             row = await self._row(recording_id)
             if row.state != "sealed":
-                if keys is None:
-                    row = await self._end_open(row)
                 await self._seal_sound(asked, row, keys, source)
                 await self._finish(row.recording_id)
                 row = await self._row(recording_id)
@@ -214,7 +218,8 @@ class Adopter:
                 raise _changed(asked)
         except CallwardenError as error:
             if error.code == "adopt.changed":
-                await self._give_up(row.recording_id)
+                why = "a file changed while it was taken over; what was sealed of it is quarantined"
+                await self._give_up(row.recording_id, error.code, why)
             if error.code == "adopt.erased":  # a file that was made behind the erasure's back
                 await self._tools.in_worker(partial(self._tools.vault.unlink, row.recording_id))
             raise
@@ -325,32 +330,37 @@ class Adopter:
         hit("adopt.sealed")
         log.info("a file was taken over", recording=recording_id, seconds=round(frames / row.rate, 3))
 
+    async def _go_on(self, row: RecordingRow) -> RecordingRow | None:
+        """A recording that was begun before, ready for what follows; None when it was given up, because what lies in the
+        vault is not what was committed. Its file goes for it in the end, so all of it is looked at."""
+        try:
+            row = await self._end_open(row)
+            await self._tools.in_worker(partial(self._prove_stored, row))
+        except CallwardenError as error:
+            if error.code not in _LOST:
+                raise
+            await self._give_up(
+                row.recording_id, error.code, f"what was sealed of a file is quarantined: {error.message}"
+            )
+            return None
+        return row
+
     async def _end_open(self, row: RecordingRow) -> RecordingRow:
         """Nobody has the key of an open segment any more: it ends with its last committed piece."""
         last = row.segments[-1]
         if last.state != "open":
             return row
-        digest = await self._tools.in_worker(lambda: self._cut(last))
+        digest = await self._tools.in_worker(partial(cut, self._tools.vault, last))
         progress = Progress(last.segment_id, last.chunks, last.plain_bytes, last.payload_bytes, last.tags_hash)
         await self._tools.journal.close_segment(
             ClosedSegment(progress, row.recording_id, "truncated", "resume_refused", digest)
         )
         return await self._row(row.recording_id)
 
-    def _cut(self, last: SegmentRow) -> bytes:
-        vault = self._tools.vault
-        if vault.length(last.recording_id, last.segment_id) > last.payload_bytes:
-            vault.truncate(last.recording_id, last.segment_id, last.payload_bytes)
-        if last.payload_bytes == 0:
-            return hashlib.sha512().digest()
-        return vault.sha512(last.recording_id, last.segment_id)
-
-    async def _give_up(self, recording_id: str) -> None:
+    async def _give_up(self, recording_id: str, code: str, why: str) -> None:
         await self._tools.journal.give_up_adoption(recording_id)
-        await self._tools.journal.alarm(
-            "adopt.changed", "a file changed while it was taken over; what was sealed of it is quarantined",
-            where=recording_id,
-        )  # fmt: skip
+        await self._tools.journal.alarm(code, why, where=recording_id)
+        log.error("a taking over was given up", recording=recording_id, why=why)
 
     async def _row(self, recording_id: str) -> RecordingRow:
         row = await self._tools.journal.recording(recording_id)

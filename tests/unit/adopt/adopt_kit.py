@@ -142,7 +142,7 @@ class Site:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            assert child.stdout.readline() == "ready\n"
+            assert "ready\n" in iter(child.stdout.readline, "")  # behind what the recovery logs
             yield child
         finally:
             child.stdin.close()

@@ -93,6 +93,56 @@ def test_a_killed_daemon_goes_on(site: Site, tmp_path: Path) -> None:
     assert site.files() == []
 
 
+def _short(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def _zeroed(data: bytes) -> bytes:
+    """A block that a disk lost: the length is right."""
+    return data[:65536] + bytes(65536) + data[131072:]
+
+
+@pytest.mark.parametrize(("hurt", "code"), [(_short, "vault.short"), (_zeroed, "vault.differs")])
+@pytest.mark.parametrize("suite", ["age1", "aes256gcm"])
+def test_what_was_sealed_and_is_lost_is_begun_anew(
+    site: Site, tmp_path: Path, hurt: Callable[[bytes], bytes], code: str, suite: str
+) -> None:
+    """The file goes for the whole of its sound, and a damaged payload keeps no daemon from starting."""
+    conf = site.config.parent / "conf.d" / "support.toml"
+    conf.write_text(conf.read_text().replace('suite = "age1"', f'suite = "{suite}"'))
+    serve(site)
+    sound = samples(200, 1)
+    put(site.folder, freepbx_name("in", "600", "777123456", yesterday(), 1), wav(sound))
+    with site.daemon("adopt.progress:2") as child:
+        assert child.wait(30) == -signal.SIGKILL
+    (payload,) = load(site.config).edge.vault.rglob("*.payload")
+    data = payload.read_bytes()
+    payload.write_bytes(hurt(data[: 2 << 20]) if code == "vault.short" else hurt(data))
+    with site.daemon():
+        assert until(lambda: site.files() == [])
+        first, second = sorted(site.recordings(), key=lambda one: one["state"])
+        assert (first["state"], second["state"]) == ("quarantined", "sealed")
+        assert site.sound_of(second["recording_id"], tmp_path / "out.wav") == sound
+    assert [one for one, _ in alarms(site)] == [code]
+
+
+def test_a_closed_segment_that_was_damaged_meanwhile_is_begun_anew(site: Site, tmp_path: Path) -> None:
+    serve(site)
+    sound = samples(1000, 1)
+    put(site.folder, freepbx_name("in", "600", "777123456", yesterday(), 1), wav(sound))
+    with site.daemon("adopt.segment_added") as child:
+        assert child.wait(30) == -signal.SIGKILL
+    payload = max(load(site.config).edge.vault.rglob("*.payload"), key=lambda path: path.stat().st_size)
+    data = bytearray(payload.read_bytes())
+    data[1000] ^= 1
+    payload.write_bytes(data)
+    with site.daemon():
+        assert until(lambda: site.files() == [])
+        (sealed,) = site.recordings("sealed")
+        assert site.sound_of(sealed["recording_id"], tmp_path / "out.wav") == sound
+        assert len(site.recordings("quarantined")) == 1
+
+
 def test_files_that_stay_and_a_folder_that_is_gone_are_alarmed_once(site: Site) -> None:
     serve(site)
     put(site.folder, "bad.wav", b"not a recording at all")
