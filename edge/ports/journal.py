@@ -195,10 +195,12 @@ class OrderBook(Protocol):
         """State `executing`; audit `order.begun`. Repeats do nothing."""
         ...
 
-    async def begin_erase(self, recording_id: str, jti: str | None, cause: str, *, over_holds: bool = False) -> None:
-        """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`. One commit; repeats do nothing.
-        Raises command.held where a hold covers the recording now; of cause `retention` a restriction counts too.
-        `over_holds`: not even then, because its keys are gone already."""
+    async def begin_erase(
+        self, recording_id: str, jti: str | None, cause: str, *, also: Sequence[str] = (), over_holds: bool = False
+    ) -> None:
+        """Intent: recording `erasing`, order (if any) `executing`, audit `erase.intended`; the same for `also`. One commit;
+        repeats do nothing. Raises command.held where a hold covers one of them now, and then there is no intent for any; of
+        cause `retention` a restriction counts too. `over_holds`: not even then, because its keys are gone already."""
         ...
 
     async def finish_erase(

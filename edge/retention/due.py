@@ -46,7 +46,7 @@ class DueErasures:
         if (why := await self._eraser.obstacle(recording)) is not None:
             await self._defer(due, recording, why)
             return
-        await self._eraser.intend(recording, None, due.cause)
+        await self._eraser.intend([recording], None, due.cause)
         await self.finish(recording)
 
     async def finish(self, recording: RecordingRow) -> None:

@@ -8,7 +8,7 @@ leaves an intent that the next start carries out.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,13 +72,24 @@ class Eraser:
         """Why it must not go now, in a sentence; None when it may."""
         return await self._obstacles.of_recording(recording)
 
-    async def intend(self, recording: RecordingRow, jti: str | None, cause: str, *, over_holds: bool = False) -> None:
-        """Stop what is live and file the intent. From here on there is no way back. Repeats do nothing. `over_holds`: its
-        keys are gone already, so no hold can keep it."""
-        if recording.state == "erasing":
+    async def held(self, recordings: Sequence[RecordingRow]) -> tuple[str, str] | None:
+        """Why the first of these that may not go must stay, in a sentence, and which that is. What has its intent goes."""
+        for one in recordings:
+            if one.state != "erasing" and (why := await self.obstacle(one)) is not None:
+                return why, one.recording_id
+        return None
+
+    async def intend(
+        self, recordings: Sequence[RecordingRow], jti: str | None, cause: str, *, over_holds: bool = False
+    ) -> None:
+        """Stop what is live and file the intents, all or none. From here on there is no way back. Repeats do nothing.
+        `over_holds`: their keys are gone already, so no hold can keep them."""
+        new = [one.recording_id for one in recordings if one.state != "erasing"]
+        if not new:
             return
-        await self._means.recorder.stop(recording.recording_id, "erase")
-        await self._means.journal.begin_erase(recording.recording_id, jti, cause, over_holds=over_holds)
+        for recording_id in new:
+            await self._means.recorder.stop(recording_id, "erase")
+        await self._means.journal.begin_erase(new[0], jti, cause, also=new[1:], over_holds=over_holds)
         hit("erase.intended")
 
     async def erase(self, recording_id: str, *, cause: str, jti: str | None, sign: Sign, answers: bool = True) -> None:

@@ -119,9 +119,7 @@ class Executor:
     async def once(self) -> None:
         """One pass over everything unfinished. Orders about live calls go first, and those that stop another: somebody is
         speaking, and an erasure may wait long for central's keeper. Then holds: what came with an erasure keeps it.
-
-        While a restored journal is not settled nothing is destroyed that has no intent yet: the journal may lack a hold, or
-        a cancellation."""
+        A restored journal that is not settled may lack a hold or a cancellation: nothing new is destroyed."""
         try:
             await self._restored.settle()
         except CallwardenError as error:
@@ -224,7 +222,8 @@ class Executor:
             return VerifiedOrder(read_order(row.jws), (), order_sha256(row.jws))
 
     async def _erase(self, row: OrderRow, order: VerifiedOrder) -> None:
-        """An order to erase: all of its recordings, or, where something holds one of them, none yet."""
+        """An order to erase: all of its recordings, or, where something holds one of them, none yet. Of one that has begun:
+        what has its intent; what came since and is held waits."""
         target = order.claims.target
         only = target.id if target.kind == "recording" else None
         named = (target.id,) if only else await self._recordings_of(target.id)
@@ -234,15 +233,17 @@ class Executor:
             gone = bool(rows) or (only and await self._means.journal.tombstone(only) is not None)
             await self._answer(row, "already" if gone else "not_found", None, recording_id=only)
             return
-        if row.state != "executing":
-            for one in left:
-                why = await self._eraser.obstacle(one) if one.state != "erasing" else None
-                if why is not None:
-                    if row.state != "deferred":
-                        await self._answer(row, "deferred", why, recording_id=only, state="deferred")
-                    return
-        for one in left:
-            await self._eraser.intend(one, row.jti, "command")
+        going = left
+        if (held := await self._eraser.held(left)) is not None:
+            going = [one for one in left if one.state == "erasing" and row.state == "executing"]
+            if not going:
+                said = await self._means.journal.receipts_of(row.jti)
+                if not said or said[-1].result != "deferred":
+                    state = "executing" if row.state == "executing" else "deferred"
+                    await self._answer(row, "deferred", held[0], recording_id=only, state=state)
+                return
+            left = [*going, *(one for one in left if one not in going)]
+        await self._eraser.intend(going, row.jti, "command")
 
         async def sign(gone: Destroyed) -> ReceiptRow:
             facts: dict[str, Any] = {"ordered_by": sorted(signer.kid for signer in order.signers)}
@@ -251,7 +252,7 @@ class Executor:
             claims = gone.claims(await self._means.head(), **facts)
             return await self._receipts.of_order(row, "done", recording_id=gone.recording_id, **claims)
 
-        for one in left:
+        for one in going:
             await self._eraser.erase(one.recording_id, cause="command", jti=row.jti, sign=sign, answers=one is left[-1])
 
     async def _recordings_of(self, call_id: str) -> tuple[str, ...]:

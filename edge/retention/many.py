@@ -186,16 +186,14 @@ class ManyOrders:
         call = await journal.call(find.call_id)
         rows = [one for name in (call.recordings if call else ()) if (one := await journal.recording(name)) is not None]
         left = [one for one in rows if one.state not in ("erased", "no_audio")]
-        for one in left:
-            why = await self._eraser.obstacle(one) if one.state != "erasing" else None
-            if why is not None:
-                await self._waits(row, find, why, one.recording_id)
-                return False
-        if not left and (why := await self._obstacles.of_call(find.call_id)) is not None:
+        held = await self._eraser.held(left)
+        if held is not None:
+            await self._waits(row, find, *held)
+            left = [one for one in left if one.state == "erasing"]  # there is no way back for these
+        elif not left and (why := await self._obstacles.of_call(find.call_id)) is not None:
             await self._waits(row, find, why, None)
             return False
-        for one in left:
-            await self._eraser.intend(one, row.jti, "command")
+        await self._eraser.intend(left, row.jti, "command")
 
         async def sign(gone: Destroyed) -> ReceiptRow:
             by = sorted(signer.kid for signer in order.signers)
@@ -205,7 +203,7 @@ class ManyOrders:
         for one in left:
             await self._eraser.erase(one.recording_id, cause="command", jti=row.jti, sign=sign, answers=False)
             hit("many.erased")
-        if call is not None and call.state != "ended":
+        if held is not None or (call is not None and call.state != "ended"):
             return False  # it goes on, unrecorded; its rows are needed until it is over
         await journal.find_done(row.jti, find.call_id)
         hit("many.anonymised")

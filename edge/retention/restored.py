@@ -21,8 +21,9 @@ from edge.model.lifecycle import UNFINISHED
 from edge.ports.restores import RestoreMark
 from edge.retention.erasure import Destroyed, Eraser
 from edge.retention.means import Means
+from formats.certificate_facts import is_last_word
 from formats.errors import FormatError, SealError
-from formats.orders import MANY, OrderClaims, read_order, receipt_document
+from formats.orders import OrderClaims, read_order, read_receipt
 from formats.shred import unseal_header
 
 log = structlog.get_logger("retention")
@@ -140,7 +141,7 @@ class Restored:
         """`gone`: its keys are, so a hold has nothing left to keep: it was released before they went. Else a hold keeps it,
         whatever central says, and this restore is not settled."""
         try:
-            await self._eraser.intend(row, None, CAUSE, over_holds=gone)
+            await self._eraser.intend([row], None, CAUSE, over_holds=gone)
             self._intended.add(row.recording_id)
         except CallwardenError as error:
             log.warning("erased before the restore, and still there", recording=row.recording_id, code=error.code)
@@ -193,11 +194,9 @@ class Restored:
 
 def _is_last(claims: OrderClaims, receipt: ReceiptRow) -> bool:
     """Whether an answer ends its order here. Not what places or releases a hold: the deed itself did not come back."""
-    if claims.cmd not in ("erase", "cancel") or receipt.result == "deferred":
+    if claims.cmd not in ("erase", "cancel"):
         return False
-    if claims.target.kind == "call":  # one answer for each recording: it says not that it was the last
-        return receipt.result != "done"
-    return claims.target.kind not in MANY or receipt_document(receipt.jws, None)["claims"].get("recording_id") is None
+    return is_last_word(read_receipt(receipt.jws), claims.target.kind)
 
 
 async def _nobody(_: Destroyed) -> None:

@@ -154,29 +154,36 @@ class Orders(Base):
 
         await self._writer.do(job)
 
-    async def begin_erase(self, recording_id: str, jti: str | None, cause: str, *, over_holds: bool = False) -> None:
+    async def begin_erase(
+        self, recording_id: str, jti: str | None, cause: str, *, also: Sequence[str] = (), over_holds: bool = False
+    ) -> None:
         """See `edge.ports.OrderBook`. A recording that is erased already stays so."""
 
         def job(conn: sqlite3.Connection) -> None:
-            before, call_id = state_of(conn, recording_id)
-            changed = False
-            if before not in ("erasing", "erased"):
-                if not over_holds:
-                    refuse_held(conn, recording_id, call_id, by_itself=cause == "retention")
-                conn.execute(
-                    "UPDATE recording SET state=? WHERE recording_id=?",
-                    (step(RECORDING, before, "erase"), recording_id),
-                )
-                changed = True
-            if jti is not None and order_state(conn, jti) in ("received", "deferred"):
-                changed = move_order(conn, jti, "executing") or changed
-            if changed:
-                self._audit.append(
-                    conn, self._clock.wall_text(), "erase.intended", subject=call_id, call_id=call_id,
-                    body={"recording_id": recording_id, "jti": jti, "cause": cause, "state": before},
-                )  # fmt: skip
+            for one in (recording_id, *also):
+                self._intend(conn, one, jti, cause, over_holds)
 
         await self._writer.do(job)
+
+    def _intend(
+        self, conn: sqlite3.Connection, recording_id: str, jti: str | None, cause: str, over_holds: bool
+    ) -> None:
+        before, call_id = state_of(conn, recording_id)
+        changed = False
+        if before not in ("erasing", "erased"):
+            if not over_holds:
+                refuse_held(conn, recording_id, call_id, by_itself=cause == "retention")
+            conn.execute(
+                "UPDATE recording SET state=? WHERE recording_id=?", (step(RECORDING, before, "erase"), recording_id)
+            )
+            changed = True
+        if jti is not None and order_state(conn, jti) in ("received", "deferred"):
+            changed = move_order(conn, jti, "executing") or changed
+        if changed:
+            self._audit.append(
+                conn, self._clock.wall_text(), "erase.intended", subject=call_id, call_id=call_id,
+                body={"recording_id": recording_id, "jti": jti, "cause": cause, "state": before},
+            )  # fmt: skip
 
     async def finish_erase(
         self, recording_id: str, *, erased_at: str, cause: str, key_ids: Sequence[str], receipt: ReceiptRow | None,

@@ -22,6 +22,7 @@ from formats.ids import format_time
 from formats.keys import SigningKey
 from formats.orders import open_receipt_document, receipt_document
 from tests.unit.retention.retention_kit import AUDITOR, DPO, DPO2, EDGE, STORE, TRUST, Place
+from tests.unit.retention.test_orders import HoldsMeanwhile
 from tests.unit.store import store_makers as makers
 
 OTHER = "+420777999888"
@@ -357,6 +358,37 @@ async def test_a_hold_on_one_of_many_defers_that_one(setting: Setting) -> None:
     await setting.later(seconds=3)
     assert await place.state(held.recording_id) == "erased"
     assert await setting.state_of(jti) == "answered"
+
+
+async def test_a_hold_between_the_recordings_of_one_call_lets_the_others_be_cancelled(setting: Setting) -> None:
+    """The hold comes while the call's second recording is stopped: none of it has an intent that nobody can take back."""
+    place = setting.place
+    first, _ = await place.record(number_e164=makers.NUMBER)
+    second, _ = await place.record(first.call_id)
+    jti = await place.person()
+    await setting.executor.once()
+    recorder = HoldsMeanwhile(place, first.call_id, second.recording_id)
+    setting.executor = place.executor(clock=setting.clock, country=lambda: "CZ", digest=digest, recorder=recorder)
+    await setting.later(hours=25)
+    await setting.later(seconds=3)
+    assert [await place.state(one.recording_id) for one in (first, second)] == ["sealed"] * 2
+    assert (await setting.evidence(jti))[-1]["reason"] == "under hold: court"
+    stop = await place.order("cancel", "order", jti)
+    await setting.later(seconds=3)
+    assert await place.results(stop) == ["done"]
+
+
+async def test_of_a_held_call_what_has_its_intent_goes(setting: Setting) -> None:
+    """Else it would be readable by nobody, gone nowhere, and too late for every cancellation."""
+    place = setting.place
+    first, _ = await place.record(number_e164=makers.NUMBER)
+    await place.person()
+    await setting.executor.once()
+    await place.journal.begin_erase(first.recording_id, None, "withdrawal")
+    since, _ = await place.record(first.call_id)
+    await place.hold(since.call_id, "court")
+    await setting.later(hours=25)
+    assert [await place.state(one.recording_id) for one in (first, since)] == ["erased", "sealed"]
 
 
 async def test_minimum_retention_defers_it_too(setting: Setting) -> None:

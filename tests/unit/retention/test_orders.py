@@ -195,3 +195,50 @@ async def test_what_a_kill_interrupted_is_repeated_only_where_that_is_harmless(
     await place.executor().once()
     assert await place.results(jti) == results
     assert len(place.calls.asked) == (cmd == "withdraw")
+
+
+class HoldsMeanwhile:
+    """Stops captures, and somebody places a hold while the last of a call's is stopped."""
+
+    def __init__(self, place: Place, call_id: str, at: str) -> None:
+        self.place, self.call_id, self.at = place, call_id, at
+
+    async def stop(self, recording_id: str, reason: str) -> None:
+        if recording_id == self.at:
+            await self.place.hold(self.call_id, "court")
+            self.at = ""
+
+
+async def test_a_hold_between_the_recordings_of_a_call_keeps_all_of_them(place: Place) -> None:
+    first, _ = await place.record()
+    second, _ = await place.record(first.call_id)
+    jti = await place.order("erase", "call", first.call_id)
+    executor = place.executor(recorder=HoldsMeanwhile(place, first.call_id, second.recording_id))
+    for _ in range(3):
+        await executor.once()
+    assert [await place.state(one.recording_id) for one in (first, second)] == ["sealed"] * 2
+    assert await place.results(jti) == ["deferred"]
+    await place.release(first.call_id)
+    await executor.once()
+    assert [await place.state(one.recording_id) for one in (first, second)] == ["erased"] * 2
+    assert await place.results(jti) == ["deferred", "done", "done"]
+
+
+async def test_what_was_begun_goes_on_beside_what_came_since_and_is_held(place: Place) -> None:
+    first, _ = await place.record()
+    jti = await place.order("erase", "call", first.call_id)
+    await place.journal.begin_erase(first.recording_id, jti, "command")
+    since, _ = await place.record(first.call_id)
+    await place.hold(first.call_id, "court")
+    for _ in range(3):
+        await place.executor().once()
+    assert [await place.state(one.recording_id) for one in (first, since)] == ["erased", "sealed"]
+    assert await place.results(jti) == ["done", "deferred"]
+    assert (await left(place, jti))[0] == 1, "not the last word"
+    await place.release(first.call_id)
+    await place.executor().once()
+    assert await place.state(since.recording_id) == "erased"
+    assert await place.results(jti) == ["done", "deferred", "done"]
+    row = await place.journal.order(jti)
+    assert row is not None
+    assert row.state == "answered"
