@@ -6,6 +6,7 @@ Whoever can open the socket may ask everything, so its mode and group are the pe
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from collections.abc import Awaitable, Callable
@@ -100,8 +101,11 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     return listener
 
 
-#: What answers also while a restored journal is not settled: it gives nothing out that could have been erased since.
+#: What answers also while a restored journal is not settled, whatever the method: it gives nothing out that could have been
+#: erased since. What is not here is refused, also what is added one day.
 ALWAYS: Final = ("/v1/status", "/v1/audit/", "/v1/backups", "/v1/restore/", "/v1/reload")
+#: And what is done meanwhile: acts on live calls, holds (they only keep), the end of an adoption that is on its way.
+_DONE: Final = re.compile(r"/v1/calls/[^/]+/[a-z]+|/v1/holds|/v1/holds/[^/]+/release|/v1/adopt/[^/]+/(removing|gone)")
 
 
 def _gate(deps: ApiDeps) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -109,7 +113,8 @@ def _gate(deps: ApiDeps) -> Callable[..., Awaitable[web.StreamResponse]]:
     async def gate(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if request.method == "GET" and not request.path.startswith(ALWAYS) and (refusal := deps.refusal()) is not None:
+        free = request.path.startswith(ALWAYS) or (request.method == "POST" and _DONE.fullmatch(request.path))
+        if not free and (refusal := deps.refusal()) is not None:
             raise refusal
         return await handler(request)
 

@@ -6,15 +6,19 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from edge.api.server import make_app, serve
+from edge.gate import pending
 from tests.unit.cli import cli_makers as make
 
 
@@ -310,6 +314,37 @@ async def test_live_while_calls_are_written(filled: make.Edge, place: Path) -> N
     named = conn.execute("SELECT count(*) FROM segment WHERE payload_bytes>0 AND state<>'shredded'").fetchone()[0]
     conn.close()
     assert named == len(list(place.rglob("*.payload@*")))
+
+
+#: What the daemon's door does while a restored journal is not settled.
+OPEN = {
+    "GET /v1/status", "GET /v1/audit/entries", "GET /v1/audit/checkpoints", "GET /v1/backups", "POST /v1/reload",
+    "POST /v1/backups/{id}/made", "POST /v1/restore/accept", "POST /v1/calls/{call}/{act}", "POST /v1/holds",
+    "POST /v1/holds/{hold}/release", "POST /v1/adopt/{id}/removing", "POST /v1/adopt/{id}/gone",
+}  # fmt: skip
+
+
+async def test_the_shut_gate_stops_every_other_request(filled: make.Edge) -> None:
+    """Each route of the door, and each method: nothing answers about a number or a recording, and nothing is ordered."""
+    async with make.opened(filled) as files:
+        app = make_app(replace(make.deps(filled, files), refusal=lambda: pending("a trial")))
+        socket = filled.loaded.edge.socket
+        door = await serve(app, socket)
+        try:
+            answered = set()
+            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(socket))) as session:
+                for route in app.router.routes():
+                    assert route.resource is not None
+                    named = route.resource.canonical
+                    path = named.replace("{act}", "pause").replace("{n}", "1").replace("{verb}", "locate")
+                    path = re.sub(r"\{\w+\}", "0" * 32, path)
+                    async with session.request(route.method, f"http://edge{path}?place=/mnt/b", json={}) as answer:
+                        body = "" if route.method == "HEAD" else await answer.text()
+                        if answer.status != 503 or (body and "restore.pending" not in body):
+                            answered.add(f"{route.method} {named}".replace("HEAD", "GET"))
+            assert answered == OPEN
+        finally:
+            await door.cleanup()
 
 
 async def test_a_hostile_list_cannot_point_out_of_its_folder(filled: make.Edge, place: Path) -> None:
