@@ -139,14 +139,15 @@ def _manifest(row: RecordingRow, trust: KeySet) -> list[Finding]:
     signed: list[tuple[object, ...]] = [
         (s.segment_id, s.number) if s.number in gone else
         (s.segment_id, s.number, s.state, s.payload_bytes, s.plain_bytes, s.chunks, s.payload_sha512, s.tags_hash,
-         s.key_id, s.codec, s.rate, s.channels)
+         s.key_id, s.codec, s.rate, s.channels, s.suite, s.encoding, s.frames)
         for s in manifest.segments
     ]  # fmt: skip
     # Of a removed segment only the name is left to compare.
     stored: list[tuple[object, ...]] = [
         (s.segment_id, s.number) if s.number in gone else
         (s.segment_id, s.number, s.state, s.payload_bytes, s.plain_bytes, s.chunks, (s.payload_sha512 or b"").hex(),
-         s.tags_hash.hex(), s.header.key_id.hex(), row.codec, row.rate, row.channels)
+         s.tags_hash.hex(), s.header.key_id.hex(), row.codec, row.rate, row.channels, s.header.suite, s.encoding,
+         row.frames_of(s))
         for s in row.segments
     ]  # fmt: skip
     if manifest.recording_id != row.recording_id or signed != stored:

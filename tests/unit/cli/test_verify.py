@@ -120,6 +120,18 @@ def _tags(edge: make.Edge, path: Path) -> None:
     sql(edge, "UPDATE segment SET tags_hash=zeroblob(32) WHERE segment_id=?", path.stem)
 
 
+def _suite(edge: make.Edge, path: Path) -> None:
+    sql(edge, "UPDATE header SET suite='aes256gcm' WHERE segment_id=?", path.stem)
+
+
+def _encoding(edge: make.Edge, path: Path) -> None:
+    sql(edge, "UPDATE segment SET encoding='flac', frames=plain_bytes/4 WHERE segment_id=?", path.stem)
+
+
+def _frames(edge: make.Edge, path: Path) -> None:
+    sql(edge, "UPDATE segment SET frames=1 WHERE segment_id=?", path.stem)
+
+
 def _manifest(edge: make.Edge, path: Path) -> None:
     sql(edge, "UPDATE recording SET manifest=manifest || 'A' WHERE recording_id=?", edge.facts["two"].recording_id)
 
@@ -134,7 +146,8 @@ def _no_manifest(edge: make.Edge, path: Path) -> None:
         (_flip, ["payload.changed"]), (_shorten, ["payload.short"]), (_remove, ["payload.missing"]),
         (_swap, ["payload.changed"]), (_link, ["payload.planted"]), (_key, ["key.lost"]), (_header, ["key.lost"]),
         (_rate, ["manifest.differs"]), (_tags, ["manifest.differs"]), (_manifest, ["manifest.bad"]),
-        (_no_manifest, ["manifest.missing"]),
+        (_no_manifest, ["manifest.missing"]), (_suite, ["manifest.differs"]), (_encoding, ["manifest.differs"]),
+        (_frames, ["manifest.differs"]),
     ],
 )  # fmt: skip
 def test_damage_is_found_reported_and_with_repair_quarantined(
