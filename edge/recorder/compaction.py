@@ -127,10 +127,11 @@ async def settle_sealed(tools: Tools) -> None:
 
 async def settle(tools: Tools, recording_id: str, stage: str, segment_id: str) -> None:
     """The staged files become the segment's; repeats change nothing. Raises CallwardenError."""
-    await tools.in_encoder(lambda: tools.vault.take_place(recording_id, stage, segment_id))
+    # In the sealer's thread: names change at once, and a start must not wait for what is being encoded.
+    await tools.in_worker(lambda: tools.vault.take_place(recording_id, stage, segment_id))
     hit("compact.renamed")
     if not await tools.journal.compacted(segment_id):
-        await tools.in_encoder(lambda: tools.vault.unlink_segment(recording_id, segment_id))
+        await tools.in_worker(lambda: tools.vault.unlink_segment(recording_id, segment_id))
     hit("compact.settled")
 
 

@@ -296,6 +296,8 @@ class Recorder(Rounds):
         """After a start: take up every capture that was running, end those that are over. Before `run`."""
         found = await recovery.recover(self._tools)
         self._silence = list(found.monitors)
+        for task in found.endings:
+            self._keep(task)
         for capture in found.captures:
             self._live.add(capture)
             self._tick_s = min(self._tick_s, capture.tick_s)

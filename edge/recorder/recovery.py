@@ -27,10 +27,12 @@ log = structlog.get_logger("recorder")
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a start found. `monitors`: (channel uid, its name, monitor id) of what must not write any more."""
+    """What a start found. `monitors`: (channel uid, its name, monitor id) of what must not write any more; `endings`: what
+    still happens to recordings without a spool file, once the work after their segments is done."""
 
     captures: tuple[Capture, ...]
     monitors: tuple[tuple[str, str, str], ...]
+    endings: tuple[asyncio.Task[None], ...] = ()
 
 
 async def recover(tools: Tools) -> Recovered:
@@ -44,10 +46,14 @@ async def recover(tools: Tools) -> Recovered:
     captures: list[Capture] = []
     monitors: list[tuple[str, str, str]] = []
     working: set[str] = set()
+    later: list[asyncio.Task[None]] = []
     for row in rows:
         try:
             works = await unfinished(tools, row)
             working |= set(works)
+            if works and tools.spool.status(row.spool_name) is None:
+                later.append(asyncio.create_task(_lost_later(tools, row, list(works.values()))))
+                continue
             capture = await _take_up(tools, row, list(works.values()), paused=row.call_id in paused)
         except CallwardenError as error:
             if error.retryable:
@@ -71,7 +77,7 @@ async def recover(tools: Tools) -> Recovered:
             tools.resume.destroy(segment_id)
     if captures:
         log.info("captures go on after the restart", count=len(captures))
-    return Recovered(tuple(captures), tuple(monitors))
+    return Recovered(tuple(captures), tuple(monitors), tuple(later))
 
 
 def _tick_s(row: RecordingRow) -> float:
@@ -97,19 +103,19 @@ async def remove_strangers(tools: Tools, known: set[str]) -> None:
 async def _take_up(tools: Tools, row: RecordingRow, works: list[asyncio.Task[None]], *, paused: bool) -> Capture | None:
     status = tools.spool.status(row.spool_name)
     if status is None:
-        await afterwork.finished(works)
         await _lost(tools, row)
         return None
     inode, size = status
     last = row.segments[-1]
     sealed_to = last.spool_offset + taken(row, last)
+    # With work to do it is a capture like any other, which ends when that is done: a start waits for no encoder.
     if (
-        last.state != "open"
+        not works
+        and last.state != "open"
         and row.state == "closing"
         and sealed_to >= size
         and tools.spool.writer_gone(row.spool_name)
     ):
-        await afterwork.finished(works)
         await endings.seal(tools, row.recording_id)
         return None
     placeholder = _key_less(tools, row, last, inode)
@@ -207,6 +213,14 @@ def _short(segment_id: str, why: str) -> CallwardenError:
         where=segment_id,
         hint="look at the disk; the recording is quarantined",
     )
+
+
+async def _lost_later(tools: Tools, row: RecordingRow, works: list[asyncio.Task[None]]) -> None:
+    await afterwork.finished(works)
+    try:
+        await _lost(tools, row)
+    except CallwardenError as error:  # the next start comes by here again
+        log.error("a recording without its spool file could not be ended", recording=row.recording_id, why=str(error))
 
 
 async def _lost(tools: Tools, row: RecordingRow) -> None:

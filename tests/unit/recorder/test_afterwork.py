@@ -18,6 +18,7 @@ import soundfile
 
 from edge.errors import CallwardenError
 from edge.recorder import endings
+from edge.recorder.recorder import Recorder
 from formats import waveform
 from formats.keyset import KeySet, entry
 from formats.manifest import check_key, check_payload, verify_manifest
@@ -314,6 +315,52 @@ async def test_one_that_stopped_on_the_way_is_tried_again_at_once(
     monkeypatch.setattr(patient.vault, "take_place", once_broken)
     stored = await recorded(patient, voice(300), compact="flac")
     assert (stored.segments[0]["staged"], len(tries)) == ("", 2)
+
+
+@pytest.mark.parametrize("spool_gone", [False, True])
+async def test_a_start_waits_for_no_encoder(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spool_gone: bool
+) -> None:
+    """A daemon died while it encoded; the encoder's queue is full when the next one begins, and calls are answered all the same."""
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("edge.recorder.compaction.sys.executable", str(slow))
+    monkeypatch.setattr("edge.recorder.compaction._WALL_S", 4.0)
+    patient.policy = replace(patient.policy or child.POLICY, compact="flac")
+    capture = await patient.start()
+    patient.line.open(*patient.paths)
+    patient.line.put(data := voice(300))
+    await asyncio.sleep(0.8)
+    patient.line.hang_up()
+    patient.recorder.link_up({})
+    for _ in range(200):
+        await asyncio.sleep(0.05)
+        row = await patient.journal.recording(capture.recording_id)
+        if row and row.segments[0].state == "closed" and row.segments[0].loudest:
+            break
+    died = [patient.running, *patient.recorder._tasks, *capture.after]
+    for task in died:
+        task.cancel()
+    await asyncio.gather(*died, return_exceptions=True)
+    if spool_gone:
+        patient.tools.spool.unlink(capture.spool_name)
+    again = Recorder(patient.tools)
+    await asyncio.wait_for(again.recover(), 2)
+    row = await patient.journal.recording(capture.recording_id)
+    assert row is not None
+    # The other suite keeps no key: nothing is left to do with its segment.
+    assert row.state == ("closing" if patient.policy.suite == "age1" else "sealed")
+    patient.running = asyncio.create_task(again.run())
+    again.link_up({})
+    for _ in range(400):
+        await asyncio.sleep(0.05)
+        row = await patient.journal.recording(capture.recording_id)
+        if row and row.state == "sealed":
+            break
+    stored = Stored(patient)
+    assert (await stored.open(patient, 0))[0] == data
+    assert patient.tools.spool.names() == []
 
 
 async def test_what_does_not_get_smaller_stays_as_it_is(patient: Paused) -> None:
