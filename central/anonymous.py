@@ -55,6 +55,16 @@ def anonymise(conn: Conn, edge_id: str, call_id: str) -> None:
             )
 
 
+def told(conn: Conn, edge_id: str, said: dict[str, Any]) -> None:
+    """Job: a restored central hears of a call that became anonymous after its backup; `said`: what `call.anonymised` says. Of a
+    call that is not known, or another edge's, nothing changes."""
+    call_id, facts = said.get("call_id"), canonical.dumps(less(said)).decode()
+    known = conn.execute("SELECT anonymised FROM call WHERE call_id=? AND edge_id=?", (call_id, edge_id)).fetchone()
+    if isinstance(call_id, str) and known is not None and known["anonymised"] is None:
+        conn.execute("UPDATE call SET anonymised=? WHERE call_id=?", (facts, call_id))
+        anonymise(conn, edge_id, call_id)
+
+
 def is_anonymous(conn: Conn, subject: str) -> str | None:
     """The call's id when `subject` is an anonymous call, or a recording of one; else None."""
     row = conn.execute(

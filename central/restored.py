@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from central.anonymous import told
 from central.auth import edge_request, json_answer
 from central.conn import Conn
 from central.errors import CentralError
@@ -102,18 +103,24 @@ def heard(conn: Conn, log: OwnLog, now: str, edge_id: str, facts: dict[str, Any]
 
 
 async def post_tombstones(request: web.Request) -> web.Response:
-    """Edge: `{restore, tombstones: [recording_id], last}` → `{buried}`. Keys that came back go before it is answered."""
+    """Edge: `{restore, tombstones: [recording_id], anonymous: [what call.anonymised says], last}` → `{buried}`. Keys that came
+    back go, and calls are anonymous again, before it is answered."""
     central = request.app[CENTRAL]
     asked = await edge_request(request)
     body = object_body(asked.body)
     restore, names, last = field(body, "restore"), field(body, "tombstones", list), field(body, "last", bool)
     if len(names) > PAGE or not all(isinstance(one, str) and is_id(one) for one in names):
         raise CentralError("usage.field", f"at most {PAGE} ids of recordings", where="tombstones")
+    calls = field(body, "anonymous", list, optional=True) or []
+    if len(calls) > PAGE or not all(isinstance(one, dict) and is_id(str(one.get("call_id"))) for one in calls):
+        raise CentralError("usage.field", f"at most {PAGE} anonymous calls", where="anonymous")
 
     def job(conn: Conn) -> int:
         if asked_of(conn, asked.edge_id) != restore:
             return 0
         buried = sum(_bury(central, conn, asked.edge_id, one) for one in names)
+        for one in calls:
+            told(conn, asked.edge_id, one)
         if last:
             heard(conn, central.log, central.now(), asked.edge_id, {"accepted": False})
         return buried

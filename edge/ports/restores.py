@@ -95,6 +95,10 @@ class RestoreBook(Protocol):
         """Ids of erased recordings behind this one, in order, at most 1000."""
         ...
 
+    async def anonymous_after(self, call_id: str) -> Sequence[Mapping[str, Any]]:
+        """What `call.anonymised` said of anonymous calls behind this one, in order, at most 250."""
+        ...
+
     async def send_receipts_again(self, restore: str) -> bool:
         """Every receipt waits for central again, once per restore of central; false when that was done."""
         ...

@@ -7,7 +7,7 @@ edge gives nothing out. `restores` counts them and is the last part of the incar
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -196,6 +196,19 @@ class Restores(Base):
         def job(conn: sqlite3.Connection) -> Sequence[str]:
             query = "SELECT recording_id FROM tombstone WHERE recording_id>? ORDER BY recording_id LIMIT ?"
             return [row[0] for row in conn.execute(query, (recording_id, TOLD))]
+
+        return await self._readers.read(job)
+
+    async def anonymous_after(self, call_id: str) -> Sequence[Mapping[str, Any]]:
+        """See `edge.ports.RestoreBook`."""
+
+        def job(conn: sqlite3.Connection) -> Sequence[Mapping[str, Any]]:
+            rows = conn.execute(
+                "SELECT call_id, started_at, duration_s FROM call WHERE anonymised_at IS NOT NULL AND call_id>?"
+                " ORDER BY call_id LIMIT ?",
+                (call_id, TOLD // 4),
+            )
+            return [dict(zip(("call_id", "started_at", "duration_s"), row, strict=True)) for row in rows]
 
         return await self._readers.read(job)
 

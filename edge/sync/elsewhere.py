@@ -54,9 +54,19 @@ class Elsewhere:
         while self._poll is not None and await self._poll():
             pass
 
-    async def tell(self, restore: str, recordings: Sequence[str], *, last: bool) -> None:
-        """A central that was put back hears what was erased here; `last`: that was all. Raises sync.*"""
-        body = {"restore": restore, "tombstones": list(recordings), "last": last}
+    async def tell(
+        self,
+        restore: str,
+        recordings: Sequence[str] = (),
+        calls: Sequence[Mapping[str, Any]] = (),
+        *,
+        last: bool = False,
+    ) -> None:
+        """A central that was put back hears what was erased here and which calls are anonymous; `last`: that was all.
+        Raises sync.*"""
+        body = {
+            "restore": restore, "tombstones": list(recordings), "anonymous": [dict(one) for one in calls], "last": last,
+        }  # fmt: skip
         await self._uplink.post(self._uplink.edge_path("tombstones"), body)
 
     async def _pages(self, what: str) -> list[dict[str, Any]]:

@@ -69,17 +69,20 @@ class Inbox:
         return new
 
     async def _tell(self, restore: str) -> None:
-        """Central was put back from a backup: what was erased here, and every receipt once more."""
+        """Central was put back from a backup: what was erased or made anonymous here, and every receipt once more."""
         if await self._journal.send_receipts_again(restore):
             await self._journal.alarm("sync.central_restored", "central was restored from a backup", where=restore)
         after = ""
-        while True:
-            names = await self._journal.tombstones_after(after)
-            await self._elsewhere.tell(restore, names, last=not names)
+        while names := await self._journal.tombstones_after(after):
+            await self._elsewhere.tell(restore, names)
             hit("sync.tombstones_told")
-            if not names:
-                return
             after = names[-1]
+        after = ""
+        while calls := await self._journal.anonymous_after(after):
+            await self._elsewhere.tell(restore, calls=calls)
+            hit("sync.tombstones_told")
+            after = str(calls[-1]["call_id"])
+        await self._elsewhere.tell(restore, last=True)
 
     async def _take(self, item: Any) -> bool:
         seq = item.get("seq") if isinstance(item, dict) else None

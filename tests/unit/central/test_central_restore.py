@@ -16,10 +16,12 @@ import pytest
 from callwarden.backup import central as backups
 from central import setup
 from edge.errors import CallwardenError
+from edge.store.anonymous import anonymise
 from formats.keys import SigningKey
 from tests.unit.central.central_kit import TestCentral, a_central
 from tests.unit.cli.cli_makers import acommand
 from tests.unit.retention.restore_kit import RestoredEdge
+from tests.unit.store import store_makers as makers
 
 KEY = SigningKey.from_seed(b"\x23" * 32)
 ROOT = Path(__file__).parents[3]
@@ -102,6 +104,34 @@ async def test_59_a_restored_central_hears_its_edges_first(
     await edge.sync._inbox.poll(0)
     rows = await edge.journal.audit_entries(0, 1000)
     assert sum("sync.central_restored" in one.entry for one in rows) == 1
+
+
+async def test_a_restored_central_hears_which_calls_became_anonymous(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    """A call that was made anonymous after the backup is so again before anything is given out; another one stays."""
+    assert edge.sync is not None
+    calls = [makers.call(), makers.call()]
+    for one in calls:
+        await edge.journal.open_call(one)
+        await edge.journal.end_call(one.call_id, makers.AT)
+    await edge.sync.flush()
+    await said("backup", tmp_path / "backup", *toml(central))
+    gone, kept = (one.call_id for one in calls)
+    journal = edge.journal
+    await journal._writer.do(lambda conn: anonymise(conn, journal._audit, makers.AT, gone))
+    await edge.sync.flush()
+    [after] = await central.rows("SELECT opened, anonymised FROM call WHERE call_id=?", gone)
+    await central.stop()
+    await said("restore", tmp_path / "backup", *toml(central))
+    await central.start()
+    [before] = await central.rows("SELECT opened, anonymised FROM call WHERE call_id=?", gone)
+    assert "linked_id" in before[0], "the backup is older"
+    await edge.sync._inbox.poll(0)
+    assert (await central.admin("GET", "/v1/calls"))[0] == 200
+    assert await central.rows("SELECT opened, anonymised FROM call WHERE call_id=?", gone) == [after]
+    [(opened, anonymised)] = await central.rows("SELECT opened, anonymised FROM call WHERE call_id=?", kept)
+    assert ("linked_id" in opened, anonymised) == (True, None)
 
 
 async def test_an_edge_that_never_answers_is_accepted_by_name(
