@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -63,7 +63,12 @@ class Ended:
 def begin(tools: Tools, capture: Capture, *, whole: bool) -> None:
     """Of the segment that has just ended. Returns at once; `finished` waits."""
     segment, codec = capture.segment, codec_of(capture.spool_name)
-    compact = "none" if capture.stop_reason in ("withdraw", "erase") else capture.compact
+
+    def unwanted() -> bool:
+        """Also of a segment that was closed before: whoever withdraws or erases waits for the recording's end."""
+        return capture.stop_reason in ("withdraw", "erase")
+
+    compact = "none" if unwanted() else capture.compact
     of = Of(
         capture.recording_id,
         codec,
@@ -74,7 +79,7 @@ def begin(tools: Tools, capture: Capture, *, whole: bool) -> None:
         compact,
     )
     ended = Ended(segment.segment_id, segment.number, segment.key.file_key, whole, segment.plain_bytes)
-    capture.after.append(asyncio.create_task(work(tools, of, ended)))
+    capture.after.append(asyncio.create_task(work(tools, of, ended, unwanted)))
 
 
 async def finished(tasks: list[asyncio.Task[None]]) -> None:
@@ -83,14 +88,14 @@ async def finished(tasks: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(tasks.pop(), return_exceptions=True)
 
 
-async def work(tools: Tools, of: Of, ended: Ended) -> None:
+async def work(tools: Tools, of: Of, ended: Ended, unwanted: Callable[[], bool] = lambda: False) -> None:
     """Waveform, then compaction, then the key goes. Raises nothing that keeps a recording from being sealed."""
     try:
         if ended.plain_bytes:
             peaks = await tools.in_encoder(lambda: _peaks(tools, of, ended))
             await _keep(tools, of, ended, peaks)
             if ended.whole and of.compact != "none":
-                await compaction.compact(tools, of, ended, peaks)
+                await compaction.compact(tools, of, ended, peaks, unwanted)
     except (CallwardenError, FormatError, OSError) as error:
         log.warning("no waveform or no compaction", recording=of.recording_id, why=str(error))
     except Exception as error:  # whatever it is: the audio is sealed, and stays so

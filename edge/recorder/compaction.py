@@ -65,8 +65,9 @@ class _Payload:
         return self.plain_bytes, self.plain_digest.hexdigest()
 
 
-async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks) -> None:
-    """Nothing is changed where the encoder fails, gives back other samples (FLAC) or makes it no smaller.
+async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks, unwanted: Callable[[], bool]) -> None:
+    """Nothing is changed where the encoder fails, gives back other samples (FLAC) or makes it no smaller, or where it is
+    `unwanted` when its turn comes.
 
     Raises CallwardenError vault.*, journal.*, recorder.encode; OSError, FormatError.
     """
@@ -79,8 +80,11 @@ async def compact(tools: Tools, of: Of, ended: Ended, peaks: Peaks) -> None:
         await tools.slots.release([keys.header.slot])
         await tools.in_encoder(lambda: tools.vault.unlink_segment(of.recording_id, stage))
 
+    def turn() -> Compacted | None:
+        return None if unwanted() else _encoded(tools, of, ended, keys, stage, peaks)
+
     try:
-        made = await tools.in_encoder(lambda: _encoded(tools, of, ended, keys, stage, peaks))
+        made = await tools.in_encoder(turn)
     except Exception:  # where it is cancelled the next start cleans up
         await undo()
         raise

@@ -363,6 +363,33 @@ async def test_a_start_waits_for_no_encoder(
     assert patient.tools.spool.names() == []
 
 
+async def test_who_withdraws_waits_for_no_compaction_that_has_not_begun(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    slow, begun = tmp_path / "slow", tmp_path / "begun"
+    slow.write_text(f"#!/bin/sh\necho x >>{begun}\nexec sleep 600\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("edge.recorder.compaction.sys.executable", str(slow))
+    monkeypatch.setattr("edge.recorder.compaction._WALL_S", 4.0)
+    patient.policy = replace(patient.policy or child.POLICY, compact="flac")
+    capture = await patient.start()
+    patient.line.open(*patient.paths)
+    from edge.recorder.sealer import drain, end_segment
+
+    for _ in range(2):
+        patient.line.put(voice(150))
+        await asyncio.sleep(0.8)
+        async with capture.lock:
+            await end_segment(patient.tools, capture, await drain(patient.tools, capture), "pause")
+    assert len(capture.after) == 2
+    capture.stop_reason = "withdraw"
+    patient.line.hang_up()
+    patient.recorder.link_up({})
+    await asyncio.wait_for(capture.done.wait(), 30)
+    assert begun.read_text() == "x\n"
+    assert [s["encoding"] for s in Stored(patient).segments] == ["none", "none"]
+
+
 async def test_what_does_not_get_smaller_stays_as_it_is(patient: Paused) -> None:
     stored = await recorded(patient, data := b"".join(Line(seed=n).frame() for n in range(200)), compact="flac")
     assert stored.segments[0]["encoding"] == "none"
