@@ -14,6 +14,8 @@ from formats.ids import is_id
 
 PAYLOAD: Final = ".payload"
 WAVEFORM: Final = ".waveform"
+#: Behind a waveform's name until it is whole.
+NEW: Final = ".new"
 #: A waveform's file is never larger (formats.waveform), bytes.
 _MOST: Final = 1 << 16
 
@@ -28,12 +30,15 @@ class Beside:
         """See `edge.ports.Vault`. Raises CallwardenError vault.io."""
         name = _checked(segment_id) + WAVEFORM
         with self._folder(recording_id, make=True) as folder:
-            temp = name + ".new"
+            temp = name + NEW
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(temp, flags, 0o600, dir_fd=folder)
             try:
                 write_all(fd, memoryview(sealed), 0)
                 os.fsync(fd)
+            except OSError:
+                os.unlink(temp, dir_fd=folder)
+                raise
             finally:
                 os.close(fd)
             os.rename(temp, name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from edge.durable import write_all
 from edge.errors import CallwardenError
 from edge.failpoints import hit
-from edge.vault.beside import PAYLOAD, WAVEFORM, Beside
+from edge.vault.beside import NEW, PAYLOAD, WAVEFORM, Beside
 from formats.ids import is_id
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -145,7 +145,7 @@ class PayloadVault(Beside):
 
     def unlink_segment(self, recording_id: str, segment_id: str) -> bool:
         """See `edge.ports.Vault`. Repeats return False. Raises CallwardenError vault.io."""
-        names, gone = (_name(segment_id), segment_id + WAVEFORM), False
+        names, gone = (_name(segment_id), segment_id + WAVEFORM, segment_id + WAVEFORM + NEW), False
         try:
             with self._folder(recording_id) as folder:
                 for name in names:

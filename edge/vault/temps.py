@@ -11,8 +11,8 @@ from typing import Final
 
 from edge.model.entities import RecordingRow
 
-#: As `edge.durable.write_file` names them.
-_TEMP: Final = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.tmp")
+#: As `edge.durable.write_file` names them, and `edge.vault.beside`.
+_TEMP: Final = re.compile(r"\.[^/]+\.[0-9a-f]{16}\.tmp|[0-9a-f]{32}\.waveform\.new")
 #: A file that is younger may still be written, seconds.
 _OLD_S: Final = 3600
 

@@ -265,11 +265,14 @@ def test_keys_and_captures_that_nobody_owns(stored: make.Edge) -> None:
 def test_temporary_files_that_nobody_finished(stored: make.Edge) -> None:
     folder = payload(stored, "one").parent
     old, young = folder / f".x.{'0a' * 8}.tmp", folder / f".y.{'0b' * 8}.tmp"
-    for path in (old, young):
+    waveform = folder / f"{'0c' * 16}.waveform.new"
+    for path in (old, young, waveform):
         path.write_bytes(b"half")
-    os.utime(old, (1e9, 1e9))
+    for path in (old, waveform):
+        os.utime(path, (1e9, 1e9))
     done = stored.run("verify", "--json", "--repair")
-    assert (done.code, codes(done), old.exists(), young.exists()) == (0, ["vault.leftover"], False, True)
+    assert (done.code, codes(done)) == (0, ["vault.leftover"] * 2)
+    assert [path.exists() for path in (old, waveform, young)] == [False, False, True]
 
 
 def test_a_segment_that_an_incident_removed_is_no_damage(stored: make.Edge) -> None:

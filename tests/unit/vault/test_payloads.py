@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -42,6 +43,24 @@ def test_create_append_hash_list(vault: PayloadVault) -> None:
     with pytest.raises(CallwardenError) as twice:
         vault.create(recording, segment)
     assert twice.value.code == "vault.exists"
+
+
+def test_a_waveform_that_was_not_finished_goes(vault: PayloadVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its segment after a kill, at once where the disk is full."""
+    recording, segment = new_id(), new_id()
+    vault.create(recording, segment)
+    folder = Path(vault.path(recording, segment)).parent
+    (folder / f"{segment}.waveform.new").write_bytes(b"half")
+    assert vault.unlink_segment(recording, segment)
+    assert list(folder.iterdir()) == []
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edge.vault.beside.write_all", full)
+    with pytest.raises(CallwardenError, match="No space left"):
+        vault.put_waveform(recording, segment, b"sealed")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("there", [0, 1, 50, 99, 100])
