@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from callwarden.options import as_json, config_path, edge_config
+from callwarden.options import as_json, config_path, edge_config, passphrase_file
 
 
 @click.command()
@@ -19,6 +19,7 @@ from callwarden.options import as_json, config_path, edge_config
     required=True,
     help="The age identity file that opens it. It is read by this process alone.",
 )
+@passphrase_file
 @click.option("--purpose", default="", help="What it is read for: one the answer grants.")
 @click.option("--case", default="", help="A word or a case number for the audit log.")
 @click.option(
