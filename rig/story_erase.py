@@ -246,7 +246,7 @@ def _copies(scene: Scene, recording: str) -> list[Kept]:
             file.unlink()
         if rows:
             break
-    files = {path.stem: path.read_bytes() for path in payloads(scene.stack, recording)}
+    files = {p.stem: p.read_bytes() for p in payloads(scene.stack, recording) if p.suffix == ".payload"}
     return [Kept(segment, version, sealed, slot, files[segment]) for segment, version, sealed, slot in rows]
 
 

@@ -20,6 +20,8 @@ log = structlog.get_logger("recorder")
 
 #: A command that Asterisk had read when the dialogue ended is carried out within this time, seconds.
 EXECUTED_S: Final = 0.5
+#: How long the work after the last segment may take before the spool's bytes are freed without waiting for it, seconds.
+MOMENT_S: Final = 0.5
 #: How often a stopped file is looked at until it is closed, seconds.
 FLUSH_POLL_S: Final = 0.02
 
@@ -50,7 +52,9 @@ async def finish(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
             afterwork.begin(tools, capture, whole=result is not None)
         hit("close.segment_committed")
         size = capture.size
-        await tools.in_worker(lambda: tools.spool.punch(capture.spool_name, size, whole=False))
+        # The file goes when this is done, mostly at once; where an encoder takes its time, the plaintext does not wait.
+        if capture.after and (await asyncio.wait(capture.after, timeout=MOMENT_S))[1]:
+            await tools.in_worker(lambda: tools.spool.punch(capture.spool_name, size, whole=False))
         await afterwork.finished(capture.after)
         if why := capture.coverage.differs(size, capture.byte_rate, capture.buffer_ns):
             await tools.journal.flag(capture.recording_id, "duration", why)

@@ -20,13 +20,13 @@ from tests.asterisk.sweep_kit import wait_for
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.timeout(300)]
 
-EXTRA = """exten => 1061,1,Gosub(callwarden,s,1(shown))
+EXTRA = """exten => 1071,1,Gosub(callwarden,s,1(shown))
  same => n,Dial(PJSIP/agent1,30,b(callwarden-header^s^1))
  same => n,Hangup()
-exten => 1062,1,Gosub(callwarden,s,1(tells,announce))
+exten => 1072,1,Gosub(callwarden,s,1(tells,announce))
  same => n,Dial(PJSIP/agent,30)
  same => n,Hangup()
-exten => 1063,1,Gosub(callwarden,s,1(more))
+exten => 1073,1,Gosub(callwarden,s,1(more))
  same => n,Dial(PJSIP/agent,30)
  same => n,Hangup()
 """
@@ -93,7 +93,7 @@ def lamp(stack: Stack) -> str:
 def test_lamp_header_and_language(stack: Stack) -> None:
     async def talk() -> tuple[str, str]:
         async with desk(stack) as agent:
-            caller = await Phone.dial(stack.pbx(), "1061", number="+420608777301", voice=tone(301), within=30)
+            caller = await Phone.dial(stack.pbx(), "1071", number="+420608777301", voice=tone(301), within=30)
             await caller.hear(20)
             await asyncio.sleep(2.5)  # into "for Czech": any time will do, a language is no consent
             await caller.press("2")
@@ -140,7 +140,7 @@ def test_a_called_party_is_asked_before_it_is_joined(stack: Stack, last: str, st
 @pytest.mark.parametrize(("second", "granted"), [("1", True), ("2", False)])
 def test_a_further_purpose_has_a_question_and_a_key_of_its_own(stack: Stack, second: str, granted: bool) -> None:
     async def call() -> None:
-        caller = await Phone.dial(stack.pbx(), "1063", number="+420608777304", voice=tone(304), within=30)
+        caller = await Phone.dial(stack.pbx(), "1073", number="+420608777304", voice=tone(304), within=30)
         await caller.hear(20)
         await asyncio.sleep(marks()["ask"].counts + 0.6)
         await caller.press("1")
@@ -192,7 +192,7 @@ def test_what_is_said_when_the_question_cannot_be_played(stack: Stack) -> None:
 
     assert asyncio.run(call("1011", "+420608777302")) == ("ended", False)
     regulated = newest(stack)
-    assert asyncio.run(call("1062", "+420608777303")) == ("went on", True)
+    assert asyncio.run(call("1072", "+420608777303")) == ("went on", True)
     told = newest(stack)
     for why in (regulated, told):
         assert (why["outcome"], why["events"][-1]["evidence"]["reason"]) == ("unavailable", "prompt.missing")

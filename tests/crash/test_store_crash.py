@@ -31,8 +31,8 @@ SOURCES = [
     *(ROOT / "edge" / "vault").glob("*.py"),
 ]
 POINTS = sorted({name for path in SOURCES for name in re.findall(r'hit\("([\w.]+)"\)', path.read_text())})
-#: `vault.truncated` is passed only by recovery from a bad tail, not by this workload.
-NOT_HERE = {"vault.truncated"}
+#: Passed only by recovery from a bad tail, by a compaction and by a waveform (tests/crash/test_afterwork.py), not here.
+NOT_HERE = {"vault.truncated", "vault.took_place", "vault.waveform_kept"}
 
 pytestmark = pytest.mark.crash
 
