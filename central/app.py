@@ -32,8 +32,10 @@ from central import (
 )
 from central.auth import MAX_BODY, json_answer
 from central.config import CentralConfig
+from central.doors import Door, door, routes
 from central.errors import CentralError
 from central.problems import problems
+from central.roles import ANYONE
 from central.state import CENTRAL, Central, open_central, sweep_keeper, utc_now
 
 _log = structlog.get_logger("central")
@@ -43,10 +45,15 @@ def make_app(central: Central) -> web.Application:
     """All doors, version 1."""
     app = web.Application(middlewares=[problems, restored.gate], client_max_size=MAX_BODY)
     app[CENTRAL] = central
-    app.router.add_get("/v1/health", get_health)
-    for part in (restored, enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery):
-        app.router.add_routes(part.routes())
+    app.router.add_routes(routes(all_doors()))
     return app
+
+
+def all_doors() -> list[Door]:
+    """Every door, in the order in which the API's description lists them."""
+    health = door("GET", "/v1/health", get_health, ANYONE, "Whether the database answers.")
+    parts = (restored, enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery)
+    return [health, *(one for part in parts for one in part.doors())]
 
 
 async def get_health(request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn
+from central.doors import Door, door
 from central.errors import CentralError
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
@@ -26,11 +27,11 @@ FORK = "audit.fork"
 ROLLBACK = "audit.rollback"
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """Mirror and witness."""
     return [
-        web.post("/v1/edges/{edge_id}/audit", post_audit),
-        web.get("/v1/edges/{edge_id}/audit", get_audit, allow_head=False),
+        door("POST", "/v1/edges/{edge_id}/audit", post_audit, "edge", "Entries and checkpoints of the audit log."),
+        door("GET", "/v1/edges/{edge_id}/audit", get_audit, "edge", "How far the audit log is mirrored."),
     ]
 
 

@@ -116,25 +116,36 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-async def admin(request: web.Request) -> bytes:
-    """Demand an administrator's token and return the body. Raises CentralError auth.token (401)."""
+async def bearer(request: web.Request, roles: frozenset[str]) -> tuple[str, str, bytes]:
+    """Demand a token with one of these roles; its label, its role, and the body after gunzip.
+
+    Raises CentralError auth.token (401), auth.forbidden (403), usage.* (4xx).
+    """
     central = request.app[CENTRAL]
     header = request.headers.get("Authorization", "")
     wanted = token_hash(header.removeprefix("Bearer ")) if header.startswith("Bearer ") else ""
 
-    def known(conn: Conn) -> bool:
-        rows = conn.execute("SELECT token_sha256 FROM admin_token").fetchall()
-        return any(hmac.compare_digest(row[0], wanted) for row in rows)
+    def known(conn: Conn) -> tuple[str, str] | None:
+        rows = conn.execute("SELECT token_sha256, label, role FROM admin_token").fetchall()
+        found = [(row["label"], row["role"]) for row in rows if hmac.compare_digest(row["token_sha256"], wanted)]
+        return found[0] if found else None
 
-    if not await central.db.run(known):
+    found = await central.db.run(known)
+    if found is None:
         raise CentralError(
             "auth.token",
-            "an administrator's token is needed",
+            "a token is needed",
             status=401,
             where="Authorization",
             hint="send `Authorization: Bearer <content of central.token>`",
         )
-    return plain_body(request, await request.read())
+    label, role = found
+    if role not in roles:
+        raise CentralError(
+            "auth.forbidden", f"a token of role {role} may not do this", status=403, where="Authorization",
+            hint=f"it takes one of role {', '.join(sorted(roles))}",
+        )  # fmt: skip
+    return label, role, plain_body(request, await request.read())
 
 
 def json_answer(value: Any, status: int = 200) -> web.Response:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
+from central.doors import Door, door
 from central.errors import CentralError
 from central.people import expiry, opening_of
 from central.problems import query_int
@@ -24,9 +25,18 @@ PAGE = 100
 MAX_LOST = 1_000_000
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """The long-poll."""
-    return [web.get("/v1/edges/{edge_id}/deliveries", get_deliveries, allow_head=False)]
+    return [
+        door(
+            "GET",
+            "/v1/edges/{edge_id}/deliveries",
+            get_deliveries,
+            "edge",
+            "Deliveries that follow a number; waits for one.",
+            query=("after", "wait"),
+        )
+    ]
 
 
 def queue(

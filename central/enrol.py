@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from central import tls
-from central.auth import admin, check_signature, json_answer, token_hash
+from central.auth import check_signature, json_answer, token_hash
 from central.conn import Conn
+from central.doors import Door, asker, door
 from central.edgebook import edge_keys
 from central.errors import CentralError
 from central.problems import field, object_body
@@ -26,14 +27,14 @@ TOKEN_LIFE = timedelta(hours=1)
 _EDGE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """The doors of enrolment and of the key set."""
     return [
-        web.get("/v1/ca", get_ca),
-        web.post("/v1/enrolments", post_enrolment),
-        web.post("/v1/enrol", post_enrol),
-        web.post("/v1/keys", post_key),
-        web.get("/v1/keys", get_keys),
+        door("GET", "/v1/ca", get_ca, "anyone", "Central's CA certificate, PEM."),
+        door("POST", "/v1/enrolments", post_enrolment, "ops", "A one-time token for one edge.", status=201),
+        door("POST", "/v1/enrol", post_enrol, "anyone", "Pin an edge's key with a one-time token.", status=201),
+        door("POST", "/v1/keys", post_key, "admin", "Register a person's public key.", status=201),
+        door("GET", "/v1/keys", get_keys, "ops dpo auditor", "The key set, as a trust file."),
     ]
 
 
@@ -128,7 +129,7 @@ async def get_ca(request: web.Request) -> web.Response:
 
 async def post_enrolment(request: web.Request) -> web.Response:
     """Administrator: a token for one edge, shown once, stored hashed."""
-    body = object_body(await admin(request) or b"{}")
+    body = object_body(asker(request).body or b"{}")
     central = request.app[CENTRAL]
     edge_id = field(body, "edge_id", optional=True)
     if edge_id is not None:
@@ -178,7 +179,7 @@ async def post_enrol(request: web.Request) -> web.Response:
 
 async def post_key(request: web.Request) -> web.Response:
     """Administrator: register a person's public key. Edges pin the key set at enrolment."""
-    body = object_body(await admin(request))
+    body = object_body(asker(request).body)
     central = request.app[CENTRAL]
     role, owner, key = field(body, "role"), field(body, "owner", longest=200), public_key(body)
 
@@ -196,7 +197,6 @@ async def post_key(request: web.Request) -> web.Response:
 
 async def get_keys(request: web.Request) -> web.Response:
     """Administrator: the whole key set, as a trust file."""
-    await admin(request)
     central = request.app[CENTRAL]
     keys = await central.db.run(central.keys)
     return web.Response(body=keys.dump(), content_type="application/json")

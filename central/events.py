@@ -9,6 +9,7 @@ from aiohttp import web
 from central.anonymous import anonymise, is_anonymous
 from central.auth import edge_request, json_answer
 from central.conn import Conn
+from central.doors import Door, door
 from central.errors import CentralError
 from central.project import project, take_key
 from central.state import CENTRAL, Central
@@ -21,9 +22,9 @@ MAX_EVENTS = 1000
 SIGNATURE = "Callwarden-Signature"
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """Batches in."""
-    return [web.post("/v1/edges/{edge_id}/events", post_events)]
+    return [door("POST", "/v1/edges/{edge_id}/events", post_events, "edge", "A batch of events.")]
 
 
 async def post_events(request: web.Request) -> web.Response:

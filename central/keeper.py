@@ -8,6 +8,7 @@ from aiohttp import web
 
 from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
+from central.doors import Door, door
 from central.errors import CentralError
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
@@ -20,11 +21,20 @@ TYP = "callwarden-keeper+json"
 PAGE = 1000
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """Shred, and the list of what was shredded."""
     return [
-        web.post("/v1/edges/{edge_id}/keeper/shred", post_shred),
-        web.get("/v1/edges/{edge_id}/tombstones", get_tombstones, allow_head=False),
+        door(
+            "POST", "/v1/edges/{edge_id}/keeper/shred", post_shred, "edge", "Destroy the keeper's keys of a recording."
+        ),
+        door(
+            "GET",
+            "/v1/edges/{edge_id}/tombstones",
+            get_tombstones,
+            "edge",
+            "What of this edge was erased.",
+            query=("after", "limit"),
+        ),
     ]
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from central.auth import admin, json_answer
+from central.auth import json_answer
 from central.conn import Conn
 from central.deliveries import queue
+from central.doors import Door, asker, door
 from central.errors import CentralError
 from central.people import complete, expiry, keep_opening
 from central.problems import field, object_body
@@ -36,12 +37,25 @@ from formats.orders.claims import check
 from formats.roles import Role
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """Draft, submit, look."""
     return [
-        web.post("/v1/orders/draft", post_draft),
-        web.post("/v1/orders", post_order),
-        web.get("/v1/orders/{jti}", get_order, allow_head=False),
+        door(
+            "POST",
+            "/v1/orders/draft",
+            post_draft,
+            "dpo",
+            "Claims of an order, to be signed by people; nothing is stored.",
+        ),
+        door(
+            "POST",
+            "/v1/orders",
+            post_order,
+            "dpo",
+            "Submit a signed order; it is queued for the edges that hold the target.",
+            status=202,
+        ),
+        door("GET", "/v1/orders/{jti}", get_order, "dpo auditor", "An order with its deliveries and receipts."),
     ]
 
 
@@ -51,7 +65,7 @@ async def post_draft(request: web.Request) -> web.Response:
 
     Nothing is stored: an order exists once somebody signed it.
     """
-    body = object_body(await admin(request))
+    body = object_body(asker(request).body)
     central = request.app[CENTRAL]
     target = field(body, "target", dict)
     now = central.now()
@@ -84,7 +98,7 @@ async def post_order(request: web.Request) -> web.Response:
 
     202 with `{jti, order_sha256, deliveries}`; the same order again is answered the same, without a new delivery.
     """
-    body = object_body(await admin(request))
+    body = object_body(asker(request).body)
     central = request.app[CENTRAL]
     if "claims" in body:
         document, claims = _sign_alone(central, field(body, "claims", dict))
@@ -222,7 +236,6 @@ def _order_answer(conn: Conn, jti: str, now: str) -> dict[str, Any]:
 
 async def get_order(request: web.Request) -> web.Response:
     """Administrator: an order with its deliveries and receipts; `complete` when every edge gave its last word, or may take it no more."""
-    await admin(request)
     central, jti = request.app[CENTRAL], request.match_info["jti"]
 
     def job(conn: Conn) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from central.auth import EdgeRequest, admin, edge_request, json_answer
+from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn, Row
+from central.doors import Door, door
 from central.errors import CentralError
 from central.people import wipe
 from central.problems import field, object_body, query_int
@@ -18,13 +19,27 @@ from formats.orders import ground_of, receipt_document, verify_receipt
 MAX_RECEIPTS = 200
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """In from edges, out to administrators."""
     return [
-        web.post("/v1/edges/{edge_id}/receipts", post_receipts),
-        web.get("/v1/edges/{edge_id}/receipts", get_own_receipts, allow_head=False),
-        web.get("/v1/receipts", get_receipts, allow_head=False),
-        web.get("/v1/receipts/{receipt_id}", get_receipt, allow_head=False),
+        door("POST", "/v1/edges/{edge_id}/receipts", post_receipts, "edge", "Receipts of orders."),
+        door(
+            "GET",
+            "/v1/edges/{edge_id}/receipts",
+            get_own_receipts,
+            "edge",
+            "Receipts this edge signed.",
+            query=("after",),
+        ),
+        door(
+            "GET",
+            "/v1/receipts",
+            get_receipts,
+            "dpo auditor",
+            "Receipts, oldest first.",
+            query=("after", "limit", "jti", "recording_id"),
+        ),
+        door("GET", "/v1/receipts/{receipt_id}", get_receipt, "dpo auditor", "One receipt."),
     ]
 
 
@@ -132,7 +147,6 @@ async def get_own_receipts(request: web.Request) -> web.Response:
 
 async def get_receipts(request: web.Request) -> web.Response:
     """Administrator: receipts, oldest first, optionally `?jti=` `?recording_id=`."""
-    await admin(request)
     after, limit = query_int(request, "after", 0), query_int(request, "limit", 1000, low=1, high=1000)
     jti, recording_id = request.query.get("jti"), request.query.get("recording_id")
 
@@ -149,7 +163,6 @@ async def get_receipts(request: web.Request) -> web.Response:
 
 async def get_receipt(request: web.Request) -> web.Response:
     """Administrator: one receipt."""
-    await admin(request)
     receipt_id = request.match_info["receipt_id"]
 
     def job(conn: Conn) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from central.auth import admin, json_answer
+from central.auth import json_answer
 from central.conn import Conn
+from central.doors import Door, asker, door
 from central.errors import CentralError
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
@@ -23,16 +24,24 @@ from formats.shred import unseal_header
 _LONGEST_REASON = 80
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """Headers of one recording."""
-    return [web.post("/v1/recordings/{recording_id}/headers", post_headers)]
+    return [
+        door(
+            "POST",
+            "/v1/recordings/{recording_id}/headers",
+            post_headers,
+            "admin",
+            "The newest header of each segment, to recover a vault.",
+        )
+    ]
 
 
 async def post_headers(request: web.Request) -> web.Response:
     """Administrator: `{reason}` → `{headers: [{segment_id, version, suite, key_id, header}]}`, the newest of each segment;
     `header` is base64url, or null where the keeper holds no key (any more)."""
     central = request.app[CENTRAL]
-    reason = field(object_body(await admin(request)), "reason", longest=_LONGEST_REASON)
+    reason = field(object_body(asker(request).body), "reason", longest=_LONGEST_REASON)
     recording_id = request.match_info["recording_id"]
     if not is_id(recording_id):
         raise CentralError("usage.id", "recording_id is 32 lower-case hex digits", where="recording_id")

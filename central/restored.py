@@ -12,6 +12,7 @@ from aiohttp import web
 from central.anonymous import told
 from central.auth import edge_request, json_answer
 from central.conn import Conn
+from central.doors import Door, door
 from central.errors import CentralError
 from central.keeper import shred
 from central.log import OwnLog
@@ -30,9 +31,17 @@ _READS: Final = ("/v1/recordings", "/v1/calls")
 PAGE: Final = 1000
 
 
-def routes() -> list[web.RouteDef]:
+def doors() -> list[Door]:
     """What an edge erased, told to a restored central."""
-    return [web.post("/v1/edges/{edge_id}/tombstones", post_tombstones)]
+    return [
+        door(
+            "POST",
+            "/v1/edges/{edge_id}/tombstones",
+            post_tombstones,
+            "edge",
+            "Tell a restored central what was erased.",
+        )
+    ]
 
 
 def mark(conn: Conn, log: OwnLog, now: str, restore_id: str, backup_id: str, made_at: str) -> list[str]:

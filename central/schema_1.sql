@@ -1,6 +1,8 @@
 -- Central's database, schema 1. Shred keys are never in here: they lie in the keeper's slot file.
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE admin_token(token_sha256 TEXT PRIMARY KEY, label TEXT NOT NULL, created_at TEXT NOT NULL) STRICT;
+CREATE TABLE admin_token(
+  token_sha256 TEXT PRIMARY KEY, label TEXT NOT NULL,
+  role TEXT NOT NULL CHECK (role IN ('admin', 'ops', 'dpo', 'auditor', 'supervisor')), created_at TEXT NOT NULL) STRICT;
 CREATE TABLE enrolment(
   token_sha256 TEXT PRIMARY KEY, edge_id TEXT, created_at TEXT NOT NULL, expires_at TEXT NOT NULL,
   used_at TEXT, used_by TEXT) STRICT;
@@ -71,3 +73,35 @@ CREATE TABLE alarm(
 -- Central's own RFC 6962 log of what was done here.
 CREATE TABLE log(idx INTEGER PRIMARY KEY, at TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
 CREATE TABLE log_node(level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) STRICT, WITHOUT ROWID;
+
+
+-- ---------------------------------------------------------------- tokens
+--
+
+
+-- ---------------------------------------------------------------- edges: certificates, heartbeats
+--
+
+
+-- ---------------------------------------------------------------- orders
+--
+
+
+-- ---------------------------------------------------------------- cases of data subjects
+--
+
+
+-- ---------------------------------------------------------------- media
+--
+
+
+-- ---------------------------------------------------------------- webhooks, incidents, mail
+--
+
+
+-- ---------------------------------------------------------------- numbers and search
+--
+
+
+-- ---------------------------------------------------------------- policies, register of processing
+--

@@ -16,6 +16,7 @@ from central.db import locally
 from central.enrol import check_edge_id, new_token, register, register_person
 from central.keyfiles import make_key, read_key, write_new
 from central.log import OwnLog
+from central.roles import ADMIN
 from central.slotfile import SlotFile
 from central.state import key_set, utc_now
 from formats.ids import format_time
@@ -84,7 +85,9 @@ def init(
     # The row first: a token file without its row would never work, a row without a file harms nobody.
     if not config.token.exists():
         now = format_time(utc_now())
-        locally(config, lambda c: c.execute("INSERT INTO admin_token VALUES (?,?,?)", (token_hash(token), "init", now)))
+        row = (token_hash(token), "init", ADMIN, now)
+        insert = "INSERT INTO admin_token(token_sha256, label, role, created_at) VALUES (?,?,?,?)"
+        locally(config, lambda conn: conn.execute(insert, row))
     _note(result, config.token, write_new(config.token, token.encode() + b"\n"))
     return result
 
