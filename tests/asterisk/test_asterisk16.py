@@ -267,7 +267,8 @@ async def test_pause_and_withdrawal_by_key(stack: Stack) -> None:
         await phone.hang_up()
     call = await call_of(stack, number)
     assert call["outcome"] == "withdrawn"
-    recordings = [r for r in stack.read("recordings") if r["recording_id"] in call["recordings"]]
+    known = {recording["recording_id"]: recording for recording in stack.read("recordings")}
+    recordings = [known[recording_id] for recording_id in call["recordings"]]  # in the order of the call
     reasons = [segment["end_reason"] for recording in recordings for segment in recording["segments"]]
     # A phone that stalls for a second on a busy machine is silent to the bit, and what is silent is repaired (ADR 0049):
     # then a further recording follows, and its predecessor ends as rotated.
