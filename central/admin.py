@@ -10,6 +10,7 @@ from central.auth import json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
+from central.openapi import answers
 from central.problems import query_int
 from central.state import CENTRAL
 from formats import canonical
@@ -26,6 +27,7 @@ def doors() -> list[Door]:
             get_edges,
             "ops dpo auditor",
             "Edges, and how far each one's events, deliveries and checkpoints are.",
+            answer=answers.EdgeList,
         ),
         door(
             "GET",
@@ -34,6 +36,7 @@ def doors() -> list[Door]:
             "dpo auditor supervisor",
             "Calls as reported, oldest first.",
             query=("after", "limit"),
+            answer=answers.CallList,
         ),
         door(
             "GET",
@@ -42,8 +45,16 @@ def doors() -> list[Door]:
             "dpo auditor supervisor",
             "Recordings as reported, with whether the keeper holds their keys.",
             query=("after", "limit"),
+            answer=answers.RecordingList,
         ),
-        door("GET", "/v1/recordings/{recording_id}", get_recording, "dpo auditor supervisor", "One recording."),
+        door(
+            "GET",
+            "/v1/recordings/{recording_id}",
+            get_recording,
+            "dpo auditor supervisor",
+            "One recording.",
+            answer=answers.Recording,
+        ),
         door(
             "GET",
             "/v1/alarms",
@@ -51,8 +62,17 @@ def doors() -> list[Door]:
             "ops dpo auditor",
             "Alarms: forks, rollbacks, what edges raised.",
             query=("after", "limit"),
+            answer=answers.AlarmList,
         ),
-        door("GET", "/v1/log", get_log, "dpo auditor", "Central's own log.", query=("after", "limit")),
+        door(
+            "GET",
+            "/v1/log",
+            get_log,
+            "dpo auditor",
+            "Central's own log.",
+            query=("after", "limit"),
+            answer=answers.OwnLogPage,
+        ),
     ]
 
 
