@@ -1,4 +1,4 @@
-"""What an administrator reads: edges, calls, recordings, alarms. JSON lists, newest last, paged by `after` and `limit`."""
+"""What an administrator reads: calls, recordings, alarms. JSON lists, newest last, paged by `after` and `limit`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from central.auth import json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
-from central.openapi import answers
 from central.problems import query_int
 from central.state import CENTRAL
 from formats import canonical
@@ -23,20 +22,11 @@ def doors() -> list[Door]:
     return [
         door(
             "GET",
-            "/v1/edges",
-            get_edges,
-            "ops dpo auditor",
-            "Edges, and how far each one's events, deliveries and checkpoints are.",
-            answer=answers.EdgeList,
-        ),
-        door(
-            "GET",
             "/v1/calls",
             get_calls,
             "dpo auditor supervisor",
             "Calls as reported, oldest first.",
             query=("after", "limit"),
-            answer=answers.CallList,
         ),
         door(
             "GET",
@@ -45,16 +35,8 @@ def doors() -> list[Door]:
             "dpo auditor supervisor",
             "Recordings as reported, with whether the keeper holds their keys.",
             query=("after", "limit"),
-            answer=answers.RecordingList,
         ),
-        door(
-            "GET",
-            "/v1/recordings/{recording_id}",
-            get_recording,
-            "dpo auditor supervisor",
-            "One recording.",
-            answer=answers.Recording,
-        ),
+        door("GET", "/v1/recordings/{recording_id}", get_recording, "dpo auditor supervisor", "One recording."),
         door(
             "GET",
             "/v1/alarms",
@@ -62,35 +44,9 @@ def doors() -> list[Door]:
             "ops dpo auditor",
             "Alarms: forks, rollbacks, what edges raised.",
             query=("after", "limit"),
-            answer=answers.AlarmList,
         ),
-        door(
-            "GET",
-            "/v1/log",
-            get_log,
-            "dpo auditor",
-            "Central's own log.",
-            query=("after", "limit"),
-            answer=answers.OwnLogPage,
-        ),
+        door("GET", "/v1/log", get_log, "dpo auditor", "Central's own log.", query=("after", "limit")),
     ]
-
-
-async def get_edges(request: web.Request) -> web.Response:
-    """Every edge with how far its events, deliveries and checkpoints are."""
-    await request.app[CENTRAL].edges.write()
-
-    def job(conn: Conn) -> list[dict[str, Any]]:
-        rows = conn.execute(
-            "SELECT edge_id, kid, enrolled_at, last_seen_at,"
-            " (SELECT coalesce(sum(contiguous), 0) FROM stream s WHERE s.edge_id=e.edge_id) AS events,"
-            " (SELECT coalesce(max(seq), 0) FROM delivery d WHERE d.edge_id=e.edge_id) AS deliveries,"
-            " (SELECT max(size) FROM witnessed w WHERE w.edge_id=e.edge_id) AS witnessed"
-            " FROM edge e ORDER BY edge_id"
-        )
-        return [dict(row) for row in rows]
-
-    return json_answer({"edges": await request.app[CENTRAL].db.run(job)})
 
 
 async def get_calls(request: web.Request) -> web.Response:

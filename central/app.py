@@ -34,8 +34,8 @@ from central.auth import MAX_BODY, json_answer
 from central.config import CentralConfig
 from central.doors import Door, door, routes
 from central.errors import CentralError
-from central.openapi import answers
-from central.openapi import serve as published
+from central.fleet import doors as fleet
+from central.fleet.issuing import authority
 from central.problems import problems
 from central.roles import ANYONE
 from central.state import CENTRAL, Central, open_central, sweep_keeper, utc_now
@@ -47,29 +47,14 @@ def make_app(central: Central) -> web.Application:
     """All doors, version 1."""
     app = web.Application(middlewares=[problems, restored.gate], client_max_size=MAX_BODY)
     app[CENTRAL] = central
-    listed = all_doors()
-    app[published.OPENAPI] = published.text(listed).encode()
-    app.router.add_routes(routes(listed))
+    app.router.add_routes(routes(all_doors()))
     return app
 
 
 def all_doors() -> list[Door]:
     """Every door, in the order in which the API's description lists them."""
-    health = door("GET", "/v1/health", get_health, ANYONE, "Whether the database answers.", answer=answers.Health)
-    parts = (
-        published,
-        restored,
-        enrol,
-        events,
-        audit,
-        deliveries,
-        receipts,
-        keeper,
-        orders,
-        admin,
-        certificates,
-        recovery,
-    )
+    health = door("GET", "/v1/health", get_health, ANYONE, "Whether the database answers.")
+    parts = (restored, enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery, fleet)
     return [health, *(one for part in parts for one in part.doors())]
 
 
@@ -98,6 +83,7 @@ class Running:
             await asyncio.gather(self._duties, return_exceptions=True)
             with contextlib.suppress(CentralError):  # when edges were seen is no reason not to stop
                 await self.central.edges.write()
+                await self.central.beats.write(self.central)
         await self.central.db.close()
         self.central.keeper.close()
 
@@ -106,7 +92,7 @@ async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_n
     """Open the files, sweep the keeper, listen. Raises CentralError config.*, keeper.*, environment.port."""
     context: ssl.SSLContext | None = None
     if settings.tls:
-        context = tls.server_context(settings.certificate, settings.certificate_key)
+        context = tls.server_context(settings.certificate, settings.certificate_key, authority(settings))
     central = await asyncio.to_thread(open_central, settings, wall=wall)
     # The signature and the size limits are over the bytes on the wire, so we gunzip ourselves.
     runner = web.AppRunner(make_app(central), auto_decompress=False, access_log=None, shutdown_timeout=5)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from central.conn import Conn
 from central.errors import CentralError
+from central.fleet import clientcert
 from central.replay import SKEW
 from central.state import CENTRAL, Central
 from formats import canonical
@@ -41,25 +42,54 @@ class RequestClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class EdgeRequest:
-    """A request whose signature was checked: `body` is decompressed."""
+    """A request whose signature was checked: `body` is decompressed. keys: the edge's present one first, and those it had
+    before; the request itself is signed by the present one."""
 
     edge_id: str
     keys: KeySet
     body: bytes
 
 
-async def edge_request(request: web.Request) -> EdgeRequest:
-    """Authenticate the edge named in the path. Raises CentralError auth.* (401, 403), usage.* (4xx)."""
+async def edge_request(request: web.Request, *, certificate: bool = True) -> EdgeRequest:
+    """Authenticate the edge named in the path. certificate False: also where certificates are demanded and it has none.
+
+    Raises CentralError auth.* (401, 403), usage.* (4xx).
+    """
     central = request.app[CENTRAL]
     edge_id = request.match_info["edge_id"]
     raw = await request.read()
-    keys = await central.edges.keys(edge_id)
-    if keys is None:
+    known = await central.edges.known(edge_id)
+    if known is None:
         raise CentralError("auth.unknown_edge", "no such edge is enrolled", status=401, where=edge_id[:64])
-    check_signature(central, request, raw, edge_id, keys)
+    check_signature(central, request, raw, edge_id, known.key)
+    check_standing(known.state, edge_id)
+    check_certificate(central, request, edge_id, demanded=certificate)
     # Only now: whoever cannot sign must neither look like this edge nor make us write.
     central.edges.saw(edge_id, central.now())
-    return EdgeRequest(edge_id, keys, plain_body(request, raw))
+    return EdgeRequest(edge_id, known.keys, plain_body(request, raw))
+
+
+def check_standing(state: str, edge_id: str) -> None:
+    """Raises CentralError auth.edge_waiting, auth.edge_revoked (403) unless the edge may speak."""
+    if state == "waiting":
+        raise CentralError(
+            "auth.edge_waiting",
+            "this edge waits for approval",
+            status=403,
+            where=edge_id,
+            hint="compare the codes, then: callwarden central edge approve EDGE --code CODE",
+        )
+    if state != "enrolled":
+        raise CentralError("auth.edge_revoked", "this edge was revoked", status=403, where=edge_id)
+
+
+def check_certificate(central: Central, request: web.Request, edge_id: str, *, demanded: bool) -> None:
+    """Raises CentralError auth.certificate, auth.certificate_missing (403); see `central.fleet.clientcert.check`."""
+    mode = central.config.client_certificates
+    tls = request.get_extra_info("ssl_object")
+    if mode != "off" and tls is not None:
+        der = tls.getpeercert(binary_form=True)
+        clientcert.check(der, edge_id, mode if demanded else "wanted", central.wall)
 
 
 def check_signature(central: Central, request: web.Request, raw: bytes, edge_id: str, keys: KeySet) -> None:

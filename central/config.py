@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from central.credentials import credential
 from central.errors import CentralError
+from central.fleet.settings import EdgeAlarms, certificates, edge_alarms
 
 #: Words that are loopback without asking a resolver.
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -28,6 +29,10 @@ class CentralConfig:
     a password (use peer authentication or a passfile); "" keeps everything in the SQLite file `database`. connections:
     how many of them this process opens to PostgreSQL. keeper_socket: where `callwarden central keeper` listens, for several
     processes on one PostgreSQL; None: this process keeps the keys itself.
+    client_certificates: TLS certificates of edges: "off" asks for none, "wanted" checks those that are offered, "demanded"
+    turns away requests without. client_ca: PEM of the operator's authorities for them; then central issues none itself; None:
+    central's own authority. approve_enrolments: an enrolled edge waits until somebody compared its code.
+    edges: when an edge's state is worth an alarm (`[central.edges]`).
     """
 
     host: str
@@ -49,6 +54,10 @@ class CentralConfig:
     postgres: str = ""
     connections: int = 8
     keeper_socket: Path | None = None
+    client_certificates: str = "wanted"
+    client_ca: Path | None = None
+    approve_enrolments: bool = False
+    edges: EdgeAlarms = field(default_factory=EdgeAlarms)
 
     @property
     def url(self) -> str:
@@ -87,6 +96,10 @@ _DEFAULTS: dict[str, Any] = {
     "postgres": "",
     "connections": 8,
     "keeper_socket": "",
+    "client_certificates": "wanted",
+    "client_ca": "",
+    "approve_enrolments": False,
+    "edges": {},
 }
 
 
@@ -197,6 +210,10 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         level=_level(full["level"], where),
         connections=_connections(full["connections"], where),
         keeper_socket=data / full["keeper_socket"] if full["keeper_socket"] else None,
+        client_certificates=certificates(full["client_certificates"], full["tls"], where),
+        client_ca=data / full["client_ca"] if full["client_ca"] else None,
+        approve_enrolments=full["approve_enrolments"],
+        edges=edge_alarms(full["edges"], where),
     )
 
 

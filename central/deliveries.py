@@ -7,11 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
-from central.auth import edge_request, json_answer
+from central.auth import check_standing, edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
-from central.openapi import answers
 from central.people import expiry, opening_of
 from central.problems import query_int
 from central.restored import asked_of
@@ -36,7 +35,6 @@ def doors() -> list[Door]:
             "edge",
             "Deliveries that follow a number; waits for one.",
             query=("after", "wait"),
-            answer=answers.DeliveryList,
         )
     ]
 
@@ -124,6 +122,8 @@ async def get_deliveries(request: web.Request) -> web.Response:
             await asyncio.wait_for(bell.wait(), left)
         except TimeoutError:
             pass
+        known = await central.edges.known(edge_id)
+        check_standing(known.state if known else "revoked", edge_id)  # it may have been revoked while it waited
 
 
 def _item(central: Central, row: Row) -> dict[str, Any]:

@@ -6,18 +6,31 @@ Without it each signed request would be two transactions before anything is done
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from central.conn import Conn
 from central.db import Database
 from formats import canonical
 from formats.keys import VerifyKey
-from formats.keyset import KeySet, entry
+from formats.keyset import KeyEntry, KeySet, entry
 
-#: How long a key is believed without being looked up, seconds: a key that is taken back stops working within this time.
+#: How long a key and a standing are believed without being looked up, seconds: a revocation is in effect within this time.
 BELIEVED_S: Final = 5.0
 #: How often `last_seen_at` is written, seconds.
 WRITTEN_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An edge. state: `waiting` `enrolled` `revoked`. key: the one that signs its requests now; keys: that one first, and
+    those it had before, with their dates: what they signed then still counts."""
+
+    state: str
+    key: KeySet
+    keys: KeySet
 
 
 class EdgeBook:
@@ -25,26 +38,24 @@ class EdgeBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._keys: dict[str, tuple[float, KeySet]] = {}
+        self._known: dict[str, tuple[float, Known]] = {}
         self._seen: dict[str, str] = {}
 
-    async def keys(self, edge_id: str) -> KeySet | None:
-        """The key set of one edge; None when no such edge is enrolled (which is never remembered)."""
-        known = self._keys.get(edge_id)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+    async def known(self, edge_id: str) -> Known | None:
+        """One edge; None when no such edge is enrolled (which is never remembered)."""
+        remembered = self._known.get(edge_id)
+        if remembered is not None and remembered[0] > time.monotonic():
+            return remembered[1]
+        found = await self._database.run(lambda conn: look_up(conn, edge_id))
+        if found is None:
+            self._known.pop(edge_id, None)
+        else:
+            self._known[edge_id] = (time.monotonic() + BELIEVED_S, found)
+        return found
 
-        def job(conn: Conn) -> str | None:
-            row = conn.execute("SELECT jwk FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
-            return None if row is None else str(row["jwk"])
-
-        jwk = await self._database.run(job)
-        if jwk is None:
-            self._keys.pop(edge_id, None)
-            return None
-        keys = edge_keys(edge_id, VerifyKey.from_jwk(canonical.loads(jwk)))
-        self._keys[edge_id] = (time.monotonic() + BELIEVED_S, keys)
-        return keys
+    def forget(self, edge_id: str) -> None:
+        """Its key or its standing has changed: look it up at its next request."""
+        self._known.pop(edge_id, None)
 
     def saw(self, edge_id: str, at: str) -> None:
         """It proved itself at this time."""
@@ -62,6 +73,31 @@ class EdgeBook:
                 del self._seen[edge_id]
 
 
+def look_up(conn: Conn, edge_id: str) -> Known | None:
+    """Job: an edge as it is on file; None where no such edge is enrolled."""
+    rows = conn.execute(
+        "SELECT e.state, e.jwk, k.jwk AS former, k.retired_at FROM edge e LEFT JOIN edge_key k ON k.edge_id=e.edge_id"
+        " WHERE e.edge_id=? ORDER BY k.retired_at",
+        (edge_id,),
+    ).fetchall()
+    if not rows:
+        return None
+    key = edge_keys(edge_id, _key(rows[0]["jwk"]))
+    former = [former_key(edge_id, row["former"], row["retired_at"]) for row in rows if row["former"] is not None]
+    return Known(rows[0]["state"], key, KeySet.of([*key.entries, *former]))
+
+
+def former_key(edge_id: str, jwk: str, retired_at: str) -> KeyEntry:
+    """The entry of a key that an edge had before, with the date until which it counts."""
+    return msgspec.structs.replace(entry(_key(jwk), "edge", edge_id, edge_id=edge_id), retired=retired_at)
+
+
 def edge_keys(edge_id: str, key: VerifyKey) -> KeySet:
     """The key set of one edge."""
     return KeySet.of([entry(key, "edge", edge_id, edge_id=edge_id)])
+
+
+def _key(text: str) -> VerifyKey:
+    value = canonical.loads(text)
+    assert isinstance(value, dict)
+    return VerifyKey.from_jwk(value)

@@ -2,77 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from central import tls
 from central.auth import check_signature, json_answer, token_hash
 from central.conn import Conn
-from central.doors import Door, door, taken
+from central.doors import Door, asker, door
 from central.edgebook import edge_keys
 from central.errors import CentralError
-from central.openapi import answers, bodies
+from central.fleet.clientcert import MAX_CSR, Issued
+from central.fleet.issuing import issue_for, issues
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
 from formats import canonical
+from formats.enrolcode import enrolment_code
 from formats.errors import FormatError
 from formats.ids import format_time, parse_time
 from formats.keys import VerifyKey, b64url
 from formats.note import COSIGNATURE, NoteKey
 
 TOKEN_LIFE = timedelta(hours=1)
-PEM: Final = "application/x-pem-file"
 _EDGE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 
 
 def doors() -> list[Door]:
     """The doors of enrolment and of the key set."""
     return [
-        door("GET", "/v1/ca", get_ca, "anyone", "Central's CA certificate, PEM.", gives=PEM, problems=(404,)),
-        door(
-            "POST",
-            "/v1/enrolments",
-            post_enrolment,
-            "ops",
-            "A one-time token for one edge.",
-            status=201,
-            body=bodies.EnrolmentBody,
-            answer=answers.EnrolmentToken,
-        ),
-        door(
-            "POST",
-            "/v1/enrol",
-            post_enrol,
-            "anyone",
-            "Pin an edge's key with a one-time token; the request is signed by that key.",
-            status=201,
-            body=bodies.EnrolBody,
-            answer=answers.Trust,
-            problems=(401, 403, 409),
-        ),
-        door(
-            "POST",
-            "/v1/keys",
-            post_key,
-            "admin",
-            "Register a person's public key.",
-            status=201,
-            further=(200,),
-            body=bodies.KeyBody,
-            answer=answers.RegisteredKey,
-        ),
-        door(
-            "GET",
-            "/v1/keys",
-            get_keys,
-            "ops dpo auditor",
-            "The key set, as a trust file.",
-            answer=answers.KeySetDocument,
-        ),
+        door("GET", "/v1/ca", get_ca, "anyone", "Central's CA certificate, PEM."),
+        door("POST", "/v1/enrolments", post_enrolment, "ops", "A one-time token for one edge.", status=201),
+        door("POST", "/v1/enrol", post_enrol, "anyone", "Pin an edge's key with a one-time token.", status=201),
+        door("POST", "/v1/keys", post_key, "admin", "Register a person's public key.", status=201),
+        door("GET", "/v1/keys", get_keys, "ops dpo auditor", "The key set, as a trust file."),
     ]
 
 
@@ -95,10 +61,21 @@ def new_token(conn: Conn, now: str, ca_fingerprint: str, edge_id: str | None) ->
     return token, expires
 
 
-def register(conn: Conn, central_now: str, edge_id: str, key: VerifyKey) -> bool:
-    """Job: pin an edge's key. The same key again is fine (False); another key for the name is refused."""
-    row = conn.execute("SELECT kid FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
+def register(
+    conn: Conn, central_now: str, edge_id: str, key: VerifyKey, *, waiting: bool = False, code: str = ""
+) -> bool:
+    """Job: pin an edge's key. The same key again is fine (False); another key for the name is refused. waiting: it may not
+    speak until somebody compared `code`."""
+    row = conn.execute("SELECT kid, state FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
     if row is not None:
+        if row["state"] == "revoked":
+            raise CentralError(
+                "auth.edge_revoked",
+                "an edge of this name was revoked",
+                status=409,
+                where=edge_id,
+                hint="a revocation is for good: enrol under another name with a new key",
+            )
         if row["kid"] == key.kid:
             return False
         raise CentralError(
@@ -108,11 +85,21 @@ def register(conn: Conn, central_now: str, edge_id: str, key: VerifyKey) -> bool
             where=edge_id,
             hint="choose another edge id, or retire the old edge first",
         )
-    if conn.execute("SELECT 1 FROM edge WHERE kid=?", (key.kid,)).fetchone():
+    if conn.execute(
+        "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=?", (key.kid,) * 2
+    ).fetchone():
         raise CentralError("auth.edge_cloned", "this key belongs to another edge", status=409, where=edge_id)
     conn.execute(
-        "INSERT INTO edge(edge_id, kid, jwk, enrolled_at) VALUES (?,?,?,?)",
-        (edge_id, key.kid, canonical.dumps(key.jwk()).decode(), central_now),
+        "INSERT INTO edge(edge_id, kid, jwk, enrolled_at, state, state_at, code) VALUES (?,?,?,?,?,?,?)",
+        (
+            edge_id,
+            key.kid,
+            canonical.dumps(key.jwk()).decode(),
+            central_now,
+            "waiting" if waiting else "enrolled",
+            central_now,
+            code or None,
+        ),
     )
     return True
 
@@ -144,10 +131,10 @@ def trust_answer(central: Central, conn: Conn, edge_id: str) -> dict[str, Any]:
     }
 
 
-def public_key(jwk: dict[str, Any]) -> VerifyKey:
+def public_key(body: dict[str, Any]) -> VerifyKey:
     """The `jwk` member of a body. Raises CentralError auth.key."""
     try:
-        return VerifyKey.from_jwk(jwk)
+        return VerifyKey.from_jwk(field(body, "jwk", dict))
     except FormatError as error:
         raise CentralError("auth.key", error.message, where="jwk") from error
 
@@ -162,12 +149,14 @@ async def get_ca(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     if not central.config.tls:
         raise CentralError("not_found.ca", "central runs without TLS", status=404)
-    return web.Response(body=central.config.ca.read_bytes(), content_type=PEM)
+    return web.Response(body=central.config.ca.read_bytes(), content_type="application/x-pem-file")
 
 
 async def post_enrolment(request: web.Request) -> web.Response:
     """Administrator: a token for one edge, shown once, stored hashed."""
-    central, edge_id = request.app[CENTRAL], taken(request, bodies.EnrolmentBody).edge_id
+    body = object_body(asker(request).body or b"{}")
+    central = request.app[CENTRAL]
+    edge_id = field(body, "edge_id", optional=True)
     if edge_id is not None:
         check_edge_id(edge_id)
 
@@ -180,19 +169,23 @@ async def post_enrolment(request: web.Request) -> web.Response:
 
 
 async def post_enrol(request: web.Request) -> web.Response:
-    """Edge: token and public key, the request signed by that key (so nobody enrols a key they do not have)."""
+    """Edge: token and public key, the request signed by that key (so nobody enrols a key they do not have). With `csr` the
+    answer has a TLS `certificate`, unless the edge has to wait for approval or central issues none."""
     central = request.app[CENTRAL]
     raw = await request.read()
     body = object_body(raw)
-    token, edge_id, key = (
-        field(body, "token"),
-        check_edge_id(field(body, "edge_id")),
-        public_key(field(body, "jwk", dict)),
-    )
+    token, edge_id, key = field(body, "token"), check_edge_id(field(body, "edge_id")), public_key(body)
+    csr = field(body, "csr", optional=True, longest=MAX_CSR)
     check_signature(central, request, raw, edge_id, edge_keys(edge_id, key))
+    store, witness = central.store.kid, central.witness.kid
+    code = await asyncio.to_thread(enrolment_code, edge_id, key.kid, store, witness)
+    issued: Issued | None = None
+    if csr is not None and not central.config.approve_enrolments and issues(central.config):
+        issued = await asyncio.to_thread(issue_for, central.config, edge_id, csr, central.wall())
 
     def job(conn: Conn) -> dict[str, Any]:
         now = central.now()
+        conn.exclusive(f"enrolment:{token_hash(token)}")
         row = conn.execute("SELECT * FROM enrolment WHERE token_sha256=?", (token_hash(token),)).fetchone()
         if row is None or (row["edge_id"] not in (None, edge_id)):
             raise CentralError("auth.enrolment", "the token is not known for this edge", status=403, where="token")
@@ -207,20 +200,28 @@ async def post_enrol(request: web.Request) -> web.Response:
                 where="token",
                 hint="ask for a new one: `callwarden central enrol-token`",
             )
-        if register(conn, now, edge_id, key):
-            central.log.append(conn, now, "edge.enrolled", {"edge_id": edge_id, "kid": key.kid})
+        waiting = central.config.approve_enrolments
+        made = register(conn, now, edge_id, key, waiting=waiting, code=code)
+        if issued is not None:
+            conn.execute("UPDATE edge SET certificate_ends=? WHERE edge_id=?", (format_time(issued.ends), edge_id))
         conn.execute(
             "UPDATE enrolment SET used_at=?, used_by=? WHERE token_sha256=?", (now, key.kid, token_hash(token))
         )
-        return trust_answer(central, conn, edge_id)
+        if made:
+            said = {"edge_id": edge_id, "kid": key.kid, "waiting": waiting}
+            central.log.append(conn, now, "edge.enrolled", said)
+        (state,) = conn.execute("SELECT state FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
+        certificate = issued.pem if issued is not None and state == "enrolled" else None
+        return {**trust_answer(central, conn, edge_id), "state": state, "certificate": certificate}
 
     return json_answer(await central.db.run(job), 201)
 
 
 async def post_key(request: web.Request) -> web.Response:
     """Administrator: register a person's public key. Edges pin the key set at enrolment."""
-    body, central = taken(request, bodies.KeyBody), request.app[CENTRAL]
-    role, owner, key = body.role, body.owner, public_key(body.jwk)
+    body = object_body(asker(request).body)
+    central = request.app[CENTRAL]
+    role, owner, key = field(body, "role"), field(body, "owner", longest=200), public_key(body)
 
     def job(conn: Conn) -> bool:
         made = register_person(conn, central.now(), role, owner, key)

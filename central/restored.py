@@ -16,7 +16,6 @@ from central.doors import Door, door
 from central.errors import CentralError
 from central.keeper import shred
 from central.log import OwnLog
-from central.openapi import answers, bodies
 from central.problems import Handler, field, object_body
 from central.slotfile import SlotFile
 from central.state import CENTRAL, Central
@@ -41,8 +40,6 @@ def doors() -> list[Door]:
             post_tombstones,
             "edge",
             "Tell a restored central what was erased.",
-            body=bodies.TombstonesBody,
-            answer=answers.Buried,
         )
     ]
 

@@ -12,6 +12,7 @@ import structlog
 from central.conn import Conn
 from central.edgebook import WRITTEN_S
 from central.errors import CentralError
+from central.fleet import watch
 from central.people import wipe_what_is_over
 from central.state import Central
 
@@ -30,6 +31,8 @@ WIPE_S: Final = 600.0
 async def run(central: Central) -> None:
     """Until cancelled."""
     work = [_every(WRITTEN_S, central.edges.write), _every(WIPE_S, lambda: wipe_what_is_over(central))]
+    work.append(_every(WRITTEN_S, lambda: central.beats.write(central)))
+    work.append(_every(watch.EVERY_S, watch.Watch(central).look))
     if central.config.postgres:
         from central.postgres import make_partitions
 

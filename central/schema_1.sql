@@ -8,7 +8,9 @@ CREATE TABLE enrolment(
   used_at TEXT, used_by TEXT) STRICT;
 CREATE TABLE edge(
   edge_id TEXT PRIMARY KEY, kid TEXT NOT NULL UNIQUE, jwk TEXT NOT NULL, enrolled_at TEXT NOT NULL, last_seen_at TEXT,
-  last_delivery INTEGER NOT NULL DEFAULT 0) STRICT;
+  last_delivery INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL DEFAULT 'enrolled' CHECK (state IN ('waiting', 'enrolled', 'revoked')), state_at TEXT, state_reason TEXT,
+  code TEXT, certificate_ends TEXT) STRICT;
 -- People's keys (roles dpo, auditor) and central's own; edges are in `edge`.
 CREATE TABLE key(
   kid TEXT PRIMARY KEY, role TEXT NOT NULL CHECK (role IN ('dpo', 'auditor')), owner TEXT NOT NULL, jwk TEXT NOT NULL,
@@ -81,6 +83,19 @@ CREATE TABLE log_node(level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NO
 
 -- ---------------------------------------------------------------- edges: certificates, heartbeats
 --
+-- Keys that edges had before (the present one is in `edge`), with the statement by which each was replaced.
+CREATE TABLE edge_key(
+  kid TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, jwk TEXT NOT NULL, retired_at TEXT NOT NULL,
+  statement TEXT NOT NULL) STRICT;
+CREATE INDEX edge_key_edge ON edge_key(edge_id);
+-- What each edge said of itself last, and the latest starts of its daemon; `cloned_at`: when two of them spoke in turn.
+CREATE TABLE heartbeat(
+  edge_id TEXT PRIMARY KEY REFERENCES edge, heard_at TEXT NOT NULL, policy TEXT NOT NULL, policy_since TEXT NOT NULL,
+  data TEXT NOT NULL, sessions TEXT NOT NULL, cloned_at TEXT) STRICT;
+-- Alarms that stand: raised when it began, cleared when it ends.
+CREATE TABLE episode(
+  edge_id TEXT NOT NULL REFERENCES edge, code TEXT NOT NULL, since TEXT NOT NULL, message TEXT NOT NULL,
+  PRIMARY KEY (edge_id, code)) STRICT;
 
 
 -- ---------------------------------------------------------------- orders

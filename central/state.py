@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from central.config import CentralConfig
 from central.conn import Conn
 from central.db import Database, open_database
-from central.edgebook import EdgeBook
+from central.edgebook import EdgeBook, former_key
 from central.errors import CentralError
+from central.fleet.beats import Beats
 from central.keeperlink import Keeper, KeeperLink
 from central.keyfiles import read_key
 from central.log import OwnLog
@@ -44,6 +46,7 @@ class Central:
     wall: Callable[[], datetime] = utc_now
     log: OwnLog = field(default_factory=OwnLog)
     replays: ReplayCache = field(default_factory=ReplayCache)
+    beats: Beats = field(default_factory=Beats)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _doorbells: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -138,7 +141,8 @@ def named_slots(conn: Conn) -> frozenset[int]:
 def key_set(
     conn: Conn, store: VerifyKey, witness: VerifyKey, witness_name: str, *, edge_id: str | None = None
 ) -> KeySet:
-    """Everyone central knows: itself, people, edges (all, or only `edge_id`), retired keys with their dates.
+    """Everyone central knows: itself, people, edges (all, or only `edge_id`), retired keys with their dates. An edge that
+    waits for approval is not known yet; the key of one that was revoked counts up to then.
 
     The owner of the witness's entry is its name in cosignatures.
     """
@@ -149,9 +153,13 @@ def key_set(
                 kid=row["kid"], role=row["role"], owner=row["owner"], jwk=_jwk(row["jwk"]), retired=row["retired_at"]
             )
         )
-    for row in conn.execute("SELECT edge_id, jwk FROM edge ORDER BY edge_id"):
+    for row in conn.execute("SELECT edge_id, jwk, state, state_at FROM edge ORDER BY edge_id"):
+        if row["edge_id"] == edge_id or (edge_id is None and row["state"] != "waiting"):
+            one = entry(VerifyKey.from_jwk(_jwk(row["jwk"])), "edge", row["edge_id"], edge_id=row["edge_id"])
+            entries.append(replace(one, retired=row["state_at"]) if row["state"] == "revoked" else one)
+    for row in conn.execute("SELECT edge_id, jwk, retired_at FROM edge_key ORDER BY edge_id, retired_at, kid"):
         if edge_id in (None, row["edge_id"]):
-            entries.append(entry(VerifyKey.from_jwk(_jwk(row["jwk"])), "edge", row["edge_id"], edge_id=row["edge_id"]))
+            entries.append(former_key(row["edge_id"], row["jwk"], row["retired_at"]))
     return KeySet.of(entries)
 
 

@@ -71,8 +71,10 @@ def fingerprint(ca_pem: bytes) -> str:
     return x509.load_pem_x509_certificate(ca_pem).fingerprint(hashes.SHA256()).hex()
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer for the listener. Raises CentralError config.certificate."""
+def server_context(certificate: Path, key: Path, clients: Path | None = None) -> ssl.SSLContext:
+    """TLS 1.2 or newer for the listener. clients: authorities of certificates that edges may offer; whether one must be
+    there is for the door to say, since an edge without one gets its own by a door. Raises CentralError config.certificate.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -84,6 +86,14 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
             where=str(certificate),
             hint="run `callwarden central init` to make a missing one",
         ) from error
+    if clients is not None:
+        try:
+            context.load_verify_locations(cafile=clients)
+        except OSError as error:
+            raise CentralError(
+                "config.client_ca", f"the authorities of edges cannot be read: {error}", where=str(clients)
+            ) from error
+        context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 

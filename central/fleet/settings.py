@@ -1,0 +1,67 @@
+"""`[central.edges]`: when an edge's state is worth an alarm."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from central.errors import CentralError
+
+#: What central does with the TLS certificates of edges.
+CERTIFICATES = ("off", "wanted", "demanded")
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeAlarms:
+    """silent_s: an edge that said nothing for so long. lag_s: age of the oldest event that waits in its outbox. unsealed_s:
+    age of the oldest second of speech that is not sealed. clock_s: its clock against central's. All in seconds.
+    policy: the policy hash that every edge should have; "majority": the one that more than half of them have; "any".
+    """
+
+    silent_s: float = 300.0
+    lag_s: float = 900.0
+    unsealed_s: float = 60.0
+    clock_s: float = 60.0
+    policy: str = "majority"
+
+
+def edge_alarms(table: dict[str, Any], where: str) -> EdgeAlarms:
+    """The table into a value. Raises CentralError config.unknown_key, config.type, config.edges."""
+    known = {one.name for one in fields(EdgeAlarms)}
+    for name, value in table.items():
+        if name not in known:
+            raise CentralError(
+                "config.unknown_key",
+                f"unknown key {name!r}",
+                where=f"{where} [central.edges]",
+                hint=", ".join(sorted(known)),
+            )
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number != (name != "policy") or (name == "policy" and not isinstance(value, str)):
+            raise CentralError("config.type", f"{name} has the wrong type", where=f"{where} [central.edges]")
+        if number and not 10 <= value <= 30 * 86400:
+            raise CentralError(
+                "config.edges", f"{name} must be 10 to 2592000 seconds", where=f"{where} [central.edges]"
+            )
+    policy = table.get("policy", "any")
+    if policy not in ("any", "majority") and re.fullmatch("[0-9a-f]{64}", policy) is None:
+        raise CentralError(
+            "config.edges",
+            'policy must be "majority", "any" or 64 hex digits',
+            where=f"{where} [central.edges]",
+            hint="`callwarden central edge show` prints the hash that an edge has",
+        )
+    given: dict[str, Any] = {name: value if name == "policy" else float(value) for name, value in table.items()}
+    return EdgeAlarms(**given)
+
+
+def certificates(word: str, tls: bool, where: str) -> str:
+    """`[central] client_certificates`. Raises CentralError config.client_certificates."""
+    if word not in CERTIFICATES or (word == "demanded" and not tls):
+        raise CentralError(
+            "config.client_certificates",
+            'client_certificates must be "off", "wanted" or "demanded", and is only demanded with tls = true',
+            where=where,
+        )
+    return word

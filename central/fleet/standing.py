@@ -1,0 +1,109 @@
+"""An edge's standing: `waiting` for approval, `enrolled`, `revoked` for good; and the change of its signing key.
+
+Jobs: each inside the caller's transaction, with its entry in central's log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from central.conn import Conn, Row
+from central.errors import CentralError
+from central.state import Central
+from formats import canonical
+from formats.enrolcode import same_code
+from formats.keychange import KeyChange, read_key_change, verify_key_change
+from formats.keys import VerifyKey
+
+
+def edge_row(conn: Conn, edge_id: str) -> Row:
+    """Job: the edge's row. Raises CentralError not_found.edge."""
+    row: Row | None = conn.execute("SELECT * FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
+    if row is None:
+        raise CentralError("not_found.edge", "no such edge is enrolled", status=404, where=edge_id[:64])
+    return row
+
+
+def approve(central: Central, conn: Conn, edge_id: str, code: str, by: str) -> bool:
+    """Job: a waiting edge whose code a person compared may speak; False where it might already. Raises CentralError."""
+    row = edge_row(conn, edge_id)
+    if row["code"] is None or not same_code(code, row["code"]):
+        raise CentralError(
+            "auth.enrolment_code",
+            "the code is not the one of this edge's enrolment",
+            status=409,
+            where=edge_id,
+            hint="compare with what the edge printed; if it differs, somebody sits in between: revoke it and enrol anew",
+        )
+    if row["state"] == "revoked":
+        raise _revoked(edge_id)
+    if row["state"] == "enrolled":
+        return False
+    conn.execute("UPDATE edge SET state='enrolled', state_at=? WHERE edge_id=?", (central.now(), edge_id))
+    central.log.append(conn, central.now(), "edge.approved", {"edge_id": edge_id, "kid": row["kid"], "by": by})
+    return True
+
+
+def revoke(central: Central, conn: Conn, edge_id: str, reason: str, by: str) -> bool:
+    """Job: nothing that this edge signs from now on counts, and it is told nothing more; False where it was so before."""
+    conn.exclusive(f"edge:{edge_id}")
+    row = edge_row(conn, edge_id)
+    if row["state"] == "revoked":
+        return False
+    now = central.now()
+    conn.execute("UPDATE edge SET state='revoked', state_at=?, state_reason=? WHERE edge_id=?", (now, reason, edge_id))
+    conn.execute("DELETE FROM episode WHERE edge_id=?", (edge_id,))
+    said = {"edge_id": edge_id, "kid": row["kid"], "reason": reason, "by": by}
+    central.log.append(conn, now, "edge.revoked", said)
+    central.alarm(conn, edge_id, "edge.revoked", f"revoked by {by}: {reason}")
+    return True
+
+
+def change_key(central: Central, conn: Conn, edge_id: str, statement: dict[str, Any]) -> KeyChange:
+    """Job: the edge's new key comes into effect, the old one stays on file with its date. Repeats do nothing.
+
+    Raises CentralError auth.key_change, auth.edge_cloned; FormatError.
+    """
+    conn.exclusive(f"edge:{edge_id}")
+    row, told = edge_row(conn, edge_id), read_key_change(statement)
+    if row["kid"] == told.key.kid:  # its answer was lost; what the old key signed was verified then
+        before = conn.execute("SELECT jwk FROM edge_key WHERE kid=? AND edge_id=?", (told.old, edge_id)).fetchone()
+        if before is None:
+            raise CentralError(
+                "auth.key_change", "the new key is in use, and not after that one", status=409, where="statement"
+            )
+        return verify_key_change(statement, edge_id, _key(before["jwk"]))
+    change = verify_key_change(statement, edge_id, _key(row["jwk"]))
+    if conn.execute(
+        "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=?", (change.key.kid, change.key.kid)
+    ).fetchone():
+        raise CentralError(
+            "auth.edge_cloned", "this key was another edge's, or this one's before", status=409, where=edge_id
+        )
+    conn.execute(
+        "INSERT INTO edge_key(kid, edge_id, jwk, retired_at, statement) VALUES (?,?,?,?,?)",
+        (row["kid"], edge_id, row["jwk"], change.at, canonical.dumps(statement).decode()),
+    )
+    conn.execute(
+        "UPDATE edge SET kid=?, jwk=? WHERE edge_id=?",
+        (change.key.kid, canonical.dumps(change.key.jwk()).decode(), edge_id),
+    )
+    said = {"edge_id": edge_id, "old": row["kid"], "new": change.key.kid, "at": change.at}
+    central.log.append(conn, central.now(), "edge.key_changed", said)
+    return change
+
+
+def _revoked(edge_id: str) -> CentralError:
+    return CentralError(
+        "auth.edge_revoked",
+        "this edge was revoked",
+        status=409,
+        where=edge_id,
+        hint="a revocation is for good: enrol under another name with a new key",
+    )
+
+
+def _key(text: str) -> VerifyKey:
+    value = canonical.loads(text)
+    assert isinstance(value, dict)
+    return VerifyKey.from_jwk(value)

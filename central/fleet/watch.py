@@ -1,0 +1,100 @@
+"""What no heartbeat tells: edges that are silent, and edges whose policies are not those of the fleet."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from central.conn import Conn
+from central.fleet.episodes import settle
+from central.fleet.judge import POLICY, SILENT
+from formats.ids import format_time
+
+if TYPE_CHECKING:
+    from central.state import Central
+
+#: How often this is looked at, seconds.
+EVERY_S: Final = 15.0
+#: A majority is one of at least so many edges.
+FEW: Final = 3
+#: A heartbeat this old says nothing about which policies an edge has now.
+STALE: Final = timedelta(minutes=10)
+#: New policies reach a fleet edge by edge; who has others for longer than this diverges.
+ROLLOUT: Final = timedelta(minutes=15)
+
+
+@dataclass
+class Watch:
+    """One process's watch. Two of them do no harm: what stands is a row."""
+
+    central: Central
+    _since: float = field(default_factory=time.monotonic)
+
+    async def look(self) -> None:
+        """One look. Raises CentralError central.database."""
+        limits = self.central.config.edges
+        await self.central.edges.write()
+        # While central was away nobody could be heard.
+        listening = time.monotonic() - self._since > limits.silent_s
+        await self.central.db.run(lambda conn: look(self.central, conn, listening=listening))
+
+
+def look(central: Central, conn: Conn, *, listening: bool) -> None:
+    """Job: alarms begin and end. listening: whether central was there to hear them all the time."""
+    conn.exclusive("heartbeats")
+    limits, now = central.config.edges, central.wall()
+    edge = format_time(now - timedelta(seconds=limits.silent_s))
+    heard = "coalesce(e.last_seen_at, e.enrolled_at)"
+    said: list[tuple[str, str, str | None]] = []
+    if listening:
+        silent = conn.execute(
+            f"SELECT e.edge_id, {heard} AS heard FROM edge e WHERE e.state='enrolled' AND {heard}<? AND NOT EXISTS"  # noqa: S608
+            " (SELECT 1 FROM episode p WHERE p.edge_id=e.edge_id AND p.code=?)",
+            (edge, SILENT),
+        )
+        said += [(row["edge_id"], SILENT, f"nothing was heard of it since {row['heard']}") for row in silent]
+    back = conn.execute(
+        f"SELECT e.edge_id FROM edge e JOIN episode p USING (edge_id) WHERE p.code=? AND (e.state<>'enrolled' OR {heard}>=?)",  # noqa: S608
+        (SILENT, edge),
+    )
+    said += [(row["edge_id"], SILENT, None) for row in back]
+    said += _policies(central, conn)
+    for edge_id, code, message in said:
+        settle(central, conn, edge_id, code, message)
+
+
+def _policies(central: Central, conn: Conn) -> list[tuple[str, str, str | None]]:
+    """Job: whose policies are not the expected ones, and whose are again."""
+    now = central.wall()
+    rows = conn.execute(
+        "SELECT h.edge_id, h.policy, h.policy_since FROM heartbeat h JOIN edge e USING (edge_id)"
+        " WHERE e.state='enrolled' AND h.heard_at>=?",
+        (format_time(now - STALE),),
+    ).fetchall()
+    expected = expected_policy(central.config.edges.policy, Counter(row["policy"] for row in rows))
+    standing = {row[0] for row in conn.execute("SELECT edge_id FROM episode WHERE code=?", (POLICY,))}
+    said: list[tuple[str, str, str | None]] = []
+    patience = format_time(now - ROLLOUT)
+    for row in rows:
+        differs = expected is not None and row["policy"] != expected
+        if differs and row["policy_since"] < patience and row["edge_id"] not in standing:
+            said.append(
+                (row["edge_id"], POLICY, f"its policies are {row['policy'][:16]}, expected {str(expected)[:16]}")
+            )
+        elif not differs and row["edge_id"] in standing:
+            said.append((row["edge_id"], POLICY, None))
+    return said
+
+
+def expected_policy(wanted: str, counted: Counter[str]) -> str | None:
+    """The hash that every edge should have: declared, or that of more than half of at least `FEW` edges. None: any."""
+    if wanted == "any":
+        return None
+    if wanted != "majority":
+        return wanted
+    total = counted.total()
+    best = counted.most_common(1)
+    return best[0][0] if total >= FEW and best[0][1] * 2 > total else None
