@@ -27,6 +27,7 @@ from edge.adopt.standing import Standing
 from edge.agi.server import AgiServer
 from edge.ami.link import AmiLink, AmiSettings
 from edge.api.deps import ApiDeps
+from edge.api.keydesk import KeyDesk
 from edge.api.server import make_app, serve
 from edge.audit.checkpoints import Checkpointer
 from edge.audit.log import AuditLog
@@ -48,6 +49,7 @@ from edge.integrity.inspector import Means as InspectorMeans
 from edge.notices.sender import Notices
 from edge.notices.settings import settings_of
 from edge.number_key import NumberKey
+from edge.pinned import PinnedKeys
 from edge.policybook import PolicyBook
 from edge.prompts.catalogue import Catalogue
 from edge.prompts.check import check_policies
@@ -69,7 +71,6 @@ from edge.vault.slots import ShredSlots
 from edge.vault.temps import VaultTemps
 from formats.jws import sign_general
 from formats.keys import SigningKey, load_key
-from formats.keyset import KeySet
 
 log = structlog.get_logger("edge")
 
@@ -88,7 +89,7 @@ def run(path: Path) -> None:
 class Daemon:
     """Everything that runs, by name. Built by `_main`; `readiness` is what `callwarden status` shows of it."""
 
-    def __init__(self, config: EdgeConfig, key: SigningKey, trust: KeySet) -> None:
+    def __init__(self, config: EdgeConfig, key: SigningKey, trust: PinnedKeys) -> None:
         self.clock = SystemClock()
         self.key = key
         self.trust = trust
@@ -202,6 +203,8 @@ class Daemon:
                 country=lambda: self.config.telephony.country,
                 elsewhere=self.sync.elsewhere if self.sync else None,
                 gate=self.gate,
+                rewrap=self._rewrap,
+                policy_desk=self.policies,
             )
         )
         settings_of(config)  # a secret that cannot be used stops the start, not a text one day
@@ -254,6 +257,10 @@ class Daemon:
             self.conductor.judge_all()
 
         return take_effect
+
+    async def _rewrap(self, recording_id: str, number: int, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A header that an order brought, by the steps of the local door; nobody's uid."""
+        return await KeyDesk(self._deps()).rewrap(recording_id, number, body, -1, self.clock.wall_text())
 
     async def reload(self) -> None:
         """SIGHUP: as `POST /v1/reload`; what is wrong is in the log and an alarm."""
@@ -342,6 +349,7 @@ class Daemon:
         if (mark := await self.journal.restore_mark()) is not None:
             self.gate.shut(f"what was erased since {mark.made_at} is not known here yet")
         await self._note_outage()
+        await self.trust.take_up(self.journal)
         await self.policies.begin()
         await self.recorder.recover()
         await self.adopter.recover()
@@ -359,7 +367,15 @@ class Daemon:
         self.spawn(self.ami.run())
         if self.sync:
             self.spawn(self.sync.run())
-        deps = ApiDeps(
+        self.door = await serve(make_app(self._deps()), self.config.edge.socket)
+        # What is here now stays: the collector need not walk through it again and again while calls run.
+        gc.collect()
+        gc.freeze()
+        log.info("callwarden is up", edge=self.config.edge.id, policies=sorted(self.config.policies), pid=os.getpid())
+
+    def _deps(self) -> ApiDeps:
+        """What the local door works with."""
+        return ApiDeps(
             edge_id=self.config.edge.id,
             edge_jwk=self.key.verify_key.jwk(),
             journal=self.journal,
@@ -389,11 +405,6 @@ class Daemon:
                 )
             ),
         )
-        self.door = await serve(make_app(deps), self.config.edge.socket)
-        # What is here now stays: the collector need not walk through it again and again while calls run.
-        gc.collect()
-        gc.freeze()
-        log.info("callwarden is up", edge=self.config.edge.id, policies=sorted(self.config.policies), pid=os.getpid())
 
     async def stop(self) -> None:
         """Doors first. Captures stay Asterisk's: the next start goes on with them."""
@@ -450,7 +461,7 @@ class Daemon:
 
 async def _main(config: EdgeConfig) -> None:
     key = load_key(config.edge.signing_key_file.read_bytes())
-    trust = KeySet.load(config.edge.trust_file.read_bytes())
+    trust = PinnedKeys.of_file(config.edge.trust_file.read_bytes())
     daemon = Daemon(config, key, trust)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

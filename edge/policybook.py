@@ -4,13 +4,16 @@ A reload is all or nothing. Order: read and judge everything (nothing has change
 policy that differs → the versions on file → the new ones are in effect for calls that come from now on. A kill before
 the last step leaves files that the next start reads; it compares with the versions on file and audits what is left.
 Calls keep the value they began under.
+
+A policy that an order brought (`ordered_policy` in the journal) is read in the place of the files' table of that name, by the
+same loader. It is put into effect by the same steps, its row committed between the judging and the first entry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -24,6 +27,7 @@ from edge.consent.policy import Policy, select
 from edge.consent.retention import Retention
 from edge.errors import CallwardenError
 from edge.failpoints import hit
+from edge.model.ordered import OrderedPolicy
 from edge.ports import AuditBook, Clock
 
 log = structlog.get_logger("edge")
@@ -39,6 +43,7 @@ class Notes(AuditBook, Protocol):
 
     async def meta(self, key: str) -> str | None: ...
     async def set_meta(self, key: str, value: str) -> None: ...
+    async def ordered_policies(self) -> Sequence[OrderedPolicy]: ...
 
 
 class Asked(Protocol):
@@ -69,6 +74,7 @@ class PolicyBook:
         self._ability: Ability | None = None
         self._unable: frozenset[str] = frozenset()
         self._said: set[tuple[str, Alarm]] = set()
+        self._unusable: set[str] = set()
 
     # ------------------------------------------------------------ what others ask
 
@@ -102,6 +108,15 @@ class PolicyBook:
         policy = self.config.policies.get(policy_id)
         return policy.retention if policy else None
 
+    def policy(self, name: str) -> Policy | None:
+        """The policy of that name in effect now."""
+        return self.config.policies.get(name)
+
+    def version(self, name: str) -> str | None:
+        """Its version; None where there is none."""
+        policy = self.policy(name)
+        return policy.version if policy is not None else None
+
     def standing(self) -> list[Alarm]:
         """Overrides in force or run out, and months without a key, for `status`."""
         config, today = self.config, self._clock.wall().date()
@@ -110,7 +125,8 @@ class PolicyBook:
     # ------------------------------------------------------------ life
 
     async def begin(self) -> None:
-        """At the start of the daemon: audit what changed since the last one, say what stands."""
+        """At the start of the daemon: take up what orders brought, audit what changed since the last one, say what stands."""
+        await self._take_up()
         before = json.loads(await self._journal.meta(META) or "{}")
         after = {name: policy.version for name, policy in self.config.policies.items()}
         await self._file(differences(before, after), after)
@@ -144,6 +160,68 @@ class PolicyBook:
                     if name not in known:
                         await self._journal.alarm(problem.code, message)
 
+    # ------------------------------------------------------------ policies by order
+
+    async def _take_up(self) -> None:
+        """The files with what is in force by order. An ordered table that does not fit any more (its month has no key, a
+        recipient is retired) leaves its policy without a table: nothing is recorded under it, an alarm says so, and another
+        order or the files can mend it. Raises CallwardenError where the files themselves are wrong."""
+        ordered = await self._ordered()
+        while ordered:
+            try:
+                found = await asyncio.to_thread(reload, self.config, self._clock.wall().date(), ordered)
+                take_effect = await self._look(found.config)
+            except CallwardenError as error:
+                label = error.where.rpartition(":")[0]
+                names = [name for name, (one, text) in ordered.items() if one == label and text is not None]
+                if not names:
+                    raise
+                ordered[names[0]] = (label, None)
+                self._unusable.add(label)
+                why = f'policy "{names[0]}" by {label} cannot be used, so nothing is recorded under it: {error.message}'
+                await self._journal.alarm("policy.order_unusable", f"{why}; fix: {error.hint}", where=error.where)
+                continue
+            self.config = found.config
+            take_effect()
+            return
+
+    async def _ordered(self, change: OrderedPolicy | None = None) -> dict[str, tuple[str, str | None]]:
+        """Name to (where from, text) of what is in force by order, with `change` among it."""
+        rows = {one.name: one for one in await self._journal.ordered_policies() if one.acting}
+        if change is not None:
+            rows[change.name] = change
+        found = {name: (f"order {one.jti}", one.toml) for name, one in rows.items() if one.toml}
+        return {name: (label, None if label in self._unusable else text) for name, (label, text) in found.items()}
+
+    async def judge(self, change: OrderedPolicy) -> Policy | None:
+        """The policy as it would be with `change` in force, None where there is none. Raises CallwardenError with file (or
+        order), line and fix; nothing changes."""
+        async with self._one:
+            found, _ = await self._judged(await self._ordered(change))
+            return found.config.policies.get(change.name)
+
+    async def adopt(self, change: OrderedPolicy, commit: Callable[[], Awaitable[None]]) -> str | None:
+        """Put `change` into effect once `commit` has filed it; the policy's version from now on, None where there is none.
+        Raises CallwardenError before `commit`, and then nothing has changed."""
+        async with self._one:
+            found, take_effect = await self._judged(await self._ordered(change))
+            await commit()
+            hit("policy.order_filed")
+            await self._effect(found, take_effect)
+        await self.say_what_stands()
+        return self.version(change.name)
+
+    async def _judged(self, ordered: Mapping[str, tuple[str, str | None]]) -> tuple[Reloaded, Callable[[], None]]:
+        found = await asyncio.to_thread(reload, self.config, self._clock.wall().date(), ordered)
+        self._refuse_unable(found.config)
+        return found, await self._look(found.config)
+
+    async def _effect(self, found: Reloaded, take_effect: Callable[[], None]) -> None:
+        await self._file(found.changed, {name: policy.version for name, policy in found.config.policies.items()})
+        self.config = found.config
+        take_effect()
+        self._unable = frozenset()  # judged before
+
     # ------------------------------------------------------------ reload
 
     async def reload(self) -> Mapping[str, Any]:
@@ -151,19 +229,14 @@ class PolicyBook:
         `restart`. Raises CallwardenError with file, line and fix; then the old one stays, and an alarm says so."""
         async with self._one:
             try:
-                found = await asyncio.to_thread(reload, self.config, self._clock.wall().date())
-                self._refuse_unable(found.config)
-                take_effect = await self._look(found.config)
+                found, take_effect = await self._judged(await self._ordered())
             except CallwardenError as error:
                 log.error("the reload was refused; the old policies stay", why=error.message, where=error.where)
                 message = f"{error.message} [{error.code}]; fix: {error.hint or 'see the message'}"
                 await self._journal.alarm("config.reload_refused", message, where=error.where)
                 raise
-            versions = {name: policy.version for name, policy in found.config.policies.items()}
-            await self._file(found.changed, versions)
-            self.config = found.config
-            take_effect()
-            self._unable = frozenset()  # judged above
+            await self._effect(found, take_effect)
+        versions = {name: policy.version for name, policy in found.config.policies.items()}
         await self.say_what_stands()
         log.info("the policies were read anew", changed=sorted(found.changed), restart=list(found.restart))
         return _answer(found, versions)

@@ -42,6 +42,30 @@ class Source:
         lines = places(text)
         self._merge(file, {key: f"{file}:{line}" for key, line in lines.items()}, tree)
 
+    def replace(self, key: Key, file: Path, text: str | None) -> None:
+        """What stands at a table `key` is not there; in its place what `text` says, as if it stood in `file` (None: nothing).
+        Raises CallwardenError `config.*`, also where `text` says anything else."""
+        table = self.tree
+        for part in key[:-1]:
+            inner = table.get(str(part))
+            if not isinstance(inner, dict):
+                break
+            table = inner
+        else:
+            table.pop(str(key[-1]), None)
+        for known in (self.where, self.base):
+            for spot in [one for one in known if one[: len(key)] == key]:
+                del known[spot]
+        if text is None:
+            return
+        other = Source(file)
+        other.take(file, text)
+        for leaf, _ in leaves(other.tree):
+            if leaf[: len(key)] != key:
+                hint = f"an order brings the table [{dotted(key)}] alone"
+                raise other.error(leaf, "config.order", f"{dotted(leaf)} is outside of it", hint=hint)
+        self.take(file, text)
+
     def _merge(self, file: Path, where: dict[Key, str], tree: dict[str, Any]) -> None:
         """Tables of all files become one; a key set in two places is an error that names both."""
         for key, value in leaves(tree):

@@ -63,11 +63,18 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
 }
 
 
-def load(path: Path, today: date | None = None, *, instead: Mapping[Path, str] | None = None) -> EdgeConfig:
+def load(
+    path: Path,
+    today: date | None = None,
+    *,
+    instead: Mapping[Path, str] | None = None,
+    ordered: Mapping[str, tuple[str, str | None]] | None = None,
+) -> EdgeConfig:
     """Read `path` and conf.d/*.toml beside it (in order of name).
 
     `today`: the day against which overrides run out, UTC; the present one when it is not given. `instead`: texts in the
-    place of what files hold, to judge a change before it is made. Raises CallwardenError
+    place of what files hold, to judge a change before it is made. `ordered`: name of a policy to (where from, text of its
+    table): that table wins over the files'; None as text: there is no such policy. Raises CallwardenError
     `config.*`, `policy.*` or `recipient.*` with `where` = "file:line". Touches nothing but these files and the table of
     jurisdictions; what else they name is looked at by `edge.config.check`.
     """
@@ -76,6 +83,8 @@ def load(path: Path, today: date | None = None, *, instead: Mapping[Path, str] |
     source = Source(path)
     for file in files:
         source.take(file, (instead or {}).get(file))
+    for name, (label, text) in (ordered or {}).items():
+        source.replace(("policy", name), Path(label), text)
     return _Reader(source, today or datetime.now(UTC).date()).finish()
 
 

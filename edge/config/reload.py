@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -29,9 +29,12 @@ class Reloaded:
     restart: tuple[str, ...]
 
 
-def reload(old: EdgeConfig, today: date | None = None) -> Reloaded:
-    """Read `old.path` anew. Raises CallwardenError as `load` does, and then nothing has changed."""
-    new = load(old.path, today)
+def reload(
+    old: EdgeConfig, today: date | None = None, ordered: Mapping[str, tuple[str, str | None]] | None = None
+) -> Reloaded:
+    """Read `old.path` anew, with the policies that orders put in place of its own (`ordered`, see `load`). Raises
+    CallwardenError as `load` does, and then nothing has changed."""
+    new = load(old.path, today, ordered=ordered)
     live = {name: getattr(new, name) for name in LIVE}
     config = msgspec.structs.replace(old, **live, places=new.places)
     before = {name: policy.version for name, policy in old.policies.items()}

@@ -10,14 +10,16 @@ from typing import Any, Final
 import structlog
 
 from edge.errors import CallwardenError
+from edge.failpoints import hit
 from edge.model.entities import OrderRow, ReceiptRow, RecordingRow
 from edge.model.lifecycle import UNFINISHED
-from edge.retention import holdorders
+from edge.retention import further, holdorders
 from edge.retention.byhand import ByHand
 from edge.retention.clockwatch import ClockWatch
 from edge.retention.due import DueErasures
 from edge.retention.erasure import Destroyed, Eraser
 from edge.retention.expiry import Expiry
+from edge.retention.further import FurtherOrders
 from edge.retention.holding import Holding
 from edge.retention.holdorders import HoldOrders
 from edge.retention.incidents import Incidents
@@ -30,9 +32,10 @@ from edge.retention.people import People
 from edge.retention.receipts import Receipts
 from edge.retention.restored import Restored
 from edge.retention.terms import TermsBook
+from edge.retention.turns import LAST, claims_of, rank
 from formats.errors import FormatError
 from formats.ids import format_time
-from formats.orders import MANY, OrderClaims, VerifiedOrder, order_sha256, read_order, verify_order
+from formats.orders import MANY, VerifiedOrder, order_sha256, read_order, verify_order
 
 log = structlog.get_logger("retention")
 
@@ -40,9 +43,6 @@ log = structlog.get_logger("retention")
 RETRY_S: Final = 3.0
 #: How often everything is looked at whose time may be over, seconds; answers that are past theirs count for nothing meanwhile.
 LOOK_EVERY_S: Final = 600.0
-_FIRST: Final = COMMANDS | {"cancel"}
-#: The turn of whatever destroys, releases or tells.
-_LAST: Final = 2
 
 
 class Executor:
@@ -65,7 +65,10 @@ class Executor:
         self.people = People(means, self._receipts)
         self._holds = HoldOrders(means, self.holding, self._receipts, self.people)
         self.by_hand = ByHand(means, self.people, self.terms, self.wake)
-        self._many = ManyOrders(means, self._eraser, self.obstacles, self._receipts, self.people, self.clock, self.wake)
+        self._further = FurtherOrders(means, self._receipts, self.clock)
+        self._many = ManyOrders(
+            means, self._eraser, self.obstacles, self._receipts, self.people, self.clock, self.wake, self._further
+        )
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
         self._look_at = 0
@@ -127,12 +130,12 @@ class Executor:
         await self._look_for_held()
         shut = self._means.gate.refusal() is not None
         ordered: set[str] = set()
-        read = [(order, _claims(order)) for order in await self._means.journal.orders(UNFINISHED)]
-        for order, claims in sorted(read, key=lambda one: _rank(one[1])):
+        read = [(order, claims_of(order)) for order in await self._means.journal.orders(UNFINISHED)]
+        for order, claims in sorted(read, key=lambda one: rank(one[1])):
             try:
                 fresh = await self._means.journal.order(order.jti)
                 if fresh is not None and fresh.state in UNFINISHED:  # else another order has ended it meanwhile
-                    if shut and claims is not None and _rank(claims) == _LAST:
+                    if shut and claims is not None and rank(claims) == LAST:
                         ordered.add(claims.target.id)
                     else:
                         await self._carry_out(fresh)
@@ -202,6 +205,10 @@ class Executor:
             await self._many.carry_out(row, order)
         elif claims.cmd == "cancel":
             await self._many.cancel(row, order)
+        elif claims.cmd in further.COMMANDS:
+            if (said := await self._further.answer(row, order)) is not None:
+                await self._store(said, "answered")
+                hit("further.answered")
         elif claims.cmd == "locate" and claims.target.kind == "person":
             await self.people.locate(row, claims)
         else:
@@ -280,21 +287,6 @@ class Executor:
         else:
             await self._means.journal.answer(receipt, state=state)
         log.info("order answered", order=receipt.jti, result=receipt.result)
-
-
-def _rank(claims: OrderClaims | None) -> int:
-    """In which turn an order is carried out; within a turn the oldest first."""
-    if claims is None or claims.cmd in _FIRST:
-        return 0
-    return 1 if claims.cmd in ("hold", "restrict") else _LAST
-
-
-def _claims(row: OrderRow) -> OrderClaims | None:
-    """What it says it orders, not verified; None for what is no order."""
-    try:
-        return read_order(row.jws)
-    except FormatError:
-        return None
 
 
 __all__ = ["Executor", "Means", "fleet_of"]

@@ -9,7 +9,7 @@ goes on. The last word counts, and wipes the person from the order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
@@ -18,20 +18,22 @@ from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import OrderRow, ReceiptRow
 from edge.model.finds import Find
+from edge.model.lifecycle import UNFINISHED
 from edge.retention.clockwatch import ClockWatch
 from edge.retention.erasure import Destroyed, Eraser
+from edge.retention.further import CANCELLABLE, FurtherOrders
+from edge.retention.limits import Limits, not_reviewed, not_yet
 from edge.retention.means import Means
 from edge.retention.obstacles import Obstacles
 from edge.retention.people import People
 from edge.retention.receipts import Receipts
-from formats.ids import format_time, parse_time
-from formats.orders import MANY, SKEW_S, Person, VerifiedOrder, read_order
+from formats.ids import format_time
+from formats.orders import MANY, Person, VerifiedOrder, read_order
 
 log = structlog.get_logger("retention")
 
 #: Between two looks for calls that an order covers and that were not there before, seconds.
 LOOK_EVERY_S: Final = 60.0
-_DAY: Final = timedelta(hours=24)
 #: Calls that are restricted in one commit, and destroyed in one pass: live calls and orders about them wait no longer.
 AT_ONCE: Final = 100
 #: Calls that a receipt lists; more are only counted.
@@ -43,13 +45,14 @@ class ManyOrders:
 
     def __init__(
         self, means: Means, eraser: Eraser, obstacles: Obstacles, receipts: Receipts, people: People, clock: ClockWatch,
-        wake: Callable[[], None],
+        wake: Callable[[], None], further: FurtherOrders,
     ) -> None:  # fmt: skip
         self._means = means
+        self._limits = Limits(means)
         self._eraser = eraser
         self._obstacles = obstacles
         self._receipts, self._people = receipts, people
-        self._clock, self._wake = clock, wake
+        self._clock, self._wake, self._further = clock, wake, further
         self._looked: dict[str, int] = {}
         self._last: dict[str, str] = {}
 
@@ -64,9 +67,13 @@ class ManyOrders:
         failed: CallwardenError | None = None
         now, gone = self._means.clock.wall_text(), False
         due = _turn(await self._means.journal.finds(row.jti), self._last.get(row.jti), now)
+        late = await self._late(row)
         for find in due[:AT_ONCE]:
             self._last[row.jti] = find.call_id
             try:
+                if find.call_id in late and (why := await self._limits.may_not(order, find)) is not None:
+                    await self._waits(row, find, why, None)
+                    continue
                 gone = await self._destroy(row, order, find) or gone
             except CallwardenError as error:
                 failed = error
@@ -89,14 +96,14 @@ class ManyOrders:
     async def _begin(self, row: OrderRow, order: VerifiedOrder) -> None:
         claims, journal = order.claims, self._means.journal
         person = await self._people.of_order(row, claims.target)
-        if (why := _not_reviewed(order) or _not_yet(order, self._means.clock.wall())) or (
+        if (why := not_reviewed(order) or not_yet(order, self._means.clock.wall())) or (
             claims.target.kind == "person" and person is None
         ):
             refusal = why or ("command.person", "the number that the order is about did not come with it")
             await self._end(row, f"refused:{refusal[0]}", refusal[1])
             return
         calls = await self._covered(order, person)
-        refused = await self._too_much(order, calls) or await self._not_exported(order, calls)
+        refused = await self._limits.too_much(order, calls) or await self._limits.not_exported(order, calls)
         if refused is not None:
             await self._end(row, f"refused:{refused[0]}", refused[1])
             return
@@ -157,26 +164,11 @@ class ManyOrders:
             return []
         return [one for one in found if one not in left_out]
 
-    async def _too_much(self, order: VerifiedOrder, calls: Sequence[str]) -> tuple[str, str] | None:
-        """Above the daily share one DPO is not enough."""
-        bounds = self._means.bounds()
-        since = format_time(self._means.clock.wall() - _DAY)
-        asked, before, had = await self._means.journal.share_of(calls, since)
-        most = max(bounds.daily_free, had * bounds.daily_share // 100)
-        if asked == 0 or asked + before <= most or sum(one.role == "dpo" for one in order.signers) > 1:
-            return None
-        why = f"{asked} recording(s) now and {before} within 24 hours are more than {most}: a second DPO must sign"
-        return "command.second_key", why
-
-    async def _not_exported(self, order: VerifiedOrder, calls: Sequence[str]) -> tuple[str, str] | None:
-        """A policy's recordings are handed over before they are destroyed."""
-        if order.claims.target.kind != "policy" or order.claims.exported_to:
-            return None
-        missing = await self._means.journal.not_exported(calls)
-        if not missing:
-            return None
-        why = f"{missing} recording(s) were never exported, and the order does not say where they were handed over"
-        return "command.not_exported", why
+    async def _late(self, row: OrderRow) -> frozenset[str]:
+        """Calls that came after the first look: neither the share nor the exports were judged by them."""
+        finds = await self._means.journal.finds(row.jti)
+        first = min((one.found_at for one in finds), default="")
+        return frozenset(one.call_id for one in finds if one.state == "waiting" and one.found_at != first)
 
     # ------------------------------------------------------------ destroying
 
@@ -241,7 +233,15 @@ class ManyOrders:
         if named is None:
             await self._end(row, "not_found", None)
             return
-        if read_order(named.jws).target.kind not in MANY or named.state not in ("received", "deferred", "executing"):
+        cancels = read_order(named.jws)
+        if cancels.cmd in CANCELLABLE and named.state in UNFINISHED:
+            if (said := await self._further.cancelled(named, cancels.cmd, row.jti)) is not None:
+                await self._close([said, await self._says(row, "done", None, {"did": "cancelled"})])
+                hit("further.cancelled")
+                return
+            await self._end(row, "refused:command.too_late", "what the order brought counts already")
+            return
+        if cancels.cmd != "erase" or cancels.target.kind not in MANY or named.state not in UNFINISHED:
             await self._end(row, "refused:command.too_late", "the order is carried out, or has no window")
             return
         finds = await self._means.journal.finds(named.jti)
@@ -283,16 +283,3 @@ def _turn(finds: Sequence[Find], last: str | None, now: str) -> Sequence[Find]:
     """What is due, from behind the one that was looked at last: what waits for something holds up nobody."""
     start = next((at + 1 for at, one in enumerate(finds) if one.call_id == last), 0)
     return [one for one in (*finds[start:], *finds[:start]) if one.state == "waiting" and one.shred_at <= now]
-
-
-def _not_yet(order: VerifiedOrder, now: datetime) -> tuple[str, str] | None:
-    """Calls that are still to come are nobody's to review."""
-    if parse_time(order.claims.as_of) <= now + timedelta(seconds=SKEW_S):
-        return None
-    return "command.future", "the order covers calls that have not begun yet"
-
-
-def _not_reviewed(order: VerifiedOrder) -> tuple[str, str] | None:
-    if order.claims.target.kind == "person" and order.claims.located is None:
-        return "command.not_reviewed", "the order names no search whose finds were looked at"
-    return None

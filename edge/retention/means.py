@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from edge.consent.units import Period
 from edge.gate import Gate
+from edge.policybook import PolicyBook
 from edge.ports import ElsewherePort, KeeperPort, LiveCalls, RecorderPort, Slots, Vault
 from edge.retention.sight import Sight
 from formats.keys import SigningKey
@@ -39,7 +40,9 @@ class Means(Sight):
     stands, or None. `live`: who carries out orders about calls that are going on; None refuses them. `digest`: a number in
     E.164 to its HMAC under this edge's key, the form in which it outlives an erasure; None: no number does.
     `witness_elsewhere`: central runs on another machine, so its clock is another one. `bounds`: of orders about many calls,
-    as configured now."""
+    as configured now. `rewrap`: takes a header for a segment of a recording, as the local door does; None: nobody can.
+    `uploads`: wakes who uploads what is wanted (`OrderedBook.wanted_media`) and says so by `media_served`; None: nobody does.
+    `policy_desk`: takes policies that orders bring; None: nobody does."""
 
     slots: Slots
     vault: Vault
@@ -56,6 +59,9 @@ class Means(Sight):
     elsewhere: ElsewherePort | None = None
     gate: Gate = field(default_factory=Gate)
     bounds: Callable[[], Bounds] = Bounds
+    rewrap: Callable[[str, int, Mapping[str, Any]], Awaitable[Mapping[str, Any]]] | None = None
+    uploads: Callable[[], None] | None = None
+    policy_desk: PolicyBook | None = None
 
     async def in_worker(self, work: Callable[[], T]) -> T:
         """Run what blocks in the worker thread."""

@@ -27,6 +27,7 @@ from edge.store.keys import Keys
 from edge.store.live import Live
 from edge.store.memory import SLOT_META, Memory
 from edge.store.notices import Notices
+from edge.store.ordered import Ordered
 from edge.store.orders import Orders
 from edge.store.outbox import Outbox
 from edge.store.recordings import Recordings
@@ -52,6 +53,7 @@ class Journal(
     Memory,
     Notices,
     Orders,
+    Ordered,
     Holds,
     Finds,
     Retaining,

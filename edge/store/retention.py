@@ -67,6 +67,7 @@ _ROWS: Final = (
     f"DELETE FROM capture WHERE {_RECORDINGS_OF}",
     f"DELETE FROM recording_flag WHERE {_RECORDINGS_OF}",
     f"DELETE FROM due_erasure WHERE {_RECORDINGS_OF}",
+    f"DELETE FROM media_wanted WHERE {_RECORDINGS_OF}",
     "DELETE FROM recording WHERE call_id=?1",
     "DELETE FROM permit WHERE call_id=?1",
     "DELETE FROM consent_event WHERE call_id=?1",
@@ -201,7 +202,7 @@ class Retaining(Base):
 
         def job(conn: sqlite3.Connection) -> int:
             orders = conn.execute(_OLD_ORDERS, (before, limit)).fetchall()
-            for table in ("receipt", "order_target", "find"):
+            for table in ("receipt", "order_target", "find", "media_wanted"):
                 conn.executemany(f"DELETE FROM {table} WHERE jti=?", orders)
             conn.executemany("DELETE FROM inbox WHERE jti=?", orders)
             words = conn.execute(_OLD_WORDS, (before, limit)).fetchall()

@@ -106,3 +106,21 @@ CREATE TABLE rewrap(
 -- Highest peak of each channel (JSON, '' until somebody looked); the name of a compacted payload until it is renamed.
 ALTER TABLE segment ADD COLUMN loudest TEXT NOT NULL DEFAULT '';
 ALTER TABLE segment ADD COLUMN staged TEXT NOT NULL DEFAULT '';
+
+
+-- Orders that change what is in force here, and orders for what is stored.
+
+-- A policy by order: in force (acting), or waiting for its time. Empty text: the file's own again.
+CREATE TABLE ordered_policy(
+  name TEXT NOT NULL, acting INTEGER NOT NULL CHECK(acting IN (0, 1)), jti TEXT NOT NULL, toml TEXT NOT NULL,
+  iat TEXT NOT NULL, acts_at TEXT NOT NULL, PRIMARY KEY(name, acting)) STRICT, WITHOUT ROWID;
+-- The pinned keys as orders left them; the newest row counts while the trust file is still the one of that SHA-256.
+CREATE TABLE pinned(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, jti TEXT NOT NULL, keyset TEXT NOT NULL, file_sha256 TEXT NOT NULL,
+  iat TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+-- Recordings whose ciphertext central asked for. result: of the upload; '' while it waits.
+CREATE TABLE media_wanted(
+  jti TEXT NOT NULL REFERENCES inbox(jti), recording_id TEXT NOT NULL REFERENCES recording(recording_id),
+  asked_at TEXT NOT NULL, result TEXT NOT NULL DEFAULT '', evidence TEXT NOT NULL DEFAULT '{}',
+  PRIMARY KEY(jti, recording_id)) STRICT, WITHOUT ROWID;
+CREATE INDEX media_wanted_waiting ON media_wanted(asked_at) WHERE result = '';

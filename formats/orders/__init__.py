@@ -11,6 +11,13 @@ from formats.orders.claims import (
     Target,
     TargetKind,
 )
+from formats.orders.content import (
+    KeysContent,
+    NewHeader,
+    PolicyContent,
+    RewrapContent,
+    content_as,
+)
 from formats.orders.ground import Ground, ground_of
 from formats.orders.order import (
     VerifiedOrder,
@@ -46,14 +53,19 @@ __all__ = [
     "Command",
     "DeliveryClaims",
     "Ground",
+    "KeysContent",
+    "NewHeader",
     "OrderClaims",
     "Person",
+    "PolicyContent",
     "ReceiptClaims",
+    "RewrapContent",
     "Target",
     "TargetKind",
     "VerifiedOrder",
     "VerifiedReceipt",
     "commitment",
+    "content_as",
     "countersign_order",
     "demanded",
     "ground_of",

@@ -11,6 +11,7 @@ from formats import canonical
 from formats.errors import FormatError, JsonError, OrderError
 from formats.ids import check_id, parse_time
 from formats.orders.authority import Command
+from formats.orders.content import check_content
 
 ORDER_TYP = "callwarden-order+json"
 DELIVERY_TYP = "callwarden-delivery+json"
@@ -21,7 +22,7 @@ _RESULT = re.compile(r"(done|already|deferred|not_found|refused:[a-z0-9_.]{1,64}
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 _ID_KINDS = frozenset({"recording", "call", "hold", "order"})
 #: Members that came later: one that says nothing is not written, so that what was signed before stays the same bytes.
-_LATER = ("located", "exclude", "exported_to")
+_LATER = ("located", "exclude", "exported_to", "content")
 #: Calls one order can leave out; more are a search that was too wide.
 MAX_EXCLUDED = 1000
 
@@ -54,6 +55,7 @@ class OrderClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     located: str | None = None
     exclude: tuple[str, ...] = ()
     exported_to: str | None = None
+    content: dict[str, Any] = {}
 
 
 class DeliveryClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -150,6 +152,8 @@ def _check_order(claims: OrderClaims) -> None:
         len(set(claims.exclude)) == len(claims.exclude) <= MAX_EXCLUDED, "a call is excluded once, and not too many are"
     )
     _demand(claims.exported_to != "", "exported_to must not be empty")
+    check_content(claims.cmd, claims.target.kind, claims.content)
+    _demand(claims.cmd != "keys" or claims.target.id == claims.fleet, "a key set is for the order's own fleet")
 
 
 def _check_delivery(claims: DeliveryClaims) -> None:

@@ -25,6 +25,7 @@ from tests.crash import (
     test_backup,
     test_canary,
     test_capture,
+    test_further,
     test_keys,
     test_many,
     test_migration,
@@ -170,7 +171,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
             *test_canary.KILLS,
         )
     }
-    alone |= {p.partition(":")[0] for p in test_many.POINTS}
+    alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS)}
     alone |= set(test_verify_crash.POINTS)
     alone |= {*test_keys.POINTS, *test_keys.RESEND}
     alone |= {*test_migration.POINTS, "migrate.step"}

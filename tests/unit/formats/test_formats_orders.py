@@ -70,8 +70,19 @@ DONE = ReceiptClaims(
 )
 
 
+#: What commands bring that bring something, and their targets.
+BRINGS: dict[str, dict[str, Any]] = {
+    "policy": {"target": Target("policy", "sales"), "content": {"toml": '[policy.sales]\nmode = "never"\n'}},
+    "keys": {
+        "target": Target("fleet", "brno"),
+        "content": {"keyset": json.loads(KeySet.of(one for one in TRUST.entries if one.role != "edge").dump())},
+    },
+    "rewrap": {"content": {"headers": [{"segment": 0, "statement": "a.b.c", "header": "AAAA"}]}},
+}
+
+
 def changed(**members: Any) -> OrderClaims:
-    return msgspec.structs.replace(CLAIMS, **members)
+    return msgspec.structs.replace(CLAIMS, **{**BRINGS.get(members.get("cmd", ""), {}), **members})
 
 
 def test_an_order_signed_by_both() -> None:
@@ -137,6 +148,35 @@ def test_authority(cmd: Any, signers: str, allowed: bool) -> None:
         with pytest.raises(SignatureError) as caught:
             orders.verify_order(order, TRUST, now=NOW)
         assert caught.value.code == "auth.count"
+
+
+@pytest.mark.parametrize(
+    ("cmd", "members"),
+    [
+        ("policy", {"content": {}}),
+        ("policy", {"content": {"toml": "", "and": 1}}),
+        ("policy", {"content": {"toml": "", "edges": ["a", "a"]}}),
+        ("policy", {"content": {"toml": "#" * 300_000}}),
+        ("policy", {"target": Target("edge", "pbx-1")}),
+        ("keys", {"target": Target("fleet", "praha")}),
+        ("keys", {"content": {"keyset": json.loads(TRUST.dump())}}),
+        ("keys", {"content": {"keyset": {"type": "callwarden-keyset/v1", "keys": [{}]}}}),
+        ("rewrap", {"content": {"headers": []}}),
+        ("rewrap", {"content": {"headers": BRINGS["rewrap"]["content"]["headers"] * 2}}),
+        ("erase", {"content": {"toml": ""}}),
+        ("fetch", {"content": {"toml": ""}}),
+    ],
+)
+def test_what_an_order_brings_is_what_its_command_takes(cmd: str, members: dict[str, Any]) -> None:
+    with pytest.raises(OrderError) as caught:
+        orders.sign_order(changed(cmd=cmd, **members), [STORE])
+    assert caught.value.code == "command.malformed"
+
+
+def test_an_order_that_brings_nothing_has_the_bytes_it_always_had() -> None:
+    assert b"content" not in orders.claims.encode(CLAIMS)
+    brought = orders.verify_order(orders.sign_order(changed(cmd="policy"), [DPO, STORE]), TRUST, now=NOW).claims
+    assert brought.content == BRINGS["policy"]["content"]
 
 
 def test_stripped_and_doubled_signatures() -> None:
