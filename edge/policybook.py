@@ -57,7 +57,8 @@ class Asked(Protocol):
 
 class PolicyBook:
     """The configuration in effect. `look`: judges a configuration by what it names (prompts, files), raising
-    CallwardenError, before anything changes; what it returns is called once the configuration is in effect."""
+    CallwardenError, before anything changes; what it returns is called once the configuration is in effect. `unusable`: orders
+    whose policy did not fit any more at the start."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class PolicyBook:
         self._ability: Ability | None = None
         self._unable: frozenset[str] = frozenset()
         self._said: set[tuple[str, Alarm]] = set()
-        self._unusable: set[str] = set()
+        self.unusable: set[str] = set()
 
     # ------------------------------------------------------------ what others ask
 
@@ -177,7 +178,7 @@ class PolicyBook:
                 if not names:
                     raise
                 ordered[names[0]] = (label, None)
-                self._unusable.add(label)
+                self.unusable.add(label.partition(" ")[2])
                 why = f'policy "{names[0]}" by {label} cannot be used, so nothing is recorded under it: {error.message}'
                 await self._journal.alarm("policy.order_unusable", f"{why}; fix: {error.hint}", where=error.where)
                 continue
@@ -190,8 +191,9 @@ class PolicyBook:
         rows = {one.name: one for one in await self._journal.ordered_policies() if one.acting}
         if change is not None:
             rows[change.name] = change
-        found = {name: (f"order {one.jti}", one.toml) for name, one in rows.items() if one.toml}
-        return {name: (label, None if label in self._unusable else text) for name, (label, text) in found.items()}
+        found = {name: (_label(one.jti), one.toml) for name, one in rows.items() if one.toml}
+        gone = {_label(jti) for jti in self.unusable}
+        return {name: (label, None if label in gone else text) for name, (label, text) in found.items()}
 
     async def judge(self, change: OrderedPolicy) -> Policy | None:
         """The policy as it would be with `change` in force, None where there is none. Raises CallwardenError with file (or
@@ -256,6 +258,11 @@ class PolicyBook:
         if changed:
             await self._journal.set_meta(META, json.dumps(dict(versions), sort_keys=True))
             hit("policy.filed")
+
+
+def _label(jti: str) -> str:
+    """Where a text stands that order `jti` brought."""
+    return f"order {jti}"
 
 
 def _answer(found: Reloaded, versions: Mapping[str, str]) -> Mapping[str, Any]:

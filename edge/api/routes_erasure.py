@@ -12,7 +12,7 @@ from edge.api.deps import ApiDeps, Json
 from edge.api.words import only, unknown_call
 from edge.errors import CallwardenError
 
-VERBS: Final = ("locate", "take", "orders", "certificate", "rectify")
+VERBS: Final = ("locate", "take", "orders", "certificate", "rectify", "in-force")
 #: Longest reason of a correction, characters.
 _LONGEST: Final = 200
 
@@ -38,6 +38,8 @@ class ErasureDesk:
                 return dict(await port.take(order, body.get("opening"), uid))
             case "orders":
                 return {"orders": list(await port.orders())}
+            case "in-force":
+                return dict(await port.in_force())
             case "certificate":
                 return dict(await port.certificate(_text(body, "recording")))
             case _:

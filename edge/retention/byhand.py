@@ -85,6 +85,31 @@ class ByHand:
             )  # fmt: skip
         return found
 
+    async def in_force(self) -> Mapping[str, Any]:
+        """`policies` that orders brought (policy jti iat acts_at state empty; state: `in force`, `waits`, or `unusable`) and
+        `keys` as they are pinned now (kid role owner not_before retired), `keys_by` the order or "" for the trust file."""
+        means, desk = self._means, self._means.policy_desk
+        policies = [
+            {
+                "policy": one.name, "order": one.jti, "issued_at": one.iat, "acts_at": one.acts_at,
+                "state": ("unusable" if desk and one.jti in desk.unusable else "in force") if one.acting else "waits",
+                "files_own": not one.toml,
+            }
+            for one in await means.journal.ordered_policies()
+        ]  # fmt: skip
+        pinned = await means.journal.pinned()
+        keys = [
+            {
+                "kid": one.kid, "role": one.role, "owner": one.owner, "not_before": one.not_before,
+                "retired": one.retired,
+            }
+            for one in means.trust.entries
+        ]  # fmt: skip
+        return {
+            "policies": policies, "keys": keys, "keys_by": pinned.jti if pinned is not None else "",
+            "keyset": canonical.loads(means.trust.dump()),
+        }  # fmt: skip
+
     async def rectify(self, call_id: str, changes: Mapping[str, str], reason: str, uid: int) -> Mapping[str, Any]:
         """Correct a call's metadata: `call`, `fields`. Raises usage.rectify, calls.*, journal.unknown,
         not_found.policy."""

@@ -187,6 +187,19 @@ async def test_what_the_loader_refuses_is_refused_with_line_and_fix(
     assert await here.place.journal.ordered_policies() == []
 
 
+async def test_what_is_in_force_is_shown(here: Here) -> None:
+    before = await here.executor.by_hand.in_force()
+    assert (before["policies"], before["keys_by"]) == ([], "")
+    tight = await here.policy(TIGHTER)
+    here.clock.go(seconds=1)
+    loose = await here.policy(LOOSER)
+    pinned = await here.keys(*people(DPO2))
+    shown = await here.executor.by_hand.in_force()
+    assert [(one["state"], one["order"]) for one in shown["policies"]] == [("in force", tight), ("waits", loose)]
+    assert shown["keys_by"] == pinned
+    assert {one["kid"]: one["retired"] is not None for one in shown["keys"]}[DPO2.kid]
+
+
 async def test_an_empty_text_puts_the_file_back_in_force(here: Here) -> None:
     await here.policy(TIGHTER)
     here.clock.go(seconds=1)

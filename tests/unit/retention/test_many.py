@@ -318,6 +318,41 @@ async def test_above_the_daily_share_a_second_dpo_is_demanded(place: Place) -> N
     assert (await place.results(two)).count("done") == 3
 
 
+async def test_what_is_found_later_is_held_against_the_daily_share(place: Place) -> None:
+    setting = Setting(place, daily_free=2, daily_share=0)
+    await place.record(number_e164=makers.NUMBER)
+    one = await place.person()
+    await setting.executor.once()
+    late = [(await place.record(number_e164=makers.NUMBER))[0].recording_id for _ in range(4)]
+    await setting.later(hours=1)
+    assert [await place.journal.restricted_by(name) for name in late] == [one] * 4
+    await setting.later(hours=25)
+    assert [await place.state(name) for name in late].count("erased") == 1, "one went today, two may"
+    held = [said for said in await setting.evidence(one) if "share is used up" in (said["reason"] or "")]
+    assert len(held) == 3
+    await setting.later(hours=25)
+    assert [await place.state(name) for name in late].count("erased") == 3
+    assert len(await setting.evidence(one)) == len(held) + 6, "it is said once"
+    await setting.later(hours=25)
+    assert [await place.state(name) for name in late] == ["erased"] * 4
+
+
+async def test_a_policys_call_that_is_found_later_waits_until_it_was_handed_over(place: Place) -> None:
+    setting = Setting(place, daily_share=100)
+    first, _ = await place.record()
+    await place.journal.note_exported(first.recording_id, "wav", "quality")
+    one = await place.order("erase", "policy", "support")
+    await setting.executor.once()
+    late, _ = await place.record()
+    await setting.later(hours=1)
+    await setting.later(hours=25)
+    assert (await place.state(first.recording_id), await place.state(late.recording_id)) == ("erased", "sealed")
+    assert "never exported" in (await setting.evidence(one))[-1]["reason"]
+    await place.journal.note_exported(late.recording_id, "wav", "quality")
+    await setting.later(hours=1)
+    assert await place.state(late.recording_id) == "erased"
+
+
 async def test_the_share_counts_what_other_orders_take(place: Place) -> None:
     setting = Setting(place, daily_free=3, daily_share=0)
     first = [await place.record(number_e164=makers.NUMBER) for _ in range(2)]
