@@ -10,6 +10,7 @@ from central.auth import json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
+from central.openapi import answers
 from central.problems import query_int
 from central.state import CENTRAL
 from formats import canonical
@@ -27,6 +28,7 @@ def doors() -> list[Door]:
             "dpo auditor supervisor",
             "Calls as reported, oldest first.",
             query=("after", "limit"),
+            answer=answers.CallList,
         ),
         door(
             "GET",
@@ -35,8 +37,16 @@ def doors() -> list[Door]:
             "dpo auditor supervisor",
             "Recordings as reported, with whether the keeper holds their keys.",
             query=("after", "limit"),
+            answer=answers.RecordingList,
         ),
-        door("GET", "/v1/recordings/{recording_id}", get_recording, "dpo auditor supervisor", "One recording."),
+        door(
+            "GET",
+            "/v1/recordings/{recording_id}",
+            get_recording,
+            "dpo auditor supervisor",
+            "One recording.",
+            answer=answers.Recording,
+        ),
         door(
             "GET",
             "/v1/alarms",
@@ -44,8 +54,17 @@ def doors() -> list[Door]:
             "ops dpo auditor",
             "Alarms: forks, rollbacks, what edges raised.",
             query=("after", "limit"),
+            answer=answers.AlarmList,
         ),
-        door("GET", "/v1/log", get_log, "dpo auditor", "Central's own log.", query=("after", "limit")),
+        door(
+            "GET",
+            "/v1/log",
+            get_log,
+            "dpo auditor",
+            "Central's own log.",
+            query=("after", "limit"),
+            answer=answers.OwnLogPage,
+        ),
     ]
 
 

@@ -36,6 +36,8 @@ from central.doors import Door, door, routes
 from central.errors import CentralError
 from central.fleet import doors as fleet
 from central.fleet.issuing import authority
+from central.openapi import answers
+from central.openapi import serve as published
 from central.problems import problems
 from central.roles import ANYONE
 from central.state import CENTRAL, Central, open_central, sweep_keeper, utc_now
@@ -47,14 +49,30 @@ def make_app(central: Central) -> web.Application:
     """All doors, version 1."""
     app = web.Application(middlewares=[problems, restored.gate], client_max_size=MAX_BODY)
     app[CENTRAL] = central
-    app.router.add_routes(routes(all_doors()))
+    listed = all_doors()
+    app[published.OPENAPI] = published.text(listed).encode()
+    app.router.add_routes(routes(listed))
     return app
 
 
 def all_doors() -> list[Door]:
     """Every door, in the order in which the API's description lists them."""
-    health = door("GET", "/v1/health", get_health, ANYONE, "Whether the database answers.")
-    parts = (restored, enrol, events, audit, deliveries, receipts, keeper, orders, admin, certificates, recovery, fleet)
+    health = door("GET", "/v1/health", get_health, ANYONE, "Whether the database answers.", answer=answers.Health)
+    parts = (
+        published,
+        restored,
+        enrol,
+        events,
+        audit,
+        deliveries,
+        receipts,
+        keeper,
+        orders,
+        admin,
+        certificates,
+        recovery,
+        fleet,
+    )
     return [health, *(one for part in parts for one in part.doors())]
 
 

@@ -14,6 +14,7 @@ from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn
 from central.doors import Door, door
 from central.errors import CentralError
+from central.openapi import answers, bodies
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
 from formats import merkle
@@ -30,8 +31,24 @@ ROLLBACK = "audit.rollback"
 def doors() -> list[Door]:
     """Mirror and witness."""
     return [
-        door("POST", "/v1/edges/{edge_id}/audit", post_audit, "edge", "Entries and checkpoints of the audit log."),
-        door("GET", "/v1/edges/{edge_id}/audit", get_audit, "edge", "How far the audit log is mirrored."),
+        door(
+            "POST",
+            "/v1/edges/{edge_id}/audit",
+            post_audit,
+            "edge",
+            "Entries and checkpoints of the audit log.",
+            body=bodies.AuditBody,
+            answer=answers.AuditAnswer,
+            problems=(409,),
+        ),
+        door(
+            "GET",
+            "/v1/edges/{edge_id}/audit",
+            get_audit,
+            "edge",
+            "How far the audit log is mirrored.",
+            answer=answers.MirroredLogs,
+        ),
     ]
 
 

@@ -12,6 +12,7 @@ from central.auth import json_answer
 from central.conn import Conn
 from central.doors import Door, door
 from central.errors import CentralError
+from central.openapi import answers
 from central.people import complete
 from central.state import CENTRAL, Central
 from formats import canonical, merkle
@@ -28,7 +29,13 @@ def doors() -> list[Door]:
     """Out to administrators."""
     return [
         door(
-            "GET", "/v1/certificates/{jti}", get_certificate, "dpo auditor", "The certificate of an order that erased."
+            "GET",
+            "/v1/certificates/{jti}",
+            get_certificate,
+            "dpo auditor",
+            "The certificate of an order that erased.",
+            answer=answers.CertificateDocument,
+            problems=(409,),
         )
     ]
 

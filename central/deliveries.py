@@ -11,6 +11,7 @@ from central.auth import check_standing, edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
+from central.openapi import answers
 from central.people import expiry, opening_of
 from central.problems import query_int
 from central.restored import asked_of
@@ -35,6 +36,7 @@ def doors() -> list[Door]:
             "edge",
             "Deliveries that follow a number; waits for one.",
             query=("after", "wait"),
+            answer=answers.DeliveryList,
         )
     ]
 

@@ -6,18 +6,19 @@ import asyncio
 import re
 import secrets
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from central import tls
 from central.auth import check_signature, json_answer, token_hash
 from central.conn import Conn
-from central.doors import Door, asker, door
+from central.doors import Door, door, taken
 from central.edgebook import edge_keys
 from central.errors import CentralError
 from central.fleet.clientcert import MAX_CSR, Issued
 from central.fleet.issuing import issue_for, issues
+from central.openapi import answers, bodies
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
 from formats import canonical
@@ -28,17 +29,54 @@ from formats.keys import VerifyKey, b64url
 from formats.note import COSIGNATURE, NoteKey
 
 TOKEN_LIFE = timedelta(hours=1)
+PEM: Final = "application/x-pem-file"
 _EDGE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 
 
 def doors() -> list[Door]:
     """The doors of enrolment and of the key set."""
     return [
-        door("GET", "/v1/ca", get_ca, "anyone", "Central's CA certificate, PEM."),
-        door("POST", "/v1/enrolments", post_enrolment, "ops", "A one-time token for one edge.", status=201),
-        door("POST", "/v1/enrol", post_enrol, "anyone", "Pin an edge's key with a one-time token.", status=201),
-        door("POST", "/v1/keys", post_key, "admin", "Register a person's public key.", status=201),
-        door("GET", "/v1/keys", get_keys, "ops dpo auditor", "The key set, as a trust file."),
+        door("GET", "/v1/ca", get_ca, "anyone", "Central's CA certificate, PEM.", gives=PEM, problems=(404,)),
+        door(
+            "POST",
+            "/v1/enrolments",
+            post_enrolment,
+            "ops",
+            "A one-time token for one edge.",
+            status=201,
+            body=bodies.EnrolmentBody,
+            answer=answers.EnrolmentToken,
+        ),
+        door(
+            "POST",
+            "/v1/enrol",
+            post_enrol,
+            "anyone",
+            "Pin an edge's key with a one-time token; the request is signed by that key.",
+            status=201,
+            body=bodies.EnrolBody,
+            answer=answers.Trust,
+            problems=(401, 403, 409),
+        ),
+        door(
+            "POST",
+            "/v1/keys",
+            post_key,
+            "admin",
+            "Register a person's public key.",
+            status=201,
+            further=(200,),
+            body=bodies.KeyBody,
+            answer=answers.RegisteredKey,
+        ),
+        door(
+            "GET",
+            "/v1/keys",
+            get_keys,
+            "ops dpo auditor",
+            "The key set, as a trust file.",
+            answer=answers.KeySetDocument,
+        ),
     ]
 
 
@@ -131,10 +169,10 @@ def trust_answer(central: Central, conn: Conn, edge_id: str) -> dict[str, Any]:
     }
 
 
-def public_key(body: dict[str, Any]) -> VerifyKey:
+def public_key(jwk: dict[str, Any]) -> VerifyKey:
     """The `jwk` member of a body. Raises CentralError auth.key."""
     try:
-        return VerifyKey.from_jwk(field(body, "jwk", dict))
+        return VerifyKey.from_jwk(jwk)
     except FormatError as error:
         raise CentralError("auth.key", error.message, where="jwk") from error
 
@@ -149,14 +187,12 @@ async def get_ca(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     if not central.config.tls:
         raise CentralError("not_found.ca", "central runs without TLS", status=404)
-    return web.Response(body=central.config.ca.read_bytes(), content_type="application/x-pem-file")
+    return web.Response(body=central.config.ca.read_bytes(), content_type=PEM)
 
 
 async def post_enrolment(request: web.Request) -> web.Response:
     """Administrator: a token for one edge, shown once, stored hashed."""
-    body = object_body(asker(request).body or b"{}")
-    central = request.app[CENTRAL]
-    edge_id = field(body, "edge_id", optional=True)
+    central, edge_id = request.app[CENTRAL], taken(request, bodies.EnrolmentBody).edge_id
     if edge_id is not None:
         check_edge_id(edge_id)
 
@@ -174,7 +210,11 @@ async def post_enrol(request: web.Request) -> web.Response:
     central = request.app[CENTRAL]
     raw = await request.read()
     body = object_body(raw)
-    token, edge_id, key = field(body, "token"), check_edge_id(field(body, "edge_id")), public_key(body)
+    token, edge_id, key = (
+        field(body, "token"),
+        check_edge_id(field(body, "edge_id")),
+        public_key(field(body, "jwk", dict)),
+    )
     csr = field(body, "csr", optional=True, longest=MAX_CSR)
     check_signature(central, request, raw, edge_id, edge_keys(edge_id, key))
     store, witness = central.store.kid, central.witness.kid
@@ -219,9 +259,8 @@ async def post_enrol(request: web.Request) -> web.Response:
 
 async def post_key(request: web.Request) -> web.Response:
     """Administrator: register a person's public key. Edges pin the key set at enrolment."""
-    body = object_body(asker(request).body)
-    central = request.app[CENTRAL]
-    role, owner, key = field(body, "role"), field(body, "owner", longest=200), public_key(body)
+    body, central = taken(request, bodies.KeyBody), request.app[CENTRAL]
+    role, owner, key = body.role, body.owner, public_key(body.jwk)
 
     def job(conn: Conn) -> bool:
         made = register_person(conn, central.now(), role, owner, key)

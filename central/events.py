@@ -9,23 +9,35 @@ from aiohttp import web
 from central.anonymous import anonymise, is_anonymous
 from central.auth import edge_request, json_answer
 from central.conn import Conn
-from central.doors import Door, door
+from central.doors import Door, Param, door
 from central.errors import CentralError
 from central.fleet.clones import two_streams
 from central.project import project, take_key
 from central.state import CENTRAL, Central
 from formats import canonical
 from formats.errors import FormatError
-from formats.wire import Event, verify_batch
+from formats.wire import BatchAnswer, Event, verify_batch
 
 MAX_EVENTS = 1000
 #: Header of the detached JWS (`typ` callwarden-batch+json) over the batch's bytes before gzip.
 SIGNATURE = "Callwarden-Signature"
+_SIGNED = Param(SIGNATURE, "Detached JWS over the batch's bytes before gzip.", required=True)
 
 
 def doors() -> list[Door]:
     """Batches in."""
-    return [door("POST", "/v1/edges/{edge_id}/events", post_events, "edge", "A batch of events.")]
+    return [
+        door(
+            "POST",
+            "/v1/edges/{edge_id}/events",
+            post_events,
+            "edge",
+            "A batch of events.",
+            headers=(_SIGNED,),
+            body=list[Event],
+            answer=BatchAnswer,
+        )
+    ]
 
 
 async def post_events(request: web.Request) -> web.Response:

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
-from central.doors import Door, door
+from central.doors import Door, Param, door
 from central.errors import CentralError
+from central.openapi import answers, bodies
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
 from formats import canonical
@@ -25,7 +26,14 @@ def doors() -> list[Door]:
     """Shred, and the list of what was shredded."""
     return [
         door(
-            "POST", "/v1/edges/{edge_id}/keeper/shred", post_shred, "edge", "Destroy the keeper's keys of a recording."
+            "POST",
+            "/v1/edges/{edge_id}/keeper/shred",
+            post_shred,
+            "edge",
+            "Destroy the keeper's keys of a recording.",
+            body=bodies.ShredBody,
+            answer=answers.KeeperStatement,
+            problems=(404,),
         ),
         door(
             "GET",
@@ -33,7 +41,8 @@ def doors() -> list[Door]:
             get_tombstones,
             "edge",
             "What of this edge was erased.",
-            query=("after", "limit"),
+            query=(Param("after", "The `last` of the page before.", {"type": "string"}), "limit"),
+            answer=answers.ErasedList,
         ),
     ]
 

@@ -15,6 +15,7 @@ from central.conn import Conn
 from central.deliveries import queue
 from central.doors import Door, asker, door
 from central.errors import CentralError
+from central.openapi import answers, bodies
 from central.people import complete, expiry, keep_opening
 from central.problems import field, object_body
 from central.receipts import receipt_answer
@@ -46,6 +47,9 @@ def doors() -> list[Door]:
             post_draft,
             "dpo",
             "Claims of an order, to be signed by people; nothing is stored.",
+            body=bodies.DraftBody,
+            answer=answers.Draft,
+            problems=(404,),
         ),
         door(
             "POST",
@@ -54,8 +58,18 @@ def doors() -> list[Door]:
             "dpo",
             "Submit a signed order; it is queued for the edges that hold the target.",
             status=202,
+            body=bodies.OrderBody,
+            answer=answers.OrderState,
+            problems=(404,),
         ),
-        door("GET", "/v1/orders/{jti}", get_order, "dpo auditor", "An order with its deliveries and receipts."),
+        door(
+            "GET",
+            "/v1/orders/{jti}",
+            get_order,
+            "dpo auditor",
+            "An order with its deliveries and receipts.",
+            answer=answers.OrderState,
+        ),
     ]
 
 

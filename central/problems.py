@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -14,6 +16,10 @@ from formats import canonical
 from formats.errors import FormatError
 
 _log = structlog.get_logger("central")
+
+T = TypeVar("T")
+#: How msgspec names a member in a sentence about the object it is in.
+_NAMED: Final = re.compile(r"(?:missing required|contains unknown) field `([^`]*)`")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -54,6 +60,29 @@ def object_body(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CentralError("usage.json", "the body must be a JSON object", where="body")
     return value
+
+
+def converted(value: Any, kind: type[T]) -> T:
+    """`value`, as JSON came, as a Struct. Raises CentralError usage.field with the member's path."""
+    if _holds_nul(value):
+        raise CentralError("usage.field", "a text holds NUL", where="body")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        where = path.rstrip("`")
+        if (named := _NAMED.search(message)) is not None:  # a member that is missing, or one that nobody knows
+            where = f"{where}.{named[1]}".removeprefix(".")
+        raise CentralError("usage.field", message, where=where or "body") from error
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether any text in it holds the character that PostgreSQL's texts cannot."""
+    if isinstance(value, dict):
+        return any("\0" in name or _holds_nul(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def field(body: dict[str, Any], name: str, kind: type = str, *, optional: bool = False, longest: int = 4096) -> Any:

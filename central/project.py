@@ -153,7 +153,7 @@ def _segment(conn: Conn, data: dict[str, Any]) -> None:
     text = canonical.dumps(_without_header(data)).decode()
     conn.execute(
         "INSERT INTO segment VALUES (?,?,?) ON CONFLICT(segment_id) DO UPDATE SET data=excluded.data"
-        " WHERE recording_id=excluded.recording_id",
+        " WHERE segment.recording_id=excluded.recording_id",
         (segment_id, data["recording_id"], text),
     )
 

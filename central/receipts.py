@@ -10,6 +10,7 @@ from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
+from central.openapi import answers, bodies
 from central.people import wipe
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
@@ -22,7 +23,15 @@ MAX_RECEIPTS = 200
 def doors() -> list[Door]:
     """In from edges, out to administrators."""
     return [
-        door("POST", "/v1/edges/{edge_id}/receipts", post_receipts, "edge", "Receipts of orders."),
+        door(
+            "POST",
+            "/v1/edges/{edge_id}/receipts",
+            post_receipts,
+            "edge",
+            "Receipts of orders.",
+            body=bodies.ReceiptsBody,
+            answer=answers.ReceiptResults,
+        ),
         door(
             "GET",
             "/v1/edges/{edge_id}/receipts",
@@ -30,6 +39,7 @@ def doors() -> list[Door]:
             "edge",
             "Receipts this edge signed.",
             query=("after",),
+            answer=answers.OwnReceiptList,
         ),
         door(
             "GET",
@@ -38,8 +48,9 @@ def doors() -> list[Door]:
             "dpo auditor",
             "Receipts, oldest first.",
             query=("after", "limit", "jti", "recording_id"),
+            answer=answers.ReceiptList,
         ),
-        door("GET", "/v1/receipts/{receipt_id}", get_receipt, "dpo auditor", "One receipt."),
+        door("GET", "/v1/receipts/{receipt_id}", get_receipt, "dpo auditor", "One receipt.", answer=answers.Receipt),
     ]
 
 

@@ -12,16 +12,14 @@ from aiohttp import web
 
 from central.auth import json_answer
 from central.conn import Conn
-from central.doors import Door, asker, door
+from central.doors import Door, door, taken
 from central.errors import CentralError
-from central.problems import field, object_body
+from central.openapi import answers, bodies
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
 from formats.ids import is_id
 from formats.keys import b64url
 from formats.shred import unseal_header
-
-_LONGEST_REASON = 80
 
 
 def doors() -> list[Door]:
@@ -33,6 +31,8 @@ def doors() -> list[Door]:
             post_headers,
             "admin",
             "The newest header of each segment, to recover a vault.",
+            body=bodies.HeadersBody,
+            answer=answers.HeaderList,
         )
     ]
 
@@ -41,7 +41,7 @@ async def post_headers(request: web.Request) -> web.Response:
     """Administrator: `{reason}` → `{headers: [{segment_id, version, suite, key_id, header}]}`, the newest of each segment;
     `header` is base64url, or null where the keeper holds no key (any more)."""
     central = request.app[CENTRAL]
-    reason = field(object_body(asker(request).body), "reason", longest=_LONGEST_REASON)
+    reason = taken(request, bodies.HeadersBody).reason
     recording_id = request.match_info["recording_id"]
     if not is_id(recording_id):
         raise CentralError("usage.id", "recording_id is 32 lower-case hex digits", where="recording_id")

@@ -16,6 +16,7 @@ from central.doors import Door, door
 from central.errors import CentralError
 from central.keeper import shred
 from central.log import OwnLog
+from central.openapi import answers, bodies
 from central.problems import Handler, field, object_body
 from central.slotfile import SlotFile
 from central.state import CENTRAL, Central
@@ -40,6 +41,8 @@ def doors() -> list[Door]:
             post_tombstones,
             "edge",
             "Tell a restored central what was erased.",
+            body=bodies.TombstonesBody,
+            answer=answers.Buried,
         )
     ]
 

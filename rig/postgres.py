@@ -65,33 +65,54 @@ def postgres(*, durable: bool = False, settings: tuple[str, ...] = ()) -> Iterat
 
     Raises RuntimeError when there are no programs or it does not start.
     """
-    where = programs()
-    if where is None:
+    with a_folder(durable=durable) as folder:
+        words = ["initdb", "-D", str(folder / "data"), "-U", "callwarden", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        program(*words, "--no-sync", folder=folder)
+        with served(folder, durable=durable, settings=settings) as server:
+            yield server
+
+
+@contextmanager
+def a_folder(*, durable: bool = False) -> Iterator[Path]:
+    """A folder for a server's files that its user may write to. Raises RuntimeError when there are no programs."""
+    if programs() is None:
         raise RuntimeError("no PostgreSQL server of version 15 or newer (Debian: apt-get install postgresql-15)")
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/var/tmp" if durable else "/tmp"))
-    user, data = _user(), folder / "data"
     try:
-        if user:
+        if user := _user():
             os.chown(folder, user["user"], user["group"])
-        words = [str(where / "initdb"), "-D", str(data), "-U", "callwarden", "-A", "trust", "-E", "UTF8", "--locale=C"]
-        subprocess.run([*words, "--no-sync"], check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
-        options = ["listen_addresses=", f"unix_socket_directories={folder}", "unix_socket_permissions=0777"]
-        options += [] if durable else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
-        command = [str(where / "postgres"), "-D", str(data)]
-        for option in (*options, *settings):
-            command += ["-c", option]
         folder.chmod(0o711)
-        with open(folder / "log", "wb") as log:
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **user)
-        server = Postgres(folder, process)
-        try:
-            _wait(server)
-            yield server
-        finally:
-            process.send_signal(signal.SIGINT)  # "fast": connections are cut
-            process.wait(START_S)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def program(name: str, *words: str, folder: Path) -> None:
+    """Run one of PostgreSQL's programs as the server's user. Raises subprocess.CalledProcessError."""
+    where = programs()
+    assert where is not None
+    subprocess.run([str(where / name), *words], check=True, cwd=folder, stdout=subprocess.DEVNULL, **_user())
+
+
+@contextmanager
+def served(folder: Path, *, durable: bool = False, settings: tuple[str, ...] = ()) -> Iterator[Postgres]:
+    """Serve what lies in `folder`/data. Raises RuntimeError when it does not start."""
+    where = programs()
+    assert where is not None
+    options = ["listen_addresses=", f"unix_socket_directories={folder}", "unix_socket_permissions=0777"]
+    options += [] if durable else ["fsync=off", "full_page_writes=off", "synchronous_commit=off"]
+    command = [str(where / "postgres"), "-D", str(folder / "data")]
+    for option in (*options, *settings):
+        command += ["-c", option]
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **_user())
+    server = Postgres(folder, process)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)  # "fast": connections are cut
+        process.wait(START_S)
 
 
 def _wait(server: Postgres) -> None:

@@ -16,6 +16,7 @@ from callwarden.backup.edge import Done, Say, Work, listed, take
 from callwarden.backup.folder import BackupFolder, refuse_place
 from callwarden.backup.restore import copied, set_aside
 from central.config import CentralConfig
+from central.conn import Conn
 from central.db import locally
 from central.errors import CentralError
 from central.keyfiles import read_key
@@ -36,9 +37,13 @@ _NOFOLLOW: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass
 class CentralBack:
-    """What a restore of central did. `edges`: those that are to be heard; `keys`: headers whose key was destroyed since."""
+    """What a restore of central did.
 
-    made: BackupList
+    made: the backup's list, None where another program put it back. edges: those that are to be heard. keys: headers whose key
+    was destroyed since.
+    """
+
+    made: BackupList | None
     edges: list[str]
     keys: int
     set_aside: Path | None
@@ -117,6 +122,28 @@ def restore(config: CentralConfig, root: Path) -> CentralBack:
     return CentralBack(made, edges, keys, aside)
 
 
+def mark_restored(config: CentralConfig, what: str) -> CentralBack:
+    """Say that the database was put back by its engine's own means, while central is stopped; `what`: of when, in words.
+
+    In one transaction keys that were destroyed since are forgotten and every edge is to be heard, as after `restore`.
+    Raises CallwardenError usage.reason; environment.locked while central or its keeper runs.
+    """
+    _refuse_vague(what)
+    with _translated():
+        keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
+        try:
+
+            def job(conn: Conn) -> tuple[list[str], int]:
+                keys = forget_lost_keys(conn, keeper)
+                now = format_time(utc_now())
+                return mark(conn, OwnLog(), now, secrets.token_hex(16), "", what), keys
+
+            edges, keys = locally(config, job)
+        finally:
+            keeper.close()
+    return CentralBack(None, edges, keys, None)
+
+
 def _marked(fresh: Path, made: BackupList, keeper: SlotFile) -> tuple[list[str], int]:
     conn = open_connection(fresh)
     try:
@@ -138,8 +165,7 @@ def _marked(fresh: Path, made: BackupList, keeper: SlotFile) -> tuple[list[str],
 
 def accept(config: CentralConfig, edge_id: str, reason: str) -> None:
     """Do not wait for an edge that will never say what it erased; in central's log. Raises not_found.edge, usage.reason."""
-    if not 3 <= len(reason.strip()) <= 200 or not reason.isprintable():
-        raise CallwardenError("usage.reason", "say why, in 3 to 200 characters", where="reason")
+    _refuse_vague(reason)
     facts = {"accepted": True, "reason": reason, "uid": os.getuid()}
     with _translated():
         done = locally(config, lambda conn: heard(conn, OwnLog(), format_time(utc_now()), edge_id, facts))
@@ -147,11 +173,16 @@ def accept(config: CentralConfig, edge_id: str, reason: str) -> None:
         raise CallwardenError("not_found.edge", "no such edge is waited for", where=edge_id)
 
 
+def _refuse_vague(reason: str) -> None:
+    if not 3 <= len(reason.strip()) <= 200 or not reason.isprintable():
+        raise CallwardenError("usage.reason", "say why, in 3 to 200 characters", where="reason")
+
+
 def _refuse_postgres(config: CentralConfig) -> None:
     if config.postgres:
         raise CallwardenError(
-            "backup.engine", "this central keeps its rows in PostgreSQL", hint="pg_dump makes its backup; see"
-            " docs/ops/backup.md for what must not be in it", where=config.postgres,
+            "backup.engine", "this central keeps its rows in PostgreSQL", hint="PostgreSQL's own means back it up and put"
+            " it back; then `callwarden central restore --mark`: see docs/ops/backup.md", where=config.postgres,
         )  # fmt: skip
 
 

@@ -40,10 +40,13 @@ def backup(folder: Path, central_config: Path, json_: bool) -> None:
 @click.command()
 @click.argument("folder", type=_FOLDER, metavar="[FOLDER]", required=False)
 @click.option("--accept-edge", metavar="EDGE", help="Do not wait for this edge to say what it erased; audited.")
-@click.option("--reason", default="", help="Why, for --accept-edge.")
+@click.option("--mark", is_flag=True, help="The database was put back by its engine's own means (PostgreSQL).")
+@click.option("--reason", default="", help="Why, for --accept-edge; of when the database is, for --mark.")
 @_config
 @as_json
-def restore(folder: Path | None, accept_edge: str | None, reason: str, central_config: Path, json_: bool) -> None:
+def restore(
+    folder: Path | None, accept_edge: str | None, mark: bool, reason: str, central_config: Path, json_: bool
+) -> None:
     """Put a backup of central back, while it is stopped.
 
     Recordings and calls are given out when every edge has said what it erased since; edges are asked when they next poll.
@@ -53,19 +56,29 @@ def restore(folder: Path | None, accept_edge: str | None, reason: str, central_c
     from central.config import load
     from formats.backup import facts
 
-    if folder is None and accept_edge is None:
-        raise click.UsageError("name the backup's FOLDER, or --accept-edge EDGE")
+    if folder is None and accept_edge is None and not mark:
+        raise click.UsageError("name the backup's FOLDER, or --mark, or --accept-edge EDGE")
+    if folder is not None and mark:
+        raise click.UsageError("--mark is for what another program put back: a FOLDER is marked anyway")
     config = load(central_config)
     answer: dict[str, object] = {}
     if folder is not None:
         done = central.restore(config, folder.absolute())
         aside = str(done.set_aside) if done.set_aside else None
+        assert done.made is not None
         answer = {**facts(done.made), "edges": done.edges, "keys_gone": done.keys, "set_aside": aside}
         if not json_:
             print(f"central's database is that of {done.made.made_at} now; {done.keys} keys were destroyed since")
             print(f"waits for: {', '.join(done.edges) or 'nobody'}")
             if aside:
                 print(f"the database of before lies in {aside}: remove it once you do not need it")
+    if mark:
+        done = central.mark_restored(config, reason)
+        answer = {"edges": done.edges, "keys_gone": done.keys}
+        if not json_:
+            print(
+                f"marked as put back; {done.keys} keys were destroyed since; waits for: {', '.join(done.edges) or 'nobody'}"
+            )
     if accept_edge is not None:
         central.accept(config, accept_edge, reason)
         answer["accepted"] = accept_edge

@@ -36,7 +36,7 @@ def doors() -> list[Door]:
     return [
         door("POST", f"{one}/heartbeat", post_heartbeat, "edge", "How the edge fares, every 30 seconds."),
         door("POST", f"{one}/certificate", post_certificate, "edge", "A TLS certificate of 90 days.", status=201),
-        door("POST", f"{one}/key", post_key, "edge", "A new signing key in place of the present one."),
+        door("POST", f"{one}/key", post_key, "edge", "A new signing key in place of the present one.", problems=(409,)),
         door("GET", "/v1/edges", get_edges, "ops dpo auditor", "Edges, and how they fare.", query=("after", "limit")),
         door("GET", one, get_edge, "ops dpo auditor", "One edge with its last heartbeat and the keys it had."),
         door("POST", f"{one}/approve", post_approve, "ops", "Let an edge in whose code was compared."),

@@ -25,6 +25,7 @@ from formats.keys import SigningKey, b64url
 from formats.orders import sign_order
 from formats.orders.claims import OrderClaims, decode
 from formats.wire import Event, encode_batch, sign_batch
+from tests.unit.central.conformance import conforms
 
 
 def a_key() -> SigningKey:
@@ -94,7 +95,13 @@ class TestCentral:
                 ssl=tls_context(self.url, self.config.ca.read_bytes() if self.tls else None),
             ) as answer,
         ):
-            return answer.status, await answer.json(content_type=None)
+            return await self.read_answer(method, path, answer)
+
+    async def read_answer(self, method: str, path: str, answer: aiohttp.ClientResponse) -> tuple[int, Any]:
+        """Status and JSON of an answer, which is one that central publishes for this door."""
+        value = await answer.json(content_type=None)
+        conforms(method, path, answer.status, answer.content_type, value)
+        return answer.status, value
 
     async def signed_order(self, recording_id: str, *keys: SigningKey, cmd: str = "erase") -> dict[str, Any]:
         """A drafted order, signed by `keys` (the registered DPO where none is given)."""
@@ -160,7 +167,7 @@ class TestEdge:
                 headers={"Authorization": authorization, **(headers or {})},
             ) as answer,
         ):
-            return answer.status, await answer.json(content_type=None)
+            return await self.central.read_answer(method, path, answer)
 
     def path(self, rest: str) -> str:
         return f"/v1/edges/{self.edge_id}/{rest}"

@@ -1,0 +1,367 @@
+"""What the doors answer. Further members may come with a later version; whoever reads them passes over what it does not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+from central.openapi.words import Count, EdgeId, Id, Jws, Kid, OrderDocument, Page, Sha256, Time
+from formats.keyset import KeyEntry
+from formats.orders.claims import OrderClaims
+
+
+class Health(Struct, frozen=True):
+    """The database answers."""
+
+    status: str
+    fleet: str
+    api: str
+
+
+class EnrolmentToken(Struct, frozen=True):
+    """A one-time token for one edge, shown this once."""
+
+    token: str
+    expires_at: Time
+
+
+class KeySetDocument(Struct, frozen=True):
+    """Whom central knows and in which role: what `--trust` names."""
+
+    type: str
+    keys: list[KeyEntry]
+
+
+class Trust(Struct, frozen=True):
+    """What an edge pins at enrolment."""
+
+    edge_id: EdgeId
+    fleet: str
+    keyset: KeySetDocument
+    witness_vkey: str
+    log_origin: str
+
+
+class RegisteredKey(Struct, frozen=True):
+    """A person's key as it is filed."""
+
+    kid: Kid
+    role: str
+    owner: str
+
+
+class Token(Struct, frozen=True):
+    """A bearer token, by what is known of it: `id` is the begin of its SHA-256."""
+
+    id: str
+    label: str
+    role: str
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+
+
+class TokenList(Struct, frozen=True):
+    """Every token, oldest first."""
+
+    tokens: list[Token]
+
+
+class NewToken(Struct, frozen=True):
+    """A token that was made: `token` is shown this once."""
+
+    token: str
+    id: str
+    label: str
+    role: str
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+
+
+class EdgeState(Struct, frozen=True):
+    """An edge. `events`: numbers without a gap; `deliveries`: the highest number; `witnessed`: size of its log, cosigned."""
+
+    edge_id: EdgeId
+    kid: Kid
+    enrolled_at: Time
+    last_seen_at: Time | None
+    events: Count
+    deliveries: Count
+    witnessed: Count | None
+
+
+class EdgeList(Struct, frozen=True):
+    """Every edge."""
+
+    edges: list[EdgeState]
+
+
+class Call(Struct, frozen=True):
+    """A call, as its edge reported it. `opened`, `closed`: the data of those events."""
+
+    seq: Page
+    call_id: str
+    edge_id: EdgeId
+    outcome: str | None
+    opened: dict[str, Any] | None
+    closed: dict[str, Any] | None
+    recordings: list[str]
+
+
+class CallList(Struct, frozen=True):
+    """A page of calls."""
+
+    calls: list[Call]
+
+
+class Header(Struct, frozen=True):
+    """A header of a segment. `kept`: whether the keeper holds its key."""
+
+    segment_id: str
+    version: Count
+    suite: str
+    key_id: str
+    kept: bool
+
+
+class Tombstone(Struct, frozen=True):
+    """When the keeper's keys were destroyed, and by which order."""
+
+    at: Time
+    jti: str | None
+
+
+class Recording(Struct, frozen=True):
+    """A recording, as its edge reported it."""
+
+    seq: Page
+    recording_id: str
+    edge_id: EdgeId
+    call_id: str | None
+    state: str
+    opened: dict[str, Any] | None
+    sealed: dict[str, Any] | None
+    erased: dict[str, Any] | None
+    segments: list[dict[str, Any]]
+    headers: list[Header]
+    tombstone: Tombstone | None
+
+
+class RecordingList(Struct, frozen=True):
+    """A page of recordings."""
+
+    recordings: list[Recording]
+
+
+class UnsealedHeader(Struct, frozen=True):
+    """A header out of the keeper: base64url, or null where no key is held (any more)."""
+
+    segment_id: str
+    version: Count
+    suite: str
+    key_id: str
+    header: str | None
+
+
+class HeaderList(Struct, frozen=True):
+    """The newest header of each segment."""
+
+    headers: list[UnsealedHeader]
+
+
+class Alarm(Struct, frozen=True):
+    """Something that somebody should look at."""
+
+    id: Page
+    at: Time
+    edge_id: str
+    code: str
+    message: str
+
+
+class AlarmList(Struct, frozen=True):
+    """A page of alarms."""
+
+    alarms: list[Alarm]
+
+
+class LogItem(Struct, frozen=True):
+    """An entry of central's own log, as it was hashed."""
+
+    index: Count
+    entry: str
+
+
+class OwnLogPage(Struct, frozen=True):
+    """Entries, and the RFC 6962 root over all `size` of them."""
+
+    origin: str
+    size: Count
+    root: Sha256
+    entries: list[LogItem]
+
+
+class AuditAnswer(Struct, frozen=True):
+    """How many entries are mirrored, and the checkpoint with central's cosignature."""
+
+    size: Count
+    cosigned: str | None
+
+
+class MirroredLog(Struct, frozen=True):
+    """One incarnation of an edge's log."""
+
+    origin: str
+    size: Count
+    cosigned: str | None
+
+
+class MirroredLogs(Struct, frozen=True):
+    """Every incarnation of the edge's log."""
+
+    logs: list[MirroredLog]
+
+
+class Delivery(Struct, frozen=True):
+    """A signed delivery; `opening`: of the person its order is about."""
+
+    seq: Count
+    jws: Jws
+    opening: dict[str, str] | UnsetType = UNSET
+
+
+class DeliveryList(Struct, frozen=True):
+    """Deliveries after the number asked for. `restored`: this central was put back and asks for the edge's tombstones."""
+
+    deliveries: list[Delivery]
+    last: Count
+    restored: str | UnsetType = UNSET
+
+
+class Buried(Struct, frozen=True):
+    """Recordings whose keys had come back with a backup, and went."""
+
+    buried: Count
+
+
+class ReceiptResults(Struct, frozen=True):
+    """Per receipt `accepted`, `duplicate` or `rejected:<code>`."""
+
+    results: dict[str, str]
+
+
+class OwnReceipt(Struct, frozen=True):
+    """A receipt as the edge signed it."""
+
+    seq: Page
+    receipt_id: Id
+    jti: Id
+    n: Count
+    result: str
+    jws: Jws
+
+
+class OwnReceiptList(Struct, frozen=True):
+    """A page of the edge's receipts; `last` is the next `after`."""
+
+    receipts: list[OwnReceipt]
+    last: Page
+
+
+class ReceiptDocument(Struct, frozen=True):
+    """A receipt that proves itself (docs/spec/orders-receipts.md)."""
+
+    type: str
+    claims: dict[str, Any]
+    jws: Jws
+    order: OrderDocument | None
+
+
+class Receipt(Struct, frozen=True):
+    """A receipt; `document` is null while the order it answers is not known here."""
+
+    receipt_id: Id
+    edge_id: EdgeId
+    jti: Id
+    n: Count
+    result: str
+    recording_id: str | None
+    received_at: Time
+    document: ReceiptDocument | None
+    seq: Page | UnsetType = UNSET
+
+
+class ReceiptList(Struct, frozen=True):
+    """A page of receipts."""
+
+    receipts: list[Receipt]
+
+
+class KeeperStatement(Struct, frozen=True):
+    """What the keeper destroyed: claims, and the store's signature over them."""
+
+    claims: dict[str, Any]
+    jws: Jws
+
+
+class ErasedRecording(Struct, frozen=True):
+    """A recording of the edge that was erased; `receipt_id`: of the receipt that says so, where it is here."""
+
+    recording_id: Id
+    jti: str | None
+    at: Time
+    receipt_id: str | None
+
+
+class ErasedList(Struct, frozen=True):
+    """A page of what was erased; `last` is the next `after`."""
+
+    tombstones: list[ErasedRecording]
+    last: str
+
+
+class Draft(Struct, frozen=True):
+    """Claims to be signed, and the edges that would get the order."""
+
+    claims: OrderClaims
+    edges: list[EdgeId]
+
+
+class OrderTarget(Struct, frozen=True):
+    """What the order is about."""
+
+    kind: str
+    id: str
+
+
+class Queued(Struct, frozen=True):
+    """One edge's delivery of the order."""
+
+    edge_id: EdgeId
+    seq: Count
+
+
+class OrderState(Struct, frozen=True):
+    """An order. `complete`: every edge gave its last word, or said nothing in the order's life."""
+
+    jti: Id
+    cmd: str
+    target: OrderTarget
+    at: Time
+    order: OrderDocument
+    order_sha256: Sha256
+    deliveries: list[Queued]
+    receipts: list[Receipt]
+    complete: bool
+
+
+class CertificateDocument(Struct, frozen=True):
+    """A deletion certificate (docs/spec/certificate.md)."""
+
+    type: str
+    claims: dict[str, Any]
+    jws: Jws
+    order: OrderDocument | None
+    receipts: list[Jws]
