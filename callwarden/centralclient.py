@@ -37,6 +37,10 @@ class CentralClient:
         """As `get`."""
         return self._ask("POST", path, body)
 
+    def delete(self, path: str) -> Any:
+        """As `get`."""
+        return self._ask("DELETE", path, None)
+
     def pages(self, path: str, member: str, **query: str | int) -> list[dict[str, Any]]:
         """All items of a paged list."""
         items: list[dict[str, Any]] = []

@@ -29,6 +29,7 @@ from central import (
     restored,
     rounds,
     tls,
+    tokendoors,
 )
 from central.auth import MAX_BODY, json_answer
 from central.config import CentralConfig
@@ -60,6 +61,7 @@ def all_doors() -> list[Door]:
     health = door("GET", "/v1/health", get_health, ANYONE, "Whether the database answers.", answer=answers.Health)
     parts = (
         published,
+        tokendoors,
         restored,
         enrol,
         events,

@@ -14,7 +14,7 @@ from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn
 from central.doors import Door, door
 from central.errors import CentralError
-from central.openapi import answers, bodies
+from central.openapi import bodies, edge_answers
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
 from formats import merkle
@@ -38,7 +38,7 @@ def doors() -> list[Door]:
             "edge",
             "Entries and checkpoints of the audit log.",
             body=bodies.AuditBody,
-            answer=answers.AuditAnswer,
+            answer=edge_answers.AuditAnswer,
             problems=(409,),
         ),
         door(
@@ -47,7 +47,7 @@ def doors() -> list[Door]:
             get_audit,
             "edge",
             "How far the audit log is mirrored.",
-            answer=answers.MirroredLogs,
+            answer=edge_answers.MirroredLogs,
         ),
     ]
 

@@ -1,26 +1,29 @@
-"""Who is asking: an edge by its signature over the request, an administrator by a bearer token stored hashed."""
+"""Who is asking: an edge by its signature over the request, a person by a bearer token stored hashed."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
+import time
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 from aiohttp import web
 
-from central.conn import Conn
 from central.errors import CentralError
 from central.fleet import clientcert
 from central.replay import SKEW
 from central.state import CENTRAL, Central
+from central.tokens import TokenRow, find
 from formats import canonical
 from formats.errors import FormatError
 from formats.ids import is_id, parse_time
 from formats.jws import verify_compact
 from formats.keyset import KeySet
+
+_log = structlog.get_logger("central")
 
 TYP = "callwarden-request+json"
 SCHEME = "Callwarden "
@@ -141,41 +144,60 @@ def plain_body(request: web.Request, raw: bytes) -> bytes:
     return plain
 
 
-def token_hash(token: str) -> str:
-    """How bearer and enrolment tokens are stored: plain SHA-256 suffices for 256 random bits."""
-    return hashlib.sha256(token.encode()).hexdigest()
+async def bearer(request: web.Request, roles: frozenset[str]) -> tuple[str, str, bytes, str]:
+    """Demand a token with one of these roles; its label, its role, the body after gunzip, and the token's id.
 
-
-async def bearer(request: web.Request, roles: frozenset[str]) -> tuple[str, str, bytes]:
-    """Demand a token with one of these roles; its label, its role, and the body after gunzip.
-
-    Raises CentralError auth.token (401), auth.forbidden (403), usage.* (4xx).
+    Raises CentralError auth.token, auth.token_over (401), auth.forbidden (403), auth.throttled (429), usage.* (4xx).
     """
     central = request.app[CENTRAL]
-    header = request.headers.get("Authorization", "")
-    wanted = token_hash(header.removeprefix("Bearer ")) if header.startswith("Bearer ") else ""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else ""
+    row = await central.db.run(lambda conn: find(conn, given)) if given else None
+    if row is None:
+        hint = "send `Authorization: Bearer <token>`; callwarden central token new makes one"
+        raise await _refused(request, CentralError("auth.token", "a token is needed", status=401, hint=hint), row)
+    if (why := row.over(central.now())) is not None:
+        raise await _refused(request, CentralError("auth.token_over", why, status=401), row)
+    if row.role not in roles:
+        hint = f"it takes one of role {', '.join(sorted(roles))}"
+        told = f"a token of role {row.role} may not do this"
+        raise await _refused(request, CentralError("auth.forbidden", told, status=403, hint=hint), row)
+    return row.label, row.role, plain_body(request, await request.read()), row.id
 
-    def known(conn: Conn) -> tuple[str, str] | None:
-        rows = conn.execute("SELECT token_sha256, label, role FROM admin_token").fetchall()
-        found = [(row["label"], row["role"]) for row in rows if hmac.compare_digest(row["token_sha256"], wanted)]
-        return found[0] if found else None
 
-    found = await central.db.run(known)
-    if found is None:
-        raise CentralError(
-            "auth.token",
-            "a token is needed",
-            status=401,
+async def _refused(request: web.Request, error: CentralError, row: TokenRow | None) -> CentralError:
+    """Log a refused attempt, as long as there are not too many; the error to answer with."""
+    central = request.app[CENTRAL]
+    known = error.status == 403 and row is not None  # somebody we know, at a wrong door: told so however often they ask
+    own, wait = central.guesses.refused(row.id if row is not None and known else request.remote, time.monotonic())
+    resource = request.match_info.route.resource
+    entry = {
+        "door": f"{request.method} {resource.canonical if resource else ''}",
+        "code": error.code,
+        "token": None if row is None else row.id,
+    }
+    if own:
+        # The address stays in the log of the process, which is thrown away some day; entries of the tree are not.
+        _log.warning("refused", peer=request.remote, **entry)
+        await central.db.run(lambda conn: central.log.append(conn, central.now(), "access.refused", entry))
+    if wait and not known:
+        return CentralError(
+            "auth.throttled",
+            "too many refused attempts came from this address",
+            status=429,
             where="Authorization",
-            hint="send `Authorization: Bearer <content of central.token>`",
+            hint="a right token passes at once; look at the one you send",
+            extra={"retry_after": wait},
         )
-    label, role = found
-    if role not in roles:
-        raise CentralError(
-            "auth.forbidden", f"a token of role {role} may not do this", status=403, where="Authorization",
-            hint=f"it takes one of role {', '.join(sorted(roles))}",
-        )  # fmt: skip
-    return label, role, plain_body(request, await request.read())
+    error.where = "Authorization"
+    return error
+
+
+async def write_unlogged(central: Central) -> None:
+    """One entry for all refused attempts that had none of their own."""
+    if count := central.guesses.take_unlogged():
+        entry = {"count": count}
+        await central.db.run(lambda conn: central.log.append(conn, central.now(), "access.refused_more", entry))
 
 
 def json_answer(value: Any, status: int = 200) -> web.Response:

@@ -11,7 +11,7 @@ from central.auth import check_standing, edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
-from central.openapi import answers
+from central.openapi import edge_answers
 from central.people import expiry, opening_of
 from central.problems import query_int
 from central.restored import asked_of
@@ -36,7 +36,7 @@ def doors() -> list[Door]:
             "edge",
             "Deliveries that follow a number; waits for one.",
             query=("after", "wait"),
-            answer=answers.DeliveryList,
+            answer=edge_answers.DeliveryList,
         )
     ]
 

@@ -132,8 +132,9 @@ def taken(request: web.Request, kind: type[T]) -> T:
 
 
 def routes(doors: Iterable[Door]) -> list[web.RouteDef]:
-    """Each door behind its guard."""
-    return [web.route(one.method, one.path, _guarded(one)) for one in doors]
+    """Each door behind its guard. HEAD is no door: it would do all the work of GET, and answer nothing."""
+    plain = {"GET": {"allow_head": False}}
+    return [web.route(one.method, one.path, _guarded(one), **plain.get(one.method, {})) for one in doors]
 
 
 def _guarded(one: Door) -> Handler:

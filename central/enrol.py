@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from central import tls
-from central.auth import check_signature, json_answer, token_hash
+from central.auth import check_signature, json_answer
 from central.conn import Conn
 from central.doors import Door, door, taken
 from central.edgebook import edge_keys
@@ -21,6 +21,7 @@ from central.fleet.issuing import issue_for, issues
 from central.openapi import answers, bodies
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
+from central.tokens import token_hash
 from formats import canonical
 from formats.enrolcode import enrolment_code
 from formats.errors import FormatError

@@ -13,7 +13,8 @@ class CentralError(Exception):
     """A request, a configuration or a file that central refuses.
 
     code: dotted lower-case name, family first; message: one sentence; status: HTTP status it is answered with; where:
-    field, id or path; hint: what to do; extra: further members of the problem document (JSON-able).
+    field, id or path; hint: what to do; extra: further members of the problem document (JSON-able); `retry_after`, in seconds, becomes a
+    header too.
     """
 
     def __init__(

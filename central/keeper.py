@@ -10,7 +10,7 @@ from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, Param, door
 from central.errors import CentralError
-from central.openapi import answers, bodies
+from central.openapi import bodies, edge_answers
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
 from formats import canonical
@@ -32,7 +32,7 @@ def doors() -> list[Door]:
             "edge",
             "Destroy the keeper's keys of a recording.",
             body=bodies.ShredBody,
-            answer=answers.KeeperStatement,
+            answer=edge_answers.KeeperStatement,
             problems=(404,),
         ),
         door(
@@ -42,7 +42,7 @@ def doors() -> list[Door]:
             "edge",
             "What of this edge was erased.",
             query=(Param("after", "The `last` of the page before.", {"type": "string"}), "limit"),
-            answer=answers.ErasedList,
+            answer=edge_answers.ErasedList,
         ),
     ]
 

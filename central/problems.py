@@ -25,10 +25,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def _problem(error: CentralError) -> web.Response:
+    wait = error.extra.get("retry_after")
     return web.Response(
         status=error.status,
         body=json.dumps(error.document()).encode(),
         content_type="application/problem+json",
+        headers=None if wait is None else {"Retry-After": str(wait)},
     )
 
 

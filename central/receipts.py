@@ -10,7 +10,7 @@ from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
-from central.openapi import answers, bodies
+from central.openapi import answers, bodies, edge_answers
 from central.people import wipe
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
@@ -30,7 +30,7 @@ def doors() -> list[Door]:
             "edge",
             "Receipts of orders.",
             body=bodies.ReceiptsBody,
-            answer=answers.ReceiptResults,
+            answer=edge_answers.ReceiptResults,
         ),
         door(
             "GET",
@@ -39,7 +39,7 @@ def doors() -> list[Door]:
             "edge",
             "Receipts this edge signed.",
             query=("after",),
-            answer=answers.OwnReceiptList,
+            answer=edge_answers.OwnReceiptList,
         ),
         door(
             "GET",

@@ -16,7 +16,7 @@ from central.doors import Door, door
 from central.errors import CentralError
 from central.keeper import shred
 from central.log import OwnLog
-from central.openapi import answers, bodies
+from central.openapi import bodies, edge_answers
 from central.problems import Handler, field, object_body
 from central.slotfile import SlotFile
 from central.state import CENTRAL, Central
@@ -42,7 +42,7 @@ def doors() -> list[Door]:
             "edge",
             "Tell a restored central what was erased.",
             body=bodies.TombstonesBody,
-            answer=answers.Buried,
+            answer=edge_answers.Buried,
         )
     ]
 

@@ -9,10 +9,12 @@ from typing import Final
 
 import structlog
 
+from central.auth import write_unlogged
 from central.conn import Conn
 from central.edgebook import WRITTEN_S
 from central.errors import CentralError
 from central.fleet import watch
+from central.guesses import WINDOW_S
 from central.people import wipe_what_is_over
 from central.state import Central
 
@@ -33,6 +35,7 @@ async def run(central: Central) -> None:
     work = [_every(WRITTEN_S, central.edges.write), _every(WIPE_S, lambda: wipe_what_is_over(central))]
     work.append(_every(WRITTEN_S, lambda: central.beats.write(central)))
     work.append(_every(watch.EVERY_S, watch.Watch(central).look))
+    work.append(_every(WINDOW_S, lambda: write_unlogged(central)))
     if central.config.postgres:
         from central.postgres import make_partitions
 

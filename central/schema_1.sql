@@ -1,8 +1,10 @@
 -- Central's database, schema 1. Shred keys are never in here: they lie in the keeper's slot file.
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+-- Bearer tokens. The first 16 digits of the hash are the id by which one is listed and revoked.
 CREATE TABLE admin_token(
   token_sha256 TEXT PRIMARY KEY, label TEXT NOT NULL,
-  role TEXT NOT NULL CHECK (role IN ('admin', 'ops', 'dpo', 'auditor', 'supervisor')), created_at TEXT NOT NULL) STRICT;
+  role TEXT NOT NULL CHECK (role IN ('admin', 'ops', 'dpo', 'auditor', 'supervisor')), created_at TEXT NOT NULL,
+  expires_at TEXT, revoked_at TEXT) STRICT;
 CREATE TABLE enrolment(
   token_sha256 TEXT PRIMARY KEY, edge_id TEXT, created_at TEXT NOT NULL, expires_at TEXT NOT NULL,
   used_at TEXT, used_by TEXT) STRICT;

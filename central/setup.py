@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from central import tls
-from central.auth import token_hash
 from central.config import CentralConfig, from_table, load
 from central.conn import Conn
 from central.db import locally
@@ -19,6 +18,7 @@ from central.log import OwnLog
 from central.roles import ADMIN
 from central.slotfile import SlotFile
 from central.state import key_set, utc_now
+from central.tokens import PREFIX, TokenRow, listed, make, revoke, token_hash
 from formats.ids import format_time
 from formats.keys import VerifyKey, b64url
 from formats.keyset import KeySet
@@ -81,7 +81,7 @@ def init(
     if fresh:  # else it may be in use
         SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write).close()
     _note(result, config.keeper, fresh)
-    token = b64url(secrets.token_bytes(32))
+    token = PREFIX + b64url(secrets.token_bytes(32))
     # The row first: a token file without its row would never work, a row without a file harms nobody.
     if not config.token.exists():
         now = format_time(utc_now())
@@ -124,6 +124,21 @@ def enrol_token(config: CentralConfig, edge_id: str | None = None) -> tuple[str,
         check_edge_id(edge_id)
     fingerprint = tls.fingerprint(config.ca.read_bytes()) if config.tls else ""
     return locally(config, lambda conn: new_token(conn, format_time(utc_now()), fingerprint, edge_id))
+
+
+def token_new(config: CentralConfig, role: str, label: str, days: int | None) -> tuple[str, TokenRow]:
+    """A bearer token and its row, made directly in the database (same host)."""
+    return locally(config, lambda conn: make(conn, OwnLog(), format_time(utc_now()), role, label, days, None))
+
+
+def token_list(config: CentralConfig) -> list[TokenRow]:
+    """Every token, oldest first."""
+    return locally(config, listed)
+
+
+def token_revoke(config: CentralConfig, token_id: str) -> TokenRow:
+    """The token opens nothing any more. Raises CentralError not_found.token."""
+    return locally(config, lambda conn: revoke(conn, OwnLog(), format_time(utc_now()), token_id, None))
 
 
 def trust(config: CentralConfig, edge_id: str | None = None) -> KeySet:

@@ -17,6 +17,7 @@ from central.db import Database, open_database
 from central.edgebook import EdgeBook, former_key
 from central.errors import CentralError
 from central.fleet.beats import Beats
+from central.guesses import Guesses
 from central.keeperlink import Keeper, KeeperLink
 from central.keyfiles import read_key
 from central.log import OwnLog
@@ -47,6 +48,7 @@ class Central:
     log: OwnLog = field(default_factory=OwnLog)
     replays: ReplayCache = field(default_factory=ReplayCache)
     beats: Beats = field(default_factory=Beats)
+    guesses: Guesses = field(default_factory=Guesses)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _doorbells: dict[str, asyncio.Event] = field(default_factory=dict)
 

@@ -43,6 +43,7 @@ _COMMANDS = {
     "receipts": (_AT + "central_lists:receipts", "List the receipts that edges sent."),
     "recordings": (_AT + "central_lists:recordings", "List the recordings that edges reported."),
     "restore": (_AT + "central_backup:restore", "Put a backup of central back, while it is stopped."),
+    "token": (_AT + "central_token:token", "Make, list and revoke the bearer tokens of people and programs."),
     "run": (_AT + "central_setup:run", "Run central."),
 }
 

@@ -10,10 +10,11 @@ from aiohttp import web
 
 from central.auth import check_certificate, check_signature, check_standing, edge_request, json_answer
 from central.conn import Conn
-from central.doors import Door, asker, door
+from central.doors import Door, Param, asker, door
 from central.edgebook import edge_keys
 from central.enrol import check_edge_id
 from central.errors import CentralError
+from central.fleet import shapes
 from central.fleet.clientcert import MAX_CSR
 from central.fleet.issuing import issue_for
 from central.fleet.listing import edges_page, whole_edge
@@ -21,7 +22,7 @@ from central.fleet.standing import approve, change_key, revoke
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL
 from formats.errors import FormatError
-from formats.heartbeat import read_heartbeat
+from formats.heartbeat import Heartbeat, read_heartbeat
 from formats.ids import format_time, parse_time
 from formats.keychange import KeyChange, read_key_change
 
@@ -34,13 +35,70 @@ def doors() -> list[Door]:
     """The edges' own doors, and those of who looks after them."""
     one = "/v1/edges/{edge_id}"
     return [
-        door("POST", f"{one}/heartbeat", post_heartbeat, "edge", "How the edge fares, every 30 seconds."),
-        door("POST", f"{one}/certificate", post_certificate, "edge", "A TLS certificate of 90 days.", status=201),
-        door("POST", f"{one}/key", post_key, "edge", "A new signing key in place of the present one.", problems=(409,)),
-        door("GET", "/v1/edges", get_edges, "ops dpo auditor", "Edges, and how they fare.", query=("after", "limit")),
-        door("GET", one, get_edge, "ops dpo auditor", "One edge with its last heartbeat and the keys it had."),
-        door("POST", f"{one}/approve", post_approve, "ops", "Let an edge in whose code was compared."),
-        door("POST", f"{one}/revoke", post_revoke, "ops", "Shut an edge out for good."),
+        door(
+            "POST",
+            f"{one}/heartbeat",
+            post_heartbeat,
+            "edge",
+            "How the edge fares, every 30 seconds.",
+            body=Heartbeat,
+            answer=shapes.BeatAnswer,
+        ),
+        door(
+            "POST",
+            f"{one}/certificate",
+            post_certificate,
+            "edge",
+            "A TLS certificate of 90 days.",
+            status=201,
+            body=shapes.CertificateBody,
+            answer=shapes.CertificateAnswer,
+        ),
+        door(
+            "POST",
+            f"{one}/key",
+            post_key,
+            "edge",
+            "A new signing key in place of the present one.",
+            body=shapes.KeyChangeBody,
+            answer=shapes.KeyChangeAnswer,
+            problems=(409,),
+        ),
+        door(
+            "GET",
+            "/v1/edges",
+            get_edges,
+            "ops dpo auditor",
+            "Edges, and how they fare.",
+            query=(Param("after", "A name.", {"type": "string", "maxLength": 63}), "limit"),
+            answer=shapes.EdgeList,
+        ),
+        door(
+            "GET",
+            one,
+            get_edge,
+            "ops dpo auditor",
+            "One edge with its last heartbeat and the keys it had.",
+            answer=shapes.EdgeState,
+        ),
+        door(
+            "POST",
+            f"{one}/approve",
+            post_approve,
+            "ops",
+            "Let an edge in whose code was compared.",
+            body=shapes.CodeBody,
+            answer=shapes.EdgeState,
+        ),
+        door(
+            "POST",
+            f"{one}/revoke",
+            post_revoke,
+            "ops",
+            "Shut an edge out for good.",
+            body=shapes.RevokeBody,
+            answer=shapes.EdgeState,
+        ),
     ]
 
 

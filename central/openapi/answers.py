@@ -34,13 +34,15 @@ class KeySetDocument(Struct, frozen=True):
 
 
 class Trust(Struct, frozen=True):
-    """What an edge pins at enrolment."""
+    """What an edge pins at enrolment. `state`: enrolled, or waiting for approval; `certificate`: PEM, where one was issued."""
 
     edge_id: EdgeId
     fleet: str
     keyset: KeySetDocument
     witness_vkey: str
     log_origin: str
+    state: str
+    certificate: str | None
 
 
 class RegisteredKey(Struct, frozen=True):
@@ -68,34 +70,10 @@ class TokenList(Struct, frozen=True):
     tokens: list[Token]
 
 
-class NewToken(Struct, frozen=True):
+class NewToken(Token, frozen=True):
     """A token that was made: `token` is shown this once."""
 
     token: str
-    id: str
-    label: str
-    role: str
-    created_at: Time
-    expires_at: Time | None
-    revoked_at: Time | None
-
-
-class EdgeState(Struct, frozen=True):
-    """An edge. `events`: numbers without a gap; `deliveries`: the highest number; `witnessed`: size of its log, cosigned."""
-
-    edge_id: EdgeId
-    kid: Kid
-    enrolled_at: Time
-    last_seen_at: Time | None
-    events: Count
-    deliveries: Count
-    witnessed: Count | None
-
-
-class EdgeList(Struct, frozen=True):
-    """Every edge."""
-
-    edges: list[EdgeState]
 
 
 class Call(Struct, frozen=True):
@@ -203,73 +181,6 @@ class OwnLogPage(Struct, frozen=True):
     entries: list[LogItem]
 
 
-class AuditAnswer(Struct, frozen=True):
-    """How many entries are mirrored, and the checkpoint with central's cosignature."""
-
-    size: Count
-    cosigned: str | None
-
-
-class MirroredLog(Struct, frozen=True):
-    """One incarnation of an edge's log."""
-
-    origin: str
-    size: Count
-    cosigned: str | None
-
-
-class MirroredLogs(Struct, frozen=True):
-    """Every incarnation of the edge's log."""
-
-    logs: list[MirroredLog]
-
-
-class Delivery(Struct, frozen=True):
-    """A signed delivery; `opening`: of the person its order is about."""
-
-    seq: Count
-    jws: Jws
-    opening: dict[str, str] | UnsetType = UNSET
-
-
-class DeliveryList(Struct, frozen=True):
-    """Deliveries after the number asked for. `restored`: this central was put back and asks for the edge's tombstones."""
-
-    deliveries: list[Delivery]
-    last: Count
-    restored: str | UnsetType = UNSET
-
-
-class Buried(Struct, frozen=True):
-    """Recordings whose keys had come back with a backup, and went."""
-
-    buried: Count
-
-
-class ReceiptResults(Struct, frozen=True):
-    """Per receipt `accepted`, `duplicate` or `rejected:<code>`."""
-
-    results: dict[str, str]
-
-
-class OwnReceipt(Struct, frozen=True):
-    """A receipt as the edge signed it."""
-
-    seq: Page
-    receipt_id: Id
-    jti: Id
-    n: Count
-    result: str
-    jws: Jws
-
-
-class OwnReceiptList(Struct, frozen=True):
-    """A page of the edge's receipts; `last` is the next `after`."""
-
-    receipts: list[OwnReceipt]
-    last: Page
-
-
 class ReceiptDocument(Struct, frozen=True):
     """A receipt that proves itself (docs/spec/orders-receipts.md)."""
 
@@ -297,29 +208,6 @@ class ReceiptList(Struct, frozen=True):
     """A page of receipts."""
 
     receipts: list[Receipt]
-
-
-class KeeperStatement(Struct, frozen=True):
-    """What the keeper destroyed: claims, and the store's signature over them."""
-
-    claims: dict[str, Any]
-    jws: Jws
-
-
-class ErasedRecording(Struct, frozen=True):
-    """A recording of the edge that was erased; `receipt_id`: of the receipt that says so, where it is here."""
-
-    recording_id: Id
-    jti: str | None
-    at: Time
-    receipt_id: str | None
-
-
-class ErasedList(Struct, frozen=True):
-    """A page of what was erased; `last` is the next `after`."""
-
-    tombstones: list[ErasedRecording]
-    last: str
 
 
 class Draft(Struct, frozen=True):

@@ -31,6 +31,7 @@ class EnrolBody(Struct, frozen=True):
     token: str
     edge_id: EdgeId
     jwk: Jwk
+    csr: Annotated[str, Meta(description="certificate signing request, PEM")] | None = None
 
 
 class KeyBody(Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,6 +30,7 @@ PATH: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "recording_id": ("The recording.", _SHORT),
     "call_id": ("The call.", _SHORT),
     "receipt_id": ("The receipt.", _SHORT),
+    "token_id": ("The first 16 hex digits of the token's SHA-256.", _SHORT),
     "jti": ("The order.", _SHORT),
 }
 

@@ -84,14 +84,19 @@ class TestCentral:
         return await self.running.central.db.run(lambda conn: [tuple(r) for r in conn.execute(query, values)])
 
     async def admin(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
-        """An administrator's request: (status, JSON)."""
+        """A request with the administrator's token, or another: (status, JSON)."""
+        raw = None if body is None else body if isinstance(body, bytes) else canonical.dumps(body)
+        return await self.ask(method, path, raw, {"Authorization": f"Bearer {token or self.token}"})
+
+    async def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
+        """A request as it is: (status, JSON)."""
         async with (
             aiohttp.ClientSession() as session,
             session.request(
                 method,
                 self.url + path,
-                data=None if body is None else body if isinstance(body, bytes) else canonical.dumps(body),
-                headers={"Authorization": f"Bearer {token or self.token}"},
+                data=body,
+                headers=headers,
                 ssl=tls_context(self.url, self.config.ca.read_bytes() if self.tls else None),
             ) as answer,
         ):
