@@ -37,6 +37,7 @@ from central.doors import Door, door, routes
 from central.errors import CentralError
 from central.fleet import doors as fleet
 from central.fleet.issuing import authority
+from central.media import doors as media
 from central.openapi import answers
 from central.openapi import serve as published
 from central.problems import problems
@@ -74,6 +75,7 @@ def all_doors() -> list[Door]:
         certificates,
         recovery,
         fleet,
+        media,
     )
     return [health, *(one for part in parts for one in part.doors())]
 
@@ -106,6 +108,8 @@ class Running:
                 await self.central.beats.write(self.central)
         await self.central.db.close()
         self.central.keeper.close()
+        if self.central.media is not None:
+            await self.central.media.store.close()
 
 
 async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_now) -> Running:
@@ -120,6 +124,8 @@ async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_n
     try:
         if settings.keeper_socket is None and (swept := await central.db.run(lambda conn: sweep_keeper(central, conn))):
             _log.warning("keys without a row were destroyed", count=swept)
+        if central.media is not None:
+            await central.media.store.check()
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
     except OSError as error:

@@ -12,6 +12,8 @@ from typing import Any
 from central.credentials import credential
 from central.errors import CentralError
 from central.fleet.settings import EdgeAlarms, certificates, edge_alarms
+from central.media.settings import NO_MEDIA, MediaConfig
+from central.media.settings import from_table as media_from_table
 
 #: Words that are loopback without asking a resolver.
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -32,7 +34,7 @@ class CentralConfig:
     client_certificates: TLS certificates of edges: "off" asks for none, "wanted" checks those that are offered, "demanded"
     turns away requests without. client_ca: PEM of the operator's authorities for them; then central issues none itself; None:
     central's own authority. approve_enrolments: an enrolled edge waits until somebody compared its code.
-    edges: when an edge's state is worth an alarm (`[central.edges]`).
+    edges: when an edge's state is worth an alarm (`[central.edges]`). media: `[central.media]`.
     """
 
     host: str
@@ -58,6 +60,7 @@ class CentralConfig:
     client_ca: Path | None = None
     approve_enrolments: bool = False
     edges: EdgeAlarms = field(default_factory=EdgeAlarms)
+    media: MediaConfig = NO_MEDIA
 
     @property
     def url(self) -> str:
@@ -100,6 +103,7 @@ _DEFAULTS: dict[str, Any] = {
     "client_ca": "",
     "approve_enrolments": False,
     "edges": {},
+    "media": {},
 }
 
 
@@ -214,6 +218,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         client_ca=data / full["client_ca"] if full["client_ca"] else None,
         approve_enrolments=full["approve_enrolments"],
         edges=edge_alarms(full["edges"], where),
+        media=media_from_table(full["media"], data, where),
     )
 
 

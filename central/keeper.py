@@ -10,6 +10,7 @@ from central.auth import edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, Param, door
 from central.errors import CentralError
+from central.media.ledger import leave
 from central.openapi import bodies, edge_answers
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
@@ -60,7 +61,8 @@ def shred(central: Central, conn: Conn, edge_id: str, recording_id: str, jti: st
     if before is not None:
         return str(before["statement"])
     rows = _held(conn, recording_id)
-    statement, at = _destroy(central, edge_id, recording_id, jti, rows)
+    going = leave(conn, edge_id, recording_id, jti, central.now())
+    statement, at = _destroy(central, edge_id, recording_id, jti, rows, going)
     conn.execute("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE recording_id=?", (recording_id,))
     conn.execute("INSERT INTO tombstone VALUES (?,?,?,?,?)", (edge_id, recording_id, jti, at, statement))
     _note(central, conn, edge_id, recording_id, jti, len(rows), at)
@@ -74,7 +76,9 @@ def shred_keys(central: Central, conn: Conn, edge_id: str, recording_id: str, ke
     """
     _own(conn, edge_id, recording_id)
     rows = [row for row in _held(conn, recording_id) if row["key_id"] in key_ids]
-    statement, at = _destroy(central, edge_id, recording_id, None, rows)
+    segments = [str(row["segment_id"]) for row in rows]
+    going = leave(conn, edge_id, recording_id, None, central.now(), segments)
+    statement, at = _destroy(central, edge_id, recording_id, None, rows, going)
     for row in rows:
         conn.execute(
             "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?",
@@ -100,8 +104,11 @@ def _held(conn: Conn, recording_id: str) -> list[Row]:
     ).fetchall()
 
 
-def _destroy(central: Central, edge_id: str, recording_id: str, jti: str | None, rows: list[Row]) -> tuple[str, str]:
-    """Overwrite the slots of `rows`; the signed statement of it, and its time."""
+def _destroy(
+    central: Central, edge_id: str, recording_id: str, jti: str | None, rows: list[Row], media: list[str]
+) -> tuple[str, str]:
+    """Overwrite the slots of `rows`; the signed statement of it, and its time. `media`: hashes of payloads that lie here and
+    have to go, which a statement of its own says of each."""
     slots = [int(row["keeper_slot"]) for row in rows]
     central.keeper.shred(slots)
     at = central.now()
@@ -114,7 +121,7 @@ def _destroy(central: Central, edge_id: str, recording_id: str, jti: str | None,
         "key_ids": [row["key_id"] for row in rows],
         "at": at,
         "result": "destroyed" if slots else "nothing_held",
-    }
+    } | ({"media": media} if media else {})
     return sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP), at
 
 

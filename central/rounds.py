@@ -15,6 +15,7 @@ from central.edgebook import WRITTEN_S
 from central.errors import CentralError
 from central.fleet import watch
 from central.guesses import WINDOW_S
+from central.media import leaving
 from central.people import wipe_what_is_over
 from central.state import Central
 
@@ -36,6 +37,11 @@ async def run(central: Central) -> None:
     work.append(_every(WRITTEN_S, lambda: central.beats.write(central)))
     work.append(_every(watch.EVERY_S, watch.Watch(central).look))
     work.append(_every(WINDOW_S, lambda: write_unlogged(central)))
+    if central.media is not None:
+        work += [
+            _every(leaving.LOOK_S, lambda: leaving.remove_all(central)),
+            _every(leaving.SWEEP_S, lambda: leaving.sweep(central)),
+        ]
     if central.config.postgres:
         from central.postgres import make_partitions
 

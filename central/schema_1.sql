@@ -110,6 +110,16 @@ CREATE TABLE episode(
 
 -- ---------------------------------------------------------------- media
 --
+-- Payloads (ciphertext) that edges uploaded: one row each, before the first byte lies anywhere, kept after it is gone for the
+-- statement that says so. `place`: the store's name. state: coming, stored, leaving (to be removed), gone.
+CREATE TABLE media(
+  edge_id TEXT NOT NULL REFERENCES edge, sha512 TEXT NOT NULL, recording_id TEXT NOT NULL, segment_id TEXT NOT NULL,
+  number INTEGER NOT NULL, bytes INTEGER NOT NULL, place TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('coming', 'stored', 'leaving', 'gone')), touched_at TEXT NOT NULL, stored_at TEXT,
+  leaving_at TEXT, jti TEXT, attempts INTEGER NOT NULL DEFAULT 0, why TEXT NOT NULL DEFAULT '', gone_at TEXT, statement TEXT,
+  PRIMARY KEY (edge_id, sha512)) STRICT;
+CREATE INDEX media_recording ON media(recording_id, number);
+CREATE INDEX media_state ON media(state, touched_at);
 
 
 -- ---------------------------------------------------------------- webhooks, incidents, mail

@@ -21,6 +21,7 @@ from central.guesses import Guesses
 from central.keeperlink import Keeper, KeeperLink
 from central.keyfiles import read_key
 from central.log import OwnLog
+from central.media.room import Room, open_room
 from central.replay import ReplayCache
 from central.slotfile import SlotFile
 from formats import canonical
@@ -49,6 +50,7 @@ class Central:
     replays: ReplayCache = field(default_factory=ReplayCache)
     beats: Beats = field(default_factory=Beats)
     guesses: Guesses = field(default_factory=Guesses)
+    media: Room | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     _doorbells: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -100,11 +102,12 @@ def open_central(config: CentralConfig, *, wall: Callable[[], datetime] = utc_no
     else:
         keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
     try:
+        media = open_room(config.media)
         database = open_database(config, keeper)
     except CentralError:
         keeper.close()
         raise
-    return Central(config=config, db=database, keeper=keeper, store=store, witness=witness, wall=wall)
+    return Central(config=config, db=database, keeper=keeper, store=store, witness=witness, wall=wall, media=media)
 
 
 def sweep_keeper(central: Central, conn: Conn) -> int:

@@ -37,7 +37,7 @@ from tests.crash import (
     test_store_crash,
     test_verify_crash,
 )
-from tests.unit.central import test_central_restore
+from tests.unit.central import test_central_media, test_central_restore
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
@@ -171,7 +171,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
             *test_canary.KILLS,
         )
     }
-    alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS)}
+    alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS, *test_central_media.POINTS)}
     alone |= set(test_verify_crash.POINTS)
     alone |= {*test_keys.POINTS, *test_keys.RESEND}
     alone |= {*test_migration.POINTS, "migrate.step"}

@@ -1,0 +1,311 @@
+"""Payloads in, out and gone: whole or not at all, never after a tombstone, and read with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from central.errors import CentralError
+from central.media import leaving
+from central.media.settings import from_table
+from formats import canonical
+from formats.jws import verify_compact
+from formats.keys import SigningKey
+from tests.unit.central.central_kit import TestCentral, TestEdge
+from tests.unit.central.media_kit import Told, fetched, files, with_folder
+
+
+@pytest.fixture
+async def central(tmp_path: Path, engine: str) -> AsyncIterator[TestCentral]:
+    running = with_folder(TestCentral(tmp_path / "central", postgres=engine))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def told(edge: TestEdge) -> Told:
+    one = Told.make(edge, (300_000, 70_000))
+    await one.tell(1)
+    return one
+
+
+def stored(central: TestCentral) -> list[Path]:
+    return files(central.config.media.folder)
+
+
+async def shred(edge: TestEdge, recording_id: str) -> dict[str, Any]:
+    body = {"recording_id": recording_id, "key_ids": [], "jti": None}
+    status, answer = await edge.ask("POST", edge.path("keeper/shred"), body)
+    assert status == 200
+    return dict(answer["claims"])
+
+
+async def test_a_payload_comes_in_pieces_and_is_what_the_manifest_says(central: TestCentral, told: Told) -> None:
+    payload = told.payloads[0]
+    assert await told.state() == {"state": "absent", "offset": 0}
+    assert await told.put(0, payload[:1000]) == (200, {"state": "coming", "offset": 1000})
+    assert await told.state() == {"state": "coming", "offset": 1000}
+    # A piece whose answer was lost, and one that leaves a hole, are told where to go on.
+    for offset in (0, 500, 2000):
+        status, answer = await told.put(offset, payload[offset : offset + 1000])
+        assert (status, answer["code"], answer["offset"]) == (409, "media.offset", 1000)
+    assert stored(central) == []
+    await told.upload()
+    (path,) = stored(central)
+    assert path.read_bytes() == payload
+    assert path.name == told.sha512()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(p.stat().st_mode) for p in central.config.media.folder.rglob("*") if p.is_dir()} == {0o700}
+    assert files(central.config.media.incoming) == []
+    size = len(payload)
+    assert await told.put(0, payload[:1000]) == (200, {"state": "stored", "offset": size})  # harmless
+    _, listed = await central.admin("GET", f"/v1/media?recording_id={told.recording_id}")
+    assert [(one["number"], one["state"], one["bytes"], one["place"]) for one in listed["media"]] == [
+        (0, "stored", size, "folder")
+    ]
+
+
+async def test_what_the_manifest_does_not_say_is_refused(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    payload = told.payloads[0]
+    status, answer = await told.put(0, b"x" * len(payload))
+    assert (status, answer["code"]) == (422, "media.hash")
+    assert await told.state() == {"state": "coming", "offset": 0}
+    assert (await told.put(0, payload + b"x"))[1]["code"] == "usage.too_large"
+    await told.upload()
+    assert (await told.put(0, b"", segment_id=told.segments[1]))[1]["code"] == "media.differs"
+    assert (await told.put(0, b"", segment_id="x"))[1]["code"] == "usage.id"
+    unknown = Told.make(edge)
+    assert (await unknown.put(0, b"x"))[1]["code"] == "media.unknown"
+    other = TestEdge(central, "pbx-2")
+    stolen = Told(other, told.recording_id, told.segments, told.payloads, told.manifest)
+    assert (await stolen.put(0, b"x", 1))[0] == 404
+    assert (await edge.ask("GET", edge.path("media/abc")))[1]["code"] == "usage.sha512"
+    assert len(stored(central)) == 1
+
+
+async def test_a_tombstone_takes_every_copy_and_lets_none_in(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    await told.upload(0)
+    await told.put(0, told.payloads[1][:5000], 1)
+    statement = await shred(edge, told.recording_id)
+    assert statement["media"] == [told.sha512(0), told.sha512(1)]
+    for number in (0, 1):
+        status, answer = await told.put(5000, told.payloads[1][5000:], number)
+        assert (status, answer["code"]) == (410, "media.erased")
+        assert (await told.state(number))["state"] == "erased"
+        assert (await fetched(central, told, number))[0] == 410
+    assert central.running is not None
+    await leaving.remove_all(central.running.central)
+    assert stored(central) == files(central.config.media.incoming) == []
+    rows = await central.rows("SELECT sha512, statement FROM media ORDER BY number")
+    keys = await central.running.central.db.run(central.running.central.keys)
+    for sha512, jws in rows:
+        claims: Any = canonical.loads(verify_compact(jws, keys, leaving.TYP, "store").payload)
+        assert (claims["sha512"], claims["recording_id"], claims["result"]) == (sha512, told.recording_id, "destroyed")
+    _, log = await central.admin("GET", "/v1/log")
+    assert sum('"media.destroyed"' in one["entry"] for one in log["entries"]) == 2
+    late = Told.make(edge)  # erased before its first byte came
+    await late.tell(3)
+    await shred(edge, late.recording_id)
+    assert (await late.put(0, late.payloads[0]))[1]["code"] == "media.erased"
+
+
+async def test_segments_that_are_shredded_alone_go_alone(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    for number in (0, 1):
+        await told.upload(number)
+    key_id = hashlib.sha256(told.recording_id.encode()).hexdigest()
+    body = {"recording_id": told.recording_id, "key_ids": [key_id], "jti": None, "only": True}
+    _, answer = await edge.ask("POST", edge.path("keeper/shred"), body)
+    assert answer["claims"]["media"] == [told.sha512(0)]
+    assert central.running is not None
+    await leaving.remove_all(central.running.central)
+    assert [path.name for path in stored(central)] == [told.sha512(1)]
+
+
+async def test_a_store_that_fails_is_tried_again_under_one_alarm(
+    central: TestCentral, edge: TestEdge, told: Told
+) -> None:
+    await told.upload()
+    await shred(edge, told.recording_id)
+    assert central.running is not None
+    running = central.running.central
+    (path,) = stored(central)
+    path.unlink()
+    path.mkdir()  # what no unlink removes
+    await leaving.remove_all(running)
+    await leaving.remove_all(running)  # not due again yet
+    ((state, attempts, why),) = await central.rows("SELECT state, attempts, why FROM media")
+    assert (state, attempts) == ("leaving", 1)
+    assert why
+    path.rmdir()
+    central.offset += timedelta(seconds=5)
+    await leaving.remove_all(running)
+    assert await central.rows("SELECT state FROM media") == [("gone",)]
+    assert await central.rows("SELECT count(*) FROM alarm WHERE code='media.not_removed'") == [(1,)]
+
+
+async def test_halves_and_orphans_go_when_they_are_old(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    assert central.running is not None
+    running, room = central.running.central, central.running.central.media
+    assert room is not None
+    await told.put(0, told.payloads[0][:1000])
+    await told.upload(1)
+    orphan = f"pbx-1/ab/{'ab' * 64}"
+    source = central.config.data / "source"
+    source.write_bytes(b"whose?")
+    await room.store.put(orphan, source, 6)
+    await leaving.sweep(running)
+    assert len(stored(central)) == 2
+    assert len(files(central.config.media.incoming)) == 1
+    central.offset += timedelta(days=8)
+    await leaving.sweep(running)
+    assert [path.name for path in stored(central)] == [told.sha512(1)]
+    assert files(central.config.media.incoming) == []
+    assert await central.rows("SELECT segment_id, state FROM media") == [(told.segments[1], "stored")]
+    assert await central.rows("SELECT count(*) FROM alarm WHERE code='media.orphan'") == [(1,)]
+    await told.upload(0)
+    assert len(stored(central)) == 2
+
+
+async def test_reading_is_for_roles_says_why_and_is_logged(central: TestCentral, told: Told) -> None:
+    await told.upload()
+    payload, size = told.payloads[0], len(told.payloads[0])
+    status, body, headers = await fetched(central, told)
+    assert (status, body, headers["Accept-Ranges"]) == (200, payload, "bytes")
+    for ranges, want in (
+        ("bytes=16-65567", payload[16:65568]),
+        ("bytes=-10", payload[-10:]),
+        (f"bytes={size - 1}-", payload[-1:]),
+    ):
+        status, body, headers = await fetched(central, told, ranges=ranges)
+        assert (status, body) == (206, want)
+        assert headers["Content-Range"].endswith(f"/{size}")
+    assert (await fetched(central, told, ranges=f"bytes={size}-"))[0] == 416
+    assert (await fetched(central, told, query="purpose=quality"))[0] == 400
+    assert (await fetched(central, told, number=1))[0] == 404
+    assert (await fetched(central, told, token="nobody"))[0] == 401
+    _, log = await central.admin("GET", "/v1/log")
+    reads = [canonical.loads(one["entry"]) for one in log["entries"] if '"media.read"' in one["entry"]]
+    bodies: list[Any] = [one["body"] for one in reads if isinstance(one, dict)]
+    assert [(one["purpose"], one["reason"], one["first"]) for one in bodies][:2] == [
+        ("quality", "case-7", 0),
+        ("quality", "case-7", 16),
+    ]
+    assert len(bodies) == 4  # what was refused is no reading
+
+
+async def test_a_central_without_a_store_takes_nothing(tmp_path: Path) -> None:
+    central = TestCentral(tmp_path / "none")
+    await central.start()
+    try:
+        told = Told.make(TestEdge(central))
+        await told.tell(1)
+        status, answer = await told.put(0, b"x")
+        assert (status, answer["code"]) == (404, "media.none")
+    finally:
+        await central.stop()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"store": "ftp"}, {"folder": 3}, {"half_days": 0}, {"half_days": True}, {"secret": "x"}, {"store": "s3"},
+        {"store": "s3", "bucket": "a.b"}, {"store": "s3", "bucket": "abc", "prefix": "../"}, {"access_key": "credential:../x"},
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(table: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CentralError) as caught:
+        from_table(table, tmp_path, "central.toml")
+    assert caught.value.code.startswith("config.")
+
+
+async def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
+    central = with_folder(TestCentral(tmp_path / "central"))
+    central.config.media.folder.mkdir(mode=0o755)
+    with pytest.raises(CentralError, match="only central may enter"):
+        await central.start()
+    central.config.media.folder.chmod(0o700)
+    await central.start()
+    await central.stop()
+
+
+CHILD = """
+import asyncio, json, pathlib, sys
+from datetime import timedelta
+from central import config
+from central.media import leaving
+from formats.keys import SigningKey
+from tests.unit.central.central_kit import TestCentral, TestEdge
+from tests.unit.central.media_kit import Told
+async def main():
+    said = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    central = TestCentral.__new__(TestCentral)
+    central.config, central.offset, central.running, central.tls = config.load(pathlib.Path(said["config"])), timedelta(0), None, False
+    await central.start()
+    edge = TestEdge(central, key=SigningKey.from_seed(bytes.fromhex(said["seed"])), enrol=False)
+    told = Told(edge, said["recording"], said["segments"], [bytes.fromhex(one) for one in said["payloads"]], "")
+    if said["erase"]:
+        await edge.ask("POST", edge.path("keeper/shred"), {"recording_id": told.recording_id, "key_ids": [], "jti": None})
+        await leaving.remove_all(central.running.central)
+    else:
+        await told.upload()
+asyncio.run(main())
+"""
+#: Steps of the write orders `upload at central` and `removal at central`.
+UPLOAD = [
+    "media.expected", "media.piece_synced:2", "media.checked", "media.folder_written", "media.put", "media.settled",
+    "media.part_removed",
+]  # fmt: skip
+REMOVAL = ["media.removed", "media.part_gone", "media.stated"]
+POINTS = [*UPLOAD, *REMOVAL]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_at(point: str, tmp_path: Path) -> None:
+    """Central dies there; started again it ends with the payload whole, or gone with its statement."""
+    central, seed = with_folder(TestCentral(tmp_path / "central")), os.urandom(32)
+    with central.made.config_path.open("a") as file:
+        file.write('[central.media]\nstore = "folder"\n')
+    await central.start()
+    told = Told.make(TestEdge(central, key=SigningKey.from_seed(seed)))
+    await told.tell(1)
+    erase = point in REMOVAL
+    if erase:
+        await told.upload()
+    await central.stop()
+    said = {
+        "config": str(central.made.config_path), "seed": seed.hex(), "recording": told.recording_id,
+        "segments": told.segments, "payloads": [one.hex() for one in told.payloads], "erase": erase,
+    }  # fmt: skip
+    (tmp_path / "said").write_text(json.dumps(said))
+    words = [sys.executable, "-c", CHILD, str(tmp_path / "said")]
+    environment = {**os.environ, "CALLWARDEN_FAILPOINT": point}
+    done = subprocess.run(words, env=environment, cwd=os.getcwd(), check=False, timeout=60, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    await central.start()
+    try:
+        assert central.running is not None
+        if erase:
+            await leaving.remove_all(central.running.central)
+            assert stored(central) == []
+            assert (await central.rows("SELECT state, statement IS NULL FROM media")) == [("gone", 0)]
+        else:
+            await told.upload()
+            assert [path.read_bytes() for path in stored(central)] == told.payloads
+            assert (await central.rows("SELECT state FROM media")) == [("stored",)]
+        central.offset += timedelta(days=8)
+        await leaving.sweep(central.running.central)
+        assert files(central.config.media.incoming) == []
+    finally:
+        await central.stop()
