@@ -18,6 +18,7 @@ from central.errors import CentralError
 from central.openapi import answers, bodies
 from central.people import complete, expiry, keep_opening
 from central.problems import field, object_body
+from central.progress import progress
 from central.receipts import receipt_answer
 from central.state import CENTRAL, Central
 from formats import canonical
@@ -25,8 +26,9 @@ from formats.errors import FormatError
 from formats.ids import is_id
 from formats.orders import (
     OrderClaims,
-    Target,
+    PolicyContent,
     VerifiedOrder,
+    content_as,
     countersign_order,
     demanded,
     order_sha256,
@@ -74,7 +76,7 @@ def doors() -> list[Door]:
 
 
 async def post_draft(request: web.Request) -> web.Response:
-    """Administrator: `{cmd, target: {kind, id}, reason, case_ref?, as_of?, located?, exclude?, exported_to?}` →
+    """Administrator: `{cmd, target: {kind, id}, reason, case_ref?, as_of?, located?, exclude?, exported_to?, content?}` →
     `{claims}`, to be shown and signed by a person.
 
     Nothing is stored: an order exists once somebody signed it.
@@ -96,13 +98,14 @@ async def post_draft(request: web.Request) -> web.Response:
         "located": field(body, "located", optional=True),
         "exclude": body.get("exclude") or [],
         "exported_to": field(body, "exported_to", optional=True, longest=500),
+        "content": body.get("content") or {},
     }
     try:
         value = msgspec.convert(claims, OrderClaims)
         check(value)
     except (msgspec.ValidationError, FormatError) as error:
         raise CentralError("command.malformed", str(error), where="body") from error
-    edges = await central.db.run(lambda conn: _edges(conn, value.target))
+    edges = await central.db.run(lambda conn: _edges(conn, value))
     return json_answer({"claims": msgspec.to_builtins(value), "edges": edges})
 
 
@@ -170,7 +173,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
     slot = keep_opening(central, claims, opening)
     if not alone and any("store" in demand for demand in demanded(claims.cmd, claims.target.kind)):
         document = countersign_order(document, central.store)
-    edges = _edges(conn, claims.target)
+    edges = _edges(conn, claims)
     now = central.now()
     text = canonical.dumps(document).decode()
     conn.execute(
@@ -205,8 +208,14 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
     return _order_answer(conn, claims.jti, now)
 
 
-def _edges(conn: Conn, target: Target) -> list[str]:
-    """The edges that hold a target. Raises CentralError not_found.* (404)."""
+def _edges(conn: Conn, claims: OrderClaims) -> list[str]:
+    """The edges that an order is for: those it names, or that hold its target. Raises CentralError not_found.* (404)."""
+    target = claims.target
+    if claims.cmd == "policy" and (named := content_as(claims.content, PolicyContent).edges):
+        for edge_id in named:
+            if not conn.execute("SELECT 1 FROM edge WHERE edge_id=?", (edge_id,)).fetchone():
+                raise CentralError("not_found.edge", "no such edge", status=404, where=edge_id[:64])
+        return sorted(named)
     if target.kind in ("recording", "call"):
         table, column = target.kind, f"{target.kind}_id"
         row = conn.execute(f"SELECT edge_id FROM {table} WHERE {column}=?", (target.id,)).fetchone()  # noqa: S608
@@ -219,11 +228,12 @@ def _edges(conn: Conn, target: Target) -> list[str]:
                 hint="an edge that is cut off reports late; look at `callwarden central recordings`",
             )
         return [row["edge_id"]]
-    if target.kind == "order":
+    if target.kind in ("order", "hold"):  # a hold by order has its order's number; others are looked for everywhere
         rows = conn.execute("SELECT edge_id FROM delivery WHERE jti=? ORDER BY edge_id", (target.id,)).fetchall()
-        if not rows:
+        if not rows and target.kind == "order":
             raise CentralError("not_found.order", "no such order", status=404, where=target.id)
-        return sorted({row["edge_id"] for row in rows})
+        if rows:
+            return sorted({row["edge_id"] for row in rows})
     if target.kind == "edge":
         if not conn.execute("SELECT 1 FROM edge WHERE edge_id=?", (target.id,)).fetchone():
             raise CentralError("not_found.edge", "no such edge", status=404, where=target.id)
@@ -245,6 +255,7 @@ def _order_answer(conn: Conn, jti: str, now: str) -> dict[str, Any]:
         "deliveries": [dict(row) for row in deliveries],
         "receipts": [receipt_answer(conn, row) for row in receipts],
         "complete": complete(conn, jti, now),
+        "progress": progress(conn, jti, now),
     }
 
 

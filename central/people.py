@@ -67,10 +67,10 @@ def complete(conn: Conn, jti: str, now: str) -> bool:
     said = [row["jws"] for row in last if row["jws"] is not None]
     if not all(is_last_word(read_receipt(one), kind) for one in said):
         return False
-    return len(said) == len(last) or _is_over(read_order(order["jws"]), now)
+    return len(said) == len(last) or is_over(read_order(order["jws"]), now)
 
 
-def _is_over(claims: OrderClaims, now: str) -> bool:
+def is_over(claims: OrderClaims, now: str) -> bool:
     """Whether nobody may take it any more, by a clock that is as late as an edge's may be."""
     end = expiry(claims)
     return end is not None and parse_time(now) > parse_time(end) + timedelta(seconds=SKEW_S)

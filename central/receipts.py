@@ -15,6 +15,7 @@ from central.people import wipe
 from central.problems import field, object_body, query_int
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
+from formats.keyset import KeySet
 from formats.orders import ground_of, receipt_document, verify_receipt
 
 MAX_RECEIPTS = 200
@@ -84,6 +85,12 @@ def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]
     named = (item.get("receipt_id"), item.get("jti"), item.get("n"), item.get("result"))
     if named != (claims.receipt_id, claims.jti, claims.n, claims.result):
         raise CentralError("receipt.mismatch", "the receipt's envelope and its claims differ")
+    return take(central, conn, asked.edge_id, asked.keys, jws)
+
+
+def take(central: Central, conn: Conn, edge_id: str, keys: KeySet, jws: str) -> str:
+    """Job: store a receipt of an edge, however it came: `accepted` or `duplicate`. Raises FormatError, CentralError receipt.*"""
+    claims, _ = verify_receipt(jws, keys)
     known = conn.execute("SELECT jws FROM receipt WHERE receipt_id=?", (claims.receipt_id,)).fetchone()
     if known is not None:
         if known["jws"] != jws:
@@ -91,7 +98,7 @@ def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]
         wipe(central, conn, claims.jti)
         return "duplicate"
     if conn.execute(
-        "SELECT 1 FROM receipt WHERE edge_id=? AND jti=? AND n=?", (asked.edge_id, claims.jti, claims.n)
+        "SELECT 1 FROM receipt WHERE edge_id=? AND jti=? AND n=?", (edge_id, claims.jti, claims.n)
     ).fetchone():
         raise CentralError("receipt.number", "this order has another receipt with this number")
     ground = ground_of(claims.evidence)
@@ -104,7 +111,7 @@ def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]
     conn.execute(
         "INSERT INTO receipt(receipt_id, edge_id, jti, n, result, recording_id, jws, received_at)"
         " VALUES (?,?,?,?,?,?,?,?)",
-        (claims.receipt_id, asked.edge_id, claims.jti, claims.n, claims.result, claims.recording_id, jws, now),
+        (claims.receipt_id, edge_id, claims.jti, claims.n, claims.result, claims.recording_id, jws, now),
     )
     central.log.append(
         conn,
@@ -112,7 +119,7 @@ def _take(central: Central, conn: Conn, asked: EdgeRequest, item: dict[str, Any]
         "receipt.stored",
         {
             "receipt_id": claims.receipt_id,
-            "edge_id": asked.edge_id,
+            "edge_id": edge_id,
             "jti": claims.jti,
             "n": claims.n,
             "result": claims.result,

@@ -231,6 +231,70 @@ class Queued(Struct, frozen=True):
     seq: Count
 
 
+class EdgeProgress(Struct, frozen=True):
+    """How far one edge is. `state`: `silent` (no answer yet), `under way`, `answered`, or `over` (it said nothing in the order's
+    life). `seq`: its delivery's number. `calls`, `shred_at`, `due_at`: of an erasure of many calls, what it found, from when on it
+    destroys, until when it looks; `done`: recordings it destroyed. `last_seen_at`: when the edge asked anything."""
+
+    edge_id: EdgeId
+    seq: Count
+    queued_at: Time
+    last_seen_at: Time | None
+    state: str
+    result: str | None
+    reason: str | None
+    at: Time | None
+    calls: Count
+    done: Count
+    shred_at: Time | None
+    due_at: Time | None
+
+
+class OrderLine(Struct, frozen=True):
+    """An order in a list. `missing`: edges whose last word is not here and may still come."""
+
+    jti: Id
+    cmd: str
+    target: OrderTarget
+    at: Time
+    reason: str
+    case_ref: str | None
+    edges: Count
+    answered: Count
+    missing: list[EdgeId]
+    complete: bool
+
+
+class OrderList(Struct, frozen=True):
+    """Orders, newest first. `next`: send it as `before` for older ones; null at the end."""
+
+    orders: list[OrderLine]
+    next: str | None
+
+
+class OrderFile(Struct, frozen=True):
+    """An order to be carried by hand (`callwarden order apply`). `opening`: of a person's commitment, with the number: keep it
+    safe. Null where there is none, or once it is wiped."""
+
+    type: str
+    order: OrderDocument
+    opening: dict[str, Any] | None
+
+
+class Carried(Struct, frozen=True):
+    """What became of each receipt that was carried here: `accepted`, `duplicate` or `rejected:<code>`, by number in the list."""
+
+    results: list[str]
+
+
+class Voided(Struct, frozen=True):
+    """A number that was given up. `again`: under which number its order is delivered now; null where it may be taken no more."""
+
+    edge_id: EdgeId
+    seq: Count
+    again: Count | None
+
+
 class OrderState(Struct, frozen=True):
     """An order. `complete`: every edge gave its last word, or said nothing in the order's life."""
 
@@ -243,6 +307,7 @@ class OrderState(Struct, frozen=True):
     deliveries: list[Queued]
     receipts: list[Receipt]
     complete: bool
+    progress: list[EdgeProgress]
 
 
 class CertificateDocument(Struct, frozen=True):

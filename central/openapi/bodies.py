@@ -74,6 +74,7 @@ class DraftBody(Struct, frozen=True, forbid_unknown_fields=True):
     located: str | None = None
     exclude: Annotated[list[str], Meta(max_length=MAX_EXCLUDED)] | None = None
     exported_to: Annotated[str, Meta(max_length=500)] | None = None
+    content: dict[str, Any] | None = None
 
 
 class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +83,19 @@ class OrderBody(Struct, frozen=True, forbid_unknown_fields=True):
     order: OrderDocument | None = None
     claims: dict[str, Any] | None = None
     opening: dict[str, Any] | None = None
+
+
+class VoidBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a delivery's number is given up; it is written into central's log."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class CarriedReceipts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Receipts of one edge that somebody carried here, as that edge signed them."""
+
+    edge_id: EdgeId
+    receipts: Annotated[list[Jws], Meta(min_length=1, max_length=200)]
 
 
 class AuditBody(Struct, frozen=True):

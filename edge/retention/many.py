@@ -114,7 +114,9 @@ class ManyOrders:
             f"{len(calls)} call(s) are restricted and destroyed from {format_time(shred_at)} on, unless that is cancelled; "
             f"calls of before {claims.as_of} are looked for until {format_time(due_at)}"
         )
-        receipt = await self._says(row, "deferred", says, {"calls": len(calls), "found": calls[:_MOST_LISTED]})
+        counts = {"calls": len(calls), "found": calls[:_MOST_LISTED]}
+        when = {"shred_at": format_time(shred_at), "due_at": format_time(due_at)}
+        receipt = await self._says(row, "deferred", says, counts | when)
         await journal.begin_many(
             row.jti,
             calls[:AT_ONCE],
