@@ -40,6 +40,8 @@ from central.errors import CentralError
 from central.fleet import doors as fleet
 from central.fleet.issuing import authority
 from central.media import doors as media
+from central.hooks import doors as hooks
+from central.incidents import doors as incidents
 from central.openapi import answers
 from central.openapi import serve as published
 from central.problems import problems
@@ -80,6 +82,8 @@ def all_doors() -> list[Door]:
         recovery,
         fleet,
         media,
+        hooks,
+        incidents,
     )
     return [health, *(one for part in parts for one in part.doors())]
 

@@ -14,6 +14,8 @@ from central.errors import CentralError
 from central.fleet.settings import EdgeAlarms, certificates, edge_alarms
 from central.media.settings import NO_MEDIA, MediaConfig
 from central.media.settings import from_table as media_from_table
+from central.hooks.settings import Outgoing
+from central.hooks.settings import read as read_outgoing
 
 #: Words that are loopback without asking a resolver.
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -35,6 +37,7 @@ class CentralConfig:
     turns away requests without. client_ca: PEM of the operator's authorities for them; then central issues none itself; None:
     central's own authority. approve_enrolments: an enrolled edge waits until somebody compared its code.
     edges: when an edge's state is worth an alarm (`[central.edges]`). media: `[central.media]`.
+    outgoing: webhooks and mail (docs/webhooks.md).
     """
 
     host: str
@@ -61,6 +64,7 @@ class CentralConfig:
     approve_enrolments: bool = False
     edges: EdgeAlarms = field(default_factory=EdgeAlarms)
     media: MediaConfig = NO_MEDIA
+    outgoing: Outgoing = field(default_factory=Outgoing)
 
     @property
     def url(self) -> str:
@@ -140,7 +144,7 @@ def is_loopback(host: str) -> bool:
 
 
 #: Files that may come from systemd.
-_SECRETS = ("store_key", "witness_key", "token", "certificate_key")
+_SECRETS = ("store_key", "witness_key", "token", "certificate_key", "secret", "password")
 
 
 def _file(data: Path, name: str, text: str, where: str) -> Path:
@@ -174,6 +178,8 @@ def load(path: Path) -> CentralConfig:
 
 def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> CentralConfig:
     """The `[central]` table into a configuration; `base` is the folder of the file. Raises CentralError config.*."""
+    table = dict(table)
+    webhooks, mail = table.pop("webhooks", {}), table.pop("mail", None)
     for key, value in table.items():
         if key not in _DEFAULTS:
             raise CentralError("config.unknown_key", f"unknown key {key!r}", where=where, hint=", ".join(_DEFAULTS))
@@ -219,6 +225,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         approve_enrolments=full["approve_enrolments"],
         edges=edge_alarms(full["edges"], where),
         media=media_from_table(full["media"], data, where),
+        outgoing=read_outgoing(webhooks, mail, lambda name, text: _file(data, name, text, where), where),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from central import keeper
 from central.conn import Conn
 from central.errors import CentralError
+from central.hooks import facts
 from central.state import Central
 from formats import canonical
 from formats.errors import FormatError
@@ -31,10 +32,10 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
         case "call.closed":
             _call(central, conn, edge_id, _id(data, "call_id"))
             _set(conn, "call", "closed", data, "call_id")
-            _outcome(conn, data, seq)
+            _outcome(central, conn, edge_id, data, seq)
         case "consent.recorded":
             _call(central, conn, edge_id, _id(data, "call_id"))
-            _outcome(conn, data, seq)
+            _outcome(central, conn, edge_id, data, seq)
         case "recording.opened":
             _recording(central, conn, edge_id, data, "opened")
             _set(conn, "recording", "opened", _without_header(data), "recording_id")
@@ -61,7 +62,10 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
             _rectified(conn, data)
         case "alarm.raised":
             code = data.get("code")
-            central.alarm(conn, edge_id, str(code)[:80], str(data.get("message", "")))
+            central.alarm(conn, edge_id, str(code)[:80], str(data.get("message", "")), str(data.get("where", "")))
+        case "notice.owed" | "notice.sent" | "notice.dropped":
+            if data.get("notice_id") is not None:  # what was still to be sent of a call that became anonymous has none
+                facts.notice(central, conn, edge_id, kind, _id(data, "notice_id"), _id(data, "call_id"), data)
         case _:
             pass  # kinds we do not know are kept as events; a newer edge may send them
 
@@ -99,15 +103,18 @@ def _call(central: Central, conn: Conn, edge_id: str, call_id: str) -> None:
 def _recording(central: Central, conn: Conn, edge_id: str, data: dict[str, Any], state: str) -> None:
     recording_id = _id(data, "recording_id")
     call_id = _id(data, "call_id") if data.get("call_id") is not None else None
-    conn.execute(
+    made = conn.execute(
         "INSERT INTO recording(recording_id, edge_id, call_id, state, first_seen) VALUES (?,?,?,?,?)"
         " ON CONFLICT DO NOTHING",
         (recording_id, edge_id, call_id, state, central.now()),
     )
     _owned(conn, "recording", "recording_id", recording_id, edge_id)
     row = conn.execute("SELECT state FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
-    if _RANK[state] > _RANK[row["state"]]:
+    changes = _RANK[state] > _RANK[row["state"]]
+    if changes:
         conn.execute("UPDATE recording SET state=? WHERE recording_id=?", (state, recording_id))
+    if state == "erased" and (changes or made.rowcount):
+        facts.erased(central, conn, edge_id, recording_id, call_id)
     if call_id is not None:
         conn.execute("UPDATE recording SET call_id=? WHERE recording_id=? AND call_id IS NULL", (call_id, recording_id))
 
@@ -123,13 +130,16 @@ def _set(conn: Conn, table: str, column: str, data: dict[str, Any], key: str) ->
     conn.execute(f"UPDATE {table} SET {column}=? WHERE {key}=?", (text, data[key]))  # noqa: S608 - constants
 
 
-def _outcome(conn: Conn, data: dict[str, Any], seq: int) -> None:
+def _outcome(central: Central, conn: Conn, edge_id: str, data: dict[str, Any], seq: int) -> None:
     outcome = data.get("outcome")
     if isinstance(outcome, str):
-        conn.execute(
+        had = conn.execute("SELECT outcome FROM call WHERE call_id=?", (data["call_id"],)).fetchone()[0]
+        later = conn.execute(
             "UPDATE call SET outcome=?, outcome_seq=? WHERE call_id=? AND coalesce(outcome_seq, -1) < ?",
             (outcome[:32], seq, data["call_id"], seq),
         )
+        if later.rowcount and had != outcome[:32]:
+            facts.outcome(central, conn, edge_id, data["call_id"], outcome[:32], seq)
 
 
 def _rectified(conn: Conn, data: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from central.auth import EdgeRequest, edge_request, json_answer
 from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
+from central.hooks import facts
 from central.openapi import answers, bodies, edge_answers
 from central.people import wipe
 from central.problems import field, object_body, query_int
@@ -125,6 +126,7 @@ def take(central: Central, conn: Conn, edge_id: str, keys: KeySet, jws: str) -> 
             "result": claims.result,
         },
     )
+    facts.receipt(central, conn, claims, asked.edge_id)
     wipe(central, conn, claims.jti)
     return "accepted"
 

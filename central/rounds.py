@@ -1,5 +1,6 @@
 """What a running central does by itself: notes when edges were seen, hears of deliveries that another process queued,
-makes the partitions of the months to come, wipes numbers that nobody needs any more."""
+makes the partitions of the months to come, wipes numbers that nobody needs any more, sends webhooks and mail, watches the clocks of
+incidents."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from central.errors import CentralError
 from central.fleet import watch
 from central.guesses import WINDOW_S
 from central.media import leaving
+from central.hooks import duty as hooks
+from central.incidents import duty as incidents
 from central.people import wipe_what_is_over
 from central.state import Central
 
@@ -47,7 +50,13 @@ async def run(central: Central) -> None:
 
         work.append(_every(LOOK_S, Deliveries(central).look))
         work.append(_every(MONTHS_S, lambda: central.db.run(make_partitions)))
-    await asyncio.gather(*work)
+    sender = hooks.Sender(central)
+    work += [_every(hooks.LOOK_S, sender.look), _every(hooks.TIDY_S, sender.tidy)]
+    work.append(_every(incidents.LOOK_S, lambda: incidents.look(central)))
+    try:
+        await asyncio.gather(*work)
+    finally:
+        await sender.stop()
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

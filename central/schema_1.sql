@@ -124,6 +124,32 @@ CREATE INDEX media_state ON media(state, touched_at);
 
 -- ---------------------------------------------------------------- webhooks, incidents, mail
 --
+-- Webhooks and mail (central/hooks): a row per message and receiver, written in the transaction of what it tells.
+-- `lease`: until when its sender has it alone; `owner`: who. `give_up`: when it becomes a dead letter.
+CREATE TABLE hook_message(
+  seq INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, hook TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'dead')), made_at TEXT NOT NULL, due_at TEXT NOT NULL,
+  give_up TEXT NOT NULL, lease TEXT NOT NULL, owner TEXT NOT NULL, attempts INTEGER NOT NULL, why TEXT NOT NULL,
+  done_at TEXT) STRICT;
+CREATE INDEX hook_message_due ON hook_message(state, due_at);
+CREATE INDEX hook_message_hook ON hook_message(hook, state, seq);
+-- A receiver as a whole. `failures` in a row; `paused`: nothing is sent before; `alarmed`: it was said since the last success.
+CREATE TABLE hook(
+  name TEXT PRIMARY KEY, disabled TEXT NOT NULL, failures INTEGER NOT NULL, failing_since TEXT, paused TEXT NOT NULL,
+  alarmed INTEGER NOT NULL, last_sent TEXT) STRICT;
+-- Incidents (central/incidents). `clock`: whether Art. 33's 72 hours run from `aware_at`; `warned`: 1 said at 24 h left, 2
+-- overdue; `facts`: what people add to the notification.
+CREATE TABLE incident(
+  seq INTEGER PRIMARY KEY, incident_id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, severity TEXT NOT NULL, edge_id TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('open', 'acknowledged', 'assessed', 'notified', 'closed')), clock INTEGER NOT NULL,
+  opened_at TEXT NOT NULL, last_at TEXT NOT NULL, aware_at TEXT NOT NULL, alarms INTEGER NOT NULL, notifiable INTEGER,
+  reason TEXT NOT NULL, facts TEXT NOT NULL, warned INTEGER NOT NULL, notified_at TEXT, closed_at TEXT) STRICT;
+CREATE INDEX incident_joined ON incident(edge_id, kind, state);
+-- What was said of an incident: by alarms (`who` is "") and by people, oldest first.
+CREATE TABLE incident_entry(
+  seq INTEGER PRIMARY KEY, incident_id TEXT NOT NULL REFERENCES incident(incident_id), at TEXT NOT NULL, who TEXT NOT NULL,
+  step TEXT NOT NULL, text TEXT NOT NULL, subject TEXT NOT NULL) STRICT;
+CREATE INDEX incident_entry_of ON incident_entry(incident_id, seq);
 
 
 -- ---------------------------------------------------------------- numbers and search

@@ -18,6 +18,8 @@ from central.edgebook import EdgeBook, former_key
 from central.errors import CentralError
 from central.fleet.beats import Beats
 from central.guesses import Guesses
+from central.hooks.facts import alarm_told
+from central.incidents import book as incidents
 from central.keeperlink import Keeper, KeeperLink
 from central.keyfiles import read_key
 from central.log import OwnLog
@@ -82,12 +84,16 @@ class Central:
         for edge_id in list(self._doorbells):
             self.ring(edge_id)
 
-    def alarm(self, conn: Conn, edge_id: str, code: str, message: str) -> None:
-        """Store an alarm and log it, inside the caller's transaction."""
-        conn.execute(
-            "INSERT INTO alarm(at, edge_id, code, message) VALUES (?,?,?,?)", (self.now(), edge_id, code, message[:500])
-        )
+    def alarm(self, conn: Conn, edge_id: str, code: str, message: str, subject: str = "") -> None:
+        """Store an alarm, log it, and open the incident it means or join it to one, inside the caller's transaction. subject: the
+        recording or call it names."""
+        made = conn.execute(
+            "INSERT INTO alarm(at, edge_id, code, message) VALUES (?,?,?,?) RETURNING id",
+            (self.now(), edge_id, code, message[:500]),
+        ).fetchone()
         self.log.append(conn, self.now(), "alarm.raised", {"edge_id": edge_id, "code": code})
+        alarm_told(self, conn, edge_id, code, int(made[0]))
+        incidents.heard(self, conn, edge_id, code, message, subject)
 
 
 CENTRAL = web.AppKey("central", Central)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from edge.model.live import NoticeCall, NoticeRow
-from edge.store.base import Base, missing
+from edge.store.base import Base, emit, missing
 
 _NOTICE: Final = """
 SELECT notice_id, call_id, when_, number_e164, number_hmac, country, state, attempts, due_at, made_at, sent_at, why
@@ -33,6 +33,11 @@ def drop_notices(conn: sqlite3.Connection, call_id: str, why: str) -> None:
         "UPDATE notice SET state='dropped', number_e164=NULL, why=? WHERE call_id=? AND state='waiting'",
         (why, call_id),
     )
+
+
+def _report(conn: sqlite3.Connection, kind: str, notice_id: str, call_id: str, why: str) -> None:
+    """For central: ids and a word, never the number."""
+    emit(conn, kind, call_id, {"notice_id": notice_id, "call_id": call_id, "why": why})
 
 
 class Notices(Base):
@@ -67,6 +72,8 @@ class Notices(Base):
                 return False
             kind = "notice.owed" if notice.state == "waiting" else f"notice.{notice.state}"
             self._note_notice(conn, kind, notice.notice_id, notice.call_id, notice.why)
+            if notice.state == "waiting":  # central hears of texts that are owed, not of every call that gets none
+                _report(conn, kind, notice.notice_id, notice.call_id, "")
             return True
 
         return await self._writer.do(job)
@@ -105,6 +112,7 @@ class Notices(Base):
                 (state, why, at, notice_id),
             )
             self._note_notice(conn, f"notice.{state}", notice_id, found[0].call_id, why)
+            _report(conn, f"notice.{state}", notice_id, found[0].call_id, why)
 
         await self._writer.do(job)
 

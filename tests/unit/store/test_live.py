@@ -280,6 +280,12 @@ async def test_a_notice_is_owed_once_and_its_number_goes_when_it_is_done(journal
     assert (await kinds(journal))[2:] == [
         "notice.owed", "notice.owed", "notice.dropped", "notice.sent", "notice.dropped"
     ]  # fmt: skip
+    told = [row for row in await journal.outbox(100) if row.type.startswith("notice.")]
+    assert [(row.type, row.body["notice_id"], row.body["why"]) for row in told] == [
+        ("notice.owed", first.notice_id, ""), ("notice.owed", second.notice_id, ""),
+        ("notice.sent", first.notice_id, ""), ("notice.dropped", second.notice_id, "gone"),
+    ]  # fmt: skip
+    assert all(set(row.body) == {"notice_id", "call_id", "why"} for row in told)
 
 
 async def test_calls_that_want_a_text_are_found_until_they_are_judged(journal: Journal) -> None:

@@ -1,0 +1,78 @@
+"""What the mail queue holds as letters, and one attempt to hand one over. Minimal content: a type, ids, when; no personal data."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from typing import Any, Final
+
+from central.hooks.settings import Mail
+from central.hooks.signing import Answer
+from formats import canonical
+
+TIMEOUT_S: Final = 20.0
+#: What a subject may say of a message: short words of ours.
+_MOST: Final = 80
+
+
+def compose(settings: Mail, message_id: str, body: str, fleet: str, at: datetime) -> EmailMessage:
+    """The letter of one message. `EmailMessage` refuses a header with a line end; everything told is printable before that."""
+    told = canonical.loads(body)
+    assert isinstance(told, dict)
+    data: Mapping[str, Any] = told["data"]
+    letter = EmailMessage(policy=SMTP)
+    letter["From"], letter["To"] = settings.sender, ", ".join(settings.to)
+    # The words that tell one letter of a type from another, where it has them.
+    words = [str(data[name]) for name in ("kind", "severity", "state", "edge_id") if data.get(name)]
+    letter["Subject"] = _plain(f"[callwarden {fleet}] {told['type']} {' '.join(words)}".strip())
+    letter["Date"] = at
+    letter["Message-ID"] = f"<{message_id}@{settings.sender.rpartition('@')[2]}>"
+    letter["Auto-Submitted"] = "auto-generated"
+    lines = [f"{told['type']} at {told['timestamp']}", "", *(f"{name}: {_text(value)}" for name, value in data.items())]
+    if incident := data.get("incident_id"):
+        lines += ["", f"callwarden central incident show {_plain(str(incident))}"]
+    letter.set_content("\n".join(lines) + "\n")
+    return letter
+
+
+def send(settings: Mail, password: str, letter: EmailMessage) -> Answer:
+    """Hand a letter over (blocking). Never without TLS, and never to a server whose certificate is not believed."""
+    context = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
+    try:
+        if settings.security == "tls":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_S, context=context)
+        else:
+            server = smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_S)
+        with server:
+            if settings.security == "starttls":
+                server.starttls(context=context)
+            if settings.user:
+                server.login(settings.user, password)
+            refused = server.send_message(letter)
+    except ssl.SSLCertVerificationError:
+        return Answer("retry", "certificate", whole=True)
+    except smtplib.SMTPAuthenticationError:
+        return Answer("retry", "login", whole=True)
+    except smtplib.SMTPRecipientsRefused:
+        return Answer("retry", "recipients_refused", whole=True)
+    except smtplib.SMTPNotSupportedError:
+        return Answer("retry", "no_starttls", whole=True)
+    except smtplib.SMTPResponseException as error:
+        return Answer("retry", f"smtp_{error.smtp_code}", whole=True)
+    except (OSError, smtplib.SMTPException):
+        return Answer("retry", "unreachable", whole=True)
+    # Some of several: the others have it, and would have it twice.
+    return Answer("sent", "some_refused" if refused else "")
+
+
+def _text(value: Any) -> str:
+    return _plain(value if isinstance(value, str) else canonical.dumps(value).decode())
+
+
+def _plain(text: str) -> str:
+    """One printable line."""
+    return "".join(one if one.isprintable() else " " for one in text)[:_MOST].strip()

@@ -1,0 +1,162 @@
+"""`[central.webhooks.NAME]` and `[central.mail]` into frozen values. Pure; the files named are read when they are used."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.headerregistry import Address
+from pathlib import Path
+from typing import Any, Final
+
+from central.errors import CentralError
+from central.hooks.addresses import Network, check_url
+
+#: The mail queue's name; no webhook may have it.
+MAIL: Final = "mail"
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+#: A type, or the beginning of one: "call.outcome", "incident.*", "*".
+_EVENT: Final = re.compile(r"\*|[a-z][a-z_]*(\.[a-z_]+)*(\.\*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver. secret: file with `whsec_…`, one a line, the current one first. events: types, or `family.*`, or `*`.
+    allow: networks that are reached although they are not public. ca: PEM file to trust instead of the system's."""
+
+    name: str
+    url: str
+    secret: Path
+    events: tuple[str, ...]
+    allow: tuple[Network, ...] = ()
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """The mail server. security: `starttls` or `tls`. password: file; user "" logs in nowhere. events as a webhook's. ca: PEM
+    file to trust instead of the system's."""
+
+    host: str
+    port: int
+    security: str
+    user: str
+    password: Path | None
+    sender: str
+    to: tuple[str, ...]
+    events: tuple[str, ...]
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Everything central tells by itself."""
+
+    webhooks: tuple[Webhook, ...] = ()
+    mail: Mail | None = None
+
+    def wanted(self, kind: str) -> tuple[str, ...]:
+        """The names of those who want to hear of this type."""
+        names = tuple(one.name for one in self.webhooks if matches(one.events, kind))
+        return (*names, MAIL) if self.mail is not None and matches(self.mail.events, kind) else names
+
+    def webhook(self, name: str) -> Webhook | None:
+        """The webhook of this name."""
+        return next((one for one in self.webhooks if one.name == name), None)
+
+
+def matches(events: tuple[str, ...], kind: str) -> bool:
+    """Whether one of the patterns is this type. `incident.*` is everything below incident."""
+    return any(one in ("*", kind) or (one.endswith(".*") and kind.startswith(one[:-1])) for one in events)
+
+
+def read(webhooks: Any, mail: Any, file: Callable[[str, str], Path], where: str) -> Outgoing:
+    """The two tables of the configuration; `file(name, text)` resolves a file's name. Raises CentralError config.webhook,
+    config.mail."""
+    if not isinstance(webhooks, dict) or not all(isinstance(one, dict) for one in webhooks.values()):
+        raise CentralError(
+            "config.webhook", "webhooks is a table of tables", where=where, hint="[central.webhooks.NAME]"
+        )
+    return Outgoing(
+        tuple(_webhook(name, table, file, f"{where}: webhooks.{name}") for name, table in webhooks.items()),
+        None if mail is None else _mail(mail, file, f"{where}: mail"),
+    )
+
+
+def _webhook(name: str, table: dict[str, Any], file: Callable[[str, str], Path], where: str) -> Webhook:
+    _known(table, {"url": str, "secret": str, "events": list, "allow": list, "ca": str}, "config.webhook", where)
+    if not _NAME.fullmatch(name) or name == MAIL:
+        raise CentralError("config.webhook", "a webhook's name is small letters, digits, _ and -", where=where)
+    for needed in ("url", "secret", "events"):
+        if not table.get(needed):
+            raise CentralError("config.webhook", f"{needed} is missing", where=where)
+    allow = _networks(table.get("allow", []), where)
+    check_url(table["url"], allow, where)
+    ca = table.get("ca")
+    return Webhook(
+        name, table["url"], file("secret", table["secret"]), _events(table["events"], "config.webhook", where), allow,
+        file("ca", ca) if ca else None,
+    )  # fmt: skip
+
+
+def _mail(table: Any, file: Callable[[str, str], Path], where: str) -> Mail:
+    kinds = {
+        "host": str, "port": int, "security": str, "user": str, "password": str, "from": str, "to": list, "events": list,
+        "ca": str,
+    }  # fmt: skip
+    if not isinstance(table, dict):
+        raise CentralError("config.mail", "mail is a table", where=where, hint="[central.mail]")
+    _known(table, kinds, "config.mail", where)
+    security = table.get("security", "starttls")
+    port = table.get("port", 465 if security == "tls" else 587)
+    if security not in ("starttls", "tls"):
+        raise CentralError("config.mail", 'security is "starttls" or "tls"', where=where)
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", table.get("host", ""), re.ASCII) or not 0 < port < 65536:
+        raise CentralError("config.mail", "host is a name or an address, port 1 to 65535", where=where)
+    to = table.get("to", [])
+    if not to or not all(isinstance(one, str) for one in to):
+        raise CentralError("config.mail", "to is a list of addresses", where=where)
+    for one in (table.get("from", ""), *to):
+        _address(one, where)
+    if bool(table.get("user")) != bool(table.get("password")):
+        raise CentralError("config.mail", "user and password (a file) belong together", where=where)
+    return Mail(
+        table["host"], port, security, table.get("user", ""),
+        file("password", table["password"]) if table.get("password") else None,
+        table["from"], tuple(to), _events(table.get("events", ["incident.*"]), "config.mail", where),
+        file("ca", table["ca"]) if table.get("ca") else None,
+    )  # fmt: skip
+
+
+def _known(table: dict[str, Any], kinds: dict[str, type], code: str, where: str) -> None:
+    for key, value in table.items():
+        if key not in kinds:
+            raise CentralError("config.unknown_key", f"unknown key {key!r}", where=where, hint=", ".join(kinds))
+        if not isinstance(value, kinds[key]) or isinstance(value, bool):
+            raise CentralError(code, f"{key} must be of type {kinds[key].__name__}", where=where)
+
+
+def _events(values: list[Any], code: str, where: str) -> tuple[str, ...]:
+    if not values or not all(isinstance(one, str) and _EVENT.fullmatch(one) for one in values):
+        raise CentralError(code, "events is a list of types", where=where, hint='["call.outcome", "incident.*"]')
+    return tuple(values)
+
+
+def _networks(values: list[Any], where: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(one if isinstance(one, str) else "") for one in values)
+    except ValueError as error:
+        raise CentralError("config.webhook", f"allow: {error}", where=where, hint='["10.1.2.0/24"]') from error
+
+
+def _address(text: str, where: str) -> None:
+    """A bare address. The header's own parser says whether it is one; a line end is none."""
+    try:
+        good = (
+            text.isprintable() and text.isascii() and bool((spec := Address(addr_spec=text)).domain and spec.username)
+        )
+    except (ValueError, IndexError):  # what the parser raises for what is no address, and for an empty text
+        good = False
+    if not good:
+        raise CentralError("config.mail", f"not a mail address: {text!r}", where=where, hint="name@example.org")

@@ -1,0 +1,110 @@
+"""Standard Webhooks, the sender's side: signature, headers, what an answer means, when to try again. Pure.
+
+Source of every constant: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md 1.0.0.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from central.errors import CentralError
+
+#: "base64 encoded, prefixed with whsec_".
+PREFIX: Final = "whsec_"
+#: "At least 24 bytes (192 bits, 512 maximum)".
+KEY_BYTES: Final = range(24, 65)
+#: Signatures a request carries at most: the current key and the one before it.
+MOST_KEYS: Final = 2
+#: "somewhere between 15 and 30s".
+TIMEOUT_S: Final = 20.0
+#: What is not taken for so long is a dead letter.
+GIVE_UP: Final = timedelta(days=3)
+#: The first wait, and the longest; each is four times the one before.
+FIRST_WAIT: Final = timedelta(seconds=5)
+LONGEST_WAIT: Final = timedelta(hours=4)
+_FACTOR: Final = 4
+
+
+def read_keys(text: str, where: str) -> tuple[bytes, ...]:
+    """The keys of a secret file: one a line, the current one first; each signs, so that a receiver can change over.
+
+    Raises CentralError config.webhook; nothing of the secret is repeated.
+    """
+    keys = []
+    for line in text.split():
+        try:
+            if not line.startswith(PREFIX):
+                raise ValueError
+            key = base64.b64decode(line.removeprefix(PREFIX), validate=True)
+        except (ValueError, binascii.Error):
+            raise CentralError("config.webhook", "the secret is not whsec_ and base64", where=where) from None
+        if len(key) not in KEY_BYTES:
+            raise CentralError("config.webhook", f"the secret has {len(key)} bytes", where=where, hint="24 to 64 bytes")
+        keys.append(key)
+    if not 1 <= len(keys) <= MOST_KEYS:
+        raise CentralError(
+            "config.webhook", f"the file holds {len(keys)} secrets", where=where, hint="one, or two lines"
+        )
+    return tuple(keys)
+
+
+def headers(keys: Sequence[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """The headers of one attempt at `at` (aware). `message_id` has no full stop and stays the same at every attempt."""
+    stamp = str(int(at.timestamp()))
+    content = b".".join((message_id.encode(), stamp.encode(), body))
+    signed = (base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys)
+    return {
+        "content-type": "application/json",
+        "user-agent": "callwarden-central",
+        "webhook-id": message_id,
+        "webhook-timestamp": stamp,
+        "webhook-signature": " ".join(f"v1,{one}" for one in signed),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an attempt came to: `sent`, `retry`, `gone` (nobody wants this any more). why: one word. wait: how long the receiver
+    asks for. whole: the failure is the receiver's, not this message's, so that what waits for it waits too."""
+
+    what: str
+    why: str = ""
+    wait: timedelta | None = None
+    whole: bool = False
+
+
+def read_answer(status: int, answer_headers: Mapping[str, str], now: datetime) -> Answer:
+    """2xx is success; 410 ends it; everything else, redirects too, is tried again."""
+    if 200 <= status < 300:
+        return Answer("sent")
+    if status == 410:
+        return Answer("gone", "http_410")
+    asked = retry_after(answer_headers.get("retry-after"), now) if status in (429, 503) else None
+    return Answer("retry", f"http_{status}", asked, whole=status == 429 or status >= 500)
+
+
+def backoff(failures: int, uniform: float) -> timedelta:
+    """The wait after so many failures (1 and more), between half and the whole of the span; uniform: a number in [0, 1)."""
+    span: timedelta = min(FIRST_WAIT * int(_FACTOR ** min(failures - 1, 10)), LONGEST_WAIT)
+    return span * (0.5 + uniform / 2)
+
+
+def retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """RFC 9110, 10.2.3: seconds or an HTTP date, a day at most; nonsense is nothing."""
+    if value is None:
+        return None
+    try:
+        wait = (
+            timedelta(seconds=int(value)) if value.isascii() and value.isdigit() else parsedate_to_datetime(value) - now
+        )
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(wait, timedelta()), timedelta(days=1))

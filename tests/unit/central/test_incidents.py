@@ -1,0 +1,260 @@
+"""Incidents: alarms open and join them, the 72 hours, who may take which step, what the authority is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from central.hooks.settings import Outgoing
+from central.incidents import clock, duty, kinds
+from formats.ids import format_time
+from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+from tests.unit.central.hooks_kit import a_hook, a_receiver, a_secret, telling
+
+AWARE = datetime(2026, 3, 27, 22, 30, tzinfo=UTC)
+
+
+# ------------------------------------------------------------ pure
+
+
+@pytest.mark.parametrize(
+    ("after", "state"),
+    [
+        (timedelta(), "running"), (timedelta(hours=47, minutes=59), "running"), (timedelta(hours=48), "due"),
+        (timedelta(hours=71, minutes=59), "due"), (timedelta(hours=72), "overdue"), (timedelta(days=9), "overdue"),
+    ],
+)  # fmt: skip
+def test_the_clock(after: timedelta, state: str) -> None:
+    """Over a change to summer time too: the hours are real ones."""
+    found = clock.standing(clock=True, state="open", notifiable=None, aware_at=AWARE, now=AWARE + after)
+    assert (found.state, found.deadline) == (state, datetime(2026, 3, 30, 22, 30, tzinfo=UTC))
+
+
+def test_when_the_clock_stands() -> None:
+    late: dict[str, Any] = {"aware_at": AWARE, "now": AWARE + timedelta(days=30)}
+    assert clock.standing(clock=False, state="open", notifiable=None, **late).state == "none"
+    assert clock.standing(clock=True, state="assessed", notifiable=False, **late).state == "stopped"
+    assert clock.standing(clock=True, state="notified", notifiable=True, **late).state == "stopped"
+    assert clock.standing(clock=True, state="closed", notifiable=None, **late).state == "stopped"
+    assert clock.standing(clock=True, state="assessed", notifiable=True, **late).state == "overdue"
+
+
+def test_every_cause_is_a_kind_with_a_report_and_a_severity() -> None:
+    from central.incidents.report import _NATURE
+
+    for cause in kinds.CAUSES.values():
+        assert cause.kind in kinds.KINDS
+        assert cause.severity in kinds.SEVERITIES
+    assert set(_NATURE) == set(kinds.BY_HAND) == set(kinds.KINDS)
+    assert set(kinds.KINDS) - {cause.kind for cause in kinds.CAUSES.values()} == {"other"}
+
+
+# ------------------------------------------------------------ with a central
+
+
+class World:
+    """A central whose incidents are asked for by role."""
+
+    def __init__(self, central: TestCentral) -> None:
+        self.central, self.edge, self.seq = central, TestEdge(central), 0
+        self.tokens: dict[str, str] = {}
+
+    async def alarm(self, code: str, message: str = "", where: str = "", edge: TestEdge | None = None) -> None:
+        self.seq += 1
+        edge = edge or self.edge
+        event = edge.event(
+            self.seq, "alarm.raised", "", {"code": code, "message": message, "where": where, "at": "now"}
+        )
+        _, answer = await edge.send(event)
+        assert answer["items"][0]["status"] == "accepted"
+
+    async def listed(self) -> list[dict[str, Any]]:
+        _, answer = await self.central.admin("GET", "/v1/incidents")
+        found: list[dict[str, Any]] = answer["incidents"]
+        return found
+
+    async def post(self, step: str, body: dict[str, Any], role: str = "admin") -> tuple[int, Any]:
+        (one, *_) = reversed(await self.listed())
+        path = f"/v1/incidents/{one['incident_id']}/{step}"
+        return await self.central.admin("POST", path, body, await self.token(role))
+
+    async def token(self, role: str) -> str:
+        if role not in self.tokens:
+            status, made = await self.central.admin("POST", "/v1/tokens", {"role": role, "label": role})
+            assert status == 201, made
+            self.tokens[role] = made["token"]
+        return self.tokens[role]
+
+    async def look(self) -> None:
+        assert self.central.running is not None
+        await duty.look(self.central.running.central)
+
+    async def alarms(self) -> list[str]:
+        rows = await self.central.rows("SELECT code FROM alarm WHERE code LIKE 'incident.%' ORDER BY id")
+        return [row[0] for row in rows]
+
+
+@pytest.fixture
+async def world(tmp_path: Path, engine: str) -> AsyncIterator[World]:
+    async with a_receiver(tmp_path / "r") as receiver:
+        hook = a_hook(receiver, a_secret(tmp_path / "hook.secret"), "crm", "incident.*")
+        async with telling(tmp_path / "central", engine, Outgoing((hook,))) as central:
+            yield World(central)
+
+
+async def test_an_alarm_opens_and_the_same_cause_joins(world: World) -> None:
+    recording = an_id()
+    await world.alarm("spool.punch", "sealed bytes cannot be freed")
+    await world.alarm("spool.unsealable", "it failed", recording)
+    await world.alarm("prompt.not_played")  # no incident
+    await world.alarm("watchdog.rogue_monitor", "PJSIP/+420777123456")
+    other = TestEdge(world.central, "pbx-2")
+    await world.alarm("spool.unsealable", edge=other)
+    found = await world.listed()
+    assert [(one["kind"], one["edge_id"], one["severity"], one["alarms"], one["clock"]) for one in found] == [
+        ("failed_seal", "pbx-1", "high", 2, "running"),  # the graver of its alarms
+        ("rogue_recording", "pbx-1", "high", 1, "running"),
+        ("failed_seal", "pbx-2", "high", 1, "running"),
+    ]
+    _, shown = await world.central.admin("GET", f"/v1/incidents/{found[0]['incident_id']}")
+    assert [(one["step"], one["subject"]) for one in shown["entries"]] == [("alarm", ""), ("alarm", recording)]
+    told = await world.central.rows("SELECT type, body FROM hook_message ORDER BY seq")
+    assert [row[0] for row in told] == ["incident.opened", "incident.changed", "incident.opened", "incident.opened"]
+    assert all("777123456" not in row[1] for row in told)
+    world.central.offset = clock.EPISODE + timedelta(minutes=1)
+    await world.alarm("spool.unsealable")
+    assert len(await world.listed()) == 4  # another episode
+
+
+async def test_a_clock_that_begins_later_counts_from_then(world: World) -> None:
+    await world.alarm("vault.io")
+    assert (await world.listed())[0]["clock"] == "none"
+    world.central.offset = timedelta(hours=20)
+    await world.alarm("vault.damaged")
+    (one,) = await world.listed()
+    assert (one["clock"], one["aware_at"], one["last_at"]) == ("running", one["last_at"], one["last_at"])
+    assert one["opened_at"] < one["aware_at"]
+
+
+async def test_a_fork_of_an_audit_log_is_an_incident(world: World) -> None:
+    """Central's own alarm, through the place where all are made."""
+    assert world.central.running is not None
+    inner = world.central.running.central
+    await inner.db.run(lambda conn: inner.alarm(conn, "pbx-1", "audit.fork", "an entry differs"))
+    (one,) = await world.listed()
+    assert (one["kind"], one["severity"], one["state"]) == ("audit_fork", "critical", "open")
+
+
+async def test_the_clock_is_said_once_at_24_hours_and_once_when_over(world: World) -> None:
+    await world.alarm("edge.cloned")
+    for hours, said in (
+        (47, []),
+        (49, ["incident.due"]),
+        (71, ["incident.due"]),
+        (73, ["incident.due", "incident.overdue"]),
+    ):
+        world.central.offset = timedelta(hours=hours)
+        await world.look()
+        await world.look()
+        assert await world.alarms() == said
+    told = await world.central.rows("SELECT type FROM hook_message ORDER BY seq")
+    assert [row[0] for row in told] == ["incident.opened", "incident.due", "incident.overdue"]
+
+
+async def test_an_assessment_stops_the_clock(world: World) -> None:
+    await world.alarm("edge.cloned")
+    assert (await world.post("assess", {"notifiable": False, "text": "a test machine"}))[0] == 200
+    world.central.offset = timedelta(hours=80)
+    await world.look()
+    assert await world.alarms() == []
+    assert (await world.listed())[0]["clock"] == "stopped"
+    code, _ = await world.post("assess", {"notifiable": True, "text": "it was none after all"})  # and starts it again
+    assert code == 200
+    await world.look()
+    assert await world.alarms() == ["incident.overdue"]
+
+
+async def test_the_steps_and_what_stands_against_them(world: World) -> None:
+    await world.alarm("watchdog.rogue_monitor")
+    for step, body, status in (
+        ("close", {"text": "nothing"}, 409),  # its clock runs
+        ("notified", {"text": "told"}, 409),
+        ("acknowledge", {"text": "looking"}, 200),
+        ("acknowledge", {"text": "looking"}, 409),
+        ("notes", {"text": "the agent pressed record"}, 201),
+        ("notes", {"text": " "}, 400),
+        ("assess", {"notifiable": "yes", "text": "x"}, 400),
+        ("assess", {"notifiable": True, "text": "x", "aware_at": "2999-01-01T00:00:00.000Z"}, 400),
+        ("assess", {"notifiable": True, "text": "x", "facts": {"colour": "red"}}, 400),
+        ("assess", {"notifiable": True, "text": "heard by a third party", "facts": {"measures": "stopped"}}, 200),
+        ("close", {"text": "done"}, 409),  # notifiable, and nobody was told
+        ("notified", {"text": "the authority, no. 7"}, 200),
+        ("close", {"text": "done"}, 200),
+        ("assess", {"notifiable": False, "text": "x"}, 409),
+    ):
+        code, answer = await world.post(step, body)
+        assert (step, code) == (step, status), answer
+    (one,) = await world.listed()
+    assert (one["state"], one["notifiable"], one["facts"]) == ("closed", True, {"measures": "stopped"})
+    _, log = await world.central.admin("GET", "/v1/log")
+    said = [entry["entry"] for entry in log["entries"] if '"kind":"incident.' in entry["entry"]]
+    assert len(said) == 6  # opened, and each step that was taken
+    assert all("third party" not in entry for entry in said)
+
+
+async def test_each_role_does_its_part(world: World) -> None:
+    await world.alarm("watchdog.rogue_monitor")
+    assess = {"notifiable": False, "text": "x"}
+    for role, step, body, status in (
+        ("auditor", "acknowledge", {"text": "x"}, 403), ("auditor", "notes", {"text": "x"}, 403),
+        ("supervisor", "notes", {"text": "x"}, 403), ("ops", "assess", assess, 403), ("ops", "close", {"text": "x"}, 403),
+        ("ops", "acknowledge", {"text": "x"}, 200), ("ops", "notes", {"text": "x"}, 201), ("dpo", "assess", assess, 200),
+        ("dpo", "close", {"text": "x"}, 200),
+    ):  # fmt: skip
+        assert ((await world.post(step, body, role))[0], role, step) == (status, role, step)
+    for role, status in (("auditor", 200), ("ops", 200), ("dpo", 200), ("supervisor", 403)):
+        assert (await world.central.admin("GET", "/v1/incidents", token=await world.token(role)))[0] == status
+    (one,) = await world.listed()
+    _, shown = await world.central.admin("GET", f"/v1/incidents/{one['incident_id']}")
+    assert [entry["who"] for entry in shown["entries"]] == ["", "ops", "ops", "dpo", "dpo"]
+
+
+async def test_opened_by_hand_with_an_earlier_awareness(world: World) -> None:
+    aware = format_time(world.central.wall() - timedelta(hours=50))
+    body = {"kind": "key_lost", "edge_id": "pbx-1", "text": "the DPO's laptop was stolen", "aware_at": aware}
+    code, made = await world.central.admin("POST", "/v1/incidents", body)
+    assert (code, made["clock"], made["aware_at"]) == (201, "due", aware)
+    for wrong in ({"kind": "fire"}, {"edge_id": "pbx-9"}, {"aware_at": "yesterday"}, {"text": ""}):
+        assert (await world.central.admin("POST", "/v1/incidents", body | wrong))[0] in (400, 404)
+
+
+async def test_the_report_has_what_the_article_asks_for(world: World) -> None:
+    recording = an_id()
+    await world.edge.send(world.edge.opened(100, recording, key=None))
+    await world.alarm("spool.unsealable", "bad\x1b[2J\nnews", recording)
+    (one,) = await world.listed()
+    path = f"/v1/incidents/{one['incident_id']}/report"
+    _, answer = await world.central.admin("GET", path)
+    for words in (
+        "(a)",
+        "(b)",
+        "(c)",
+        "(d)",
+        "Upper bound: 1 recordings",
+        "1 recordings or calls are named",
+        recording,
+    ):
+        assert words in answer["text"]
+    assert "(to be completed)" in answer["text"]
+    assert "\x1b" not in answer["text"]
+    facts = {"contact": "dpo@example.org", "subjects": "about 3", "measures": "disk replaced"}
+    await world.post("assess", {"notifiable": True, "text": "speech lost", "facts": facts})
+    _, answer = await world.central.admin("GET", path)
+    for words in facts.values():
+        assert words in answer["text"]
+    assert "(to be completed)" not in answer["text"]
+    assert (await world.central.admin("GET", path, token=await world.token("ops")))[0] == 403
