@@ -39,9 +39,9 @@ from central.doors import Door, door, routes
 from central.errors import CentralError
 from central.fleet import doors as fleet
 from central.fleet.issuing import authority
-from central.media import doors as media
 from central.hooks import doors as hooks
 from central.incidents import doors as incidents
+from central.media import doors as media
 from central.openapi import answers
 from central.openapi import serve as published
 from central.problems import problems

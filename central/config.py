@@ -12,10 +12,10 @@ from typing import Any
 from central.credentials import credential
 from central.errors import CentralError
 from central.fleet.settings import EdgeAlarms, certificates, edge_alarms
-from central.media.settings import NO_MEDIA, MediaConfig
-from central.media.settings import from_table as media_from_table
 from central.hooks.settings import Outgoing
 from central.hooks.settings import read as read_outgoing
+from central.media.settings import NO_MEDIA, MediaConfig
+from central.media.settings import from_table as media_from_table
 
 #: Words that are loopback without asking a resolver.
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")

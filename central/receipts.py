@@ -126,7 +126,7 @@ def take(central: Central, conn: Conn, edge_id: str, keys: KeySet, jws: str) -> 
             "result": claims.result,
         },
     )
-    facts.receipt(central, conn, claims, asked.edge_id)
+    facts.receipt(central, conn, claims, edge_id)
     wipe(central, conn, claims.jti)
     return "accepted"
 

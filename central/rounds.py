@@ -16,9 +16,9 @@ from central.edgebook import WRITTEN_S
 from central.errors import CentralError
 from central.fleet import watch
 from central.guesses import WINDOW_S
-from central.media import leaving
 from central.hooks import duty as hooks
 from central.incidents import duty as incidents
+from central.media import leaving
 from central.people import wipe_what_is_over
 from central.state import Central
 
