@@ -91,8 +91,13 @@ def _headers(door: Door) -> Iterator[Row]:
 class Rewrap:
     """Does tasks one after the other; each segment is whole by itself, so it may be stopped between any two."""
 
-    def __init__(self, door: Door, identities: Sequence[Identity], signer: SigningKey, trust: KeySet) -> None:
+    def __init__(
+        self, door: Door, identities: Sequence[Identity], signer: SigningKey, trust: KeySet, *, carried: bool = False
+    ) -> None:
+        """`carried`: headers are not handed to the daemon but gathered in `headers`, recording to what an order brings."""
         self._door, self._identities, self._signer, self._trust = door, identities, signer, trust
+        self._carried = carried
+        self.headers: dict[str, list[Row]] = {}
         self.told = Told()
 
     def run(self, work: Sequence[Task]) -> Iterator[int]:
@@ -125,4 +130,7 @@ class Rewrap:
             at=format_time(datetime.now(UTC)),
         )  # fmt: skip
         body = {"statement": sign_rewrap(claims, self._signer), "header": b64url(header)}
-        self._door.rewrap(opened.recording_id, number, body)
+        if self._carried:
+            self.headers.setdefault(opened.recording_id, []).append({"segment": number, **body})
+        else:
+            self._door.rewrap(opened.recording_id, number, body)

@@ -40,11 +40,43 @@ _COMMANDS = {
         _AT + "central_order:order",
         "Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).",
     ),
+    "order-file": (
+        _AT + "central_carried:order_file",
+        "Write an order into a file, to be carried to an edge that is cut off: `callwarden order apply FILE` there.",
+    ),
+    "orders": (
+        _AT + "central_carried:orders",
+        "List the orders, newest first, and which edges are missing; of one ORDER, how far each edge is.",
+    ),
     "receipts": (_AT + "central_lists:receipts", "List the receipts that edges sent."),
     "recordings": (_AT + "central_lists:recordings", "List the recordings that edges reported."),
+    "release": (
+        _AT + "central_rules:release",
+        "Order the hold or restriction HOLD (the number of the order that placed it) released. Two people sign, here.",
+    ),
     "restore": (_AT + "central_backup:restore", "Put a backup of central back, while it is stopped."),
     "token": (_AT + "central_token:token", "Make, list and revoke the bearer tokens of people and programs."),
+    "rewrap": (
+        _AT + "central_rules:rewrap",
+        "Order the edge of RECORDING to take its further headers in FILE, which `callwarden key rewrap --out` made.",
+    ),
     "run": (_AT + "central_setup:run", "Run central."),
+    "set-keys": (
+        _AT + "central_rules:set_keys",
+        "Order edges to pin the key set in FILE (default: the keys that central has now) instead of what they pin.",
+    ),
+    "set-policy": (
+        _AT + "central_rules:set_policy",
+        "Order edges to use the table [policy.NAME] in FILE in the place of their own.",
+    ),
+    "take-receipts": (
+        _AT + "central_carried:take_receipts",
+        "Hand central the receipts in FILE, which `callwarden receipt carry` wrote at an edge. Exit 6: one was rejected.",
+    ),
+    "void": (
+        _AT + "central_carried:void",
+        "Give up the number of a delivery that an edge cannot get past. Its order goes again under the next one.",
+    ),
 }
 
 

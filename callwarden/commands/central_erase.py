@@ -128,6 +128,7 @@ def checked(claims: object, asked: dict[str, Any]) -> Any:
     meant = tuple(asked.get(name) for name in ("cmd", "target", "reason", "case_ref", "located", "exported_to"))
     if (
         drawn != meant
+        or drafted.content != asked.get("content", {})
         or list(drafted.exclude) != list(asked.get("exclude", ()))
         or drafted.as_of != asked.get("as_of", drafted.as_of)
     ):

@@ -11,10 +11,10 @@ from callwarden.centralclient import central_config, from_surroundings
 
 @click.command()
 @central_config
-@click.argument("cmd", type=click.Choice(["withdraw", "pause", "resume", "hold", "restrict"]))
+@click.argument("cmd", type=click.Choice(["withdraw", "pause", "resume", "hold", "restrict", "fetch"]))
 @click.option("--call", "call_id", metavar="ID", help="The call's whole id (32 hex digits).")
 @click.option(
-    "--recording", "recording_id", metavar="ID", help="Of hold and restrict: one recording's whole id instead."
+    "--recording", "recording_id", metavar="ID", help="Of hold, restrict and fetch: one recording's whole id instead."
 )
 @click.option("--reason", required=True, help="Why; goes into the order, the receipt and both logs.")
 @click.option("--case", "case_ref", help="The case it belongs to.")
@@ -25,9 +25,10 @@ def order(
 ) -> int:  # fmt: skip
     """Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).
 
-    Also to hold or restrict a call or a recording. The store signs it: no person's key is needed. An order to pause or resume
-    holds for 60 seconds, to withdraw for an hour. A hold or restriction is released by two people (callwarden hold release, at
-    the edge). Exit 0: done. 5: no such call. 6: refused. 75: no answer yet.
+    Also to hold or restrict a call or a recording, or to fetch its ciphertext. The store signs it: no person's key is needed. An
+    order to pause or resume holds for 60 seconds, to withdraw for an hour, to fetch for a day. A hold or restriction is released
+    by two people (callwarden central release; at the edge, callwarden hold release). Exit 0: done. 5: no such call. 6: refused.
+    75: no answer yet, or the upload goes on.
     """
     from callwarden.commands.central_erase import checked, wait_for_receipt
     from callwarden.output import note, plain, print_json
@@ -35,8 +36,9 @@ def order(
     from formats.ids import is_id
 
     kind, target = ("recording", recording_id) if recording_id else ("call", call_id or "")
-    if bool(call_id) == bool(recording_id) or (recording_id and cmd not in ("hold", "restrict")):
-        raise CallwardenError("usage.target", "name one --call; hold and restrict take a --recording too", where=cmd)
+    if bool(call_id) == bool(recording_id) or (recording_id and cmd not in ("hold", "restrict", "fetch")):
+        hint = "hold, restrict and fetch take a --recording too"
+        raise CallwardenError("usage.target", "name one --call", hint=hint, where=cmd)
     if not is_id(target):
         raise CallwardenError(f"usage.{kind}", f"not a {kind}'s id", hint="32 hex digits", where=target)
     client = from_surroundings(central_config)
@@ -61,4 +63,6 @@ def order(
     note(f"{plain(told['result'])} by edge {plain(told['edge_id'])}{why}")
     if told["result"] == "not_found":
         return int(Exit.NOT_FOUND)
+    if told["result"] == "deferred" and cmd == "fetch":
+        return int(Exit.PENDING)
     return int(Exit.DONE if told["result"] == "done" else Exit.REFUSED)

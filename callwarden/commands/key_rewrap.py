@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--to-policy", metavar="NAME", help="Recipients of this policy (default: each recording's own).")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--out", type=_FILE, help="Write the headers into a file, for `callwarden central rewrap`, and change nothing."
+)
 @click.option("--trust", type=_FILE, help="The key set to believe (default: the edge's trust file).")
 @as_json
 def rewrap(
@@ -37,6 +41,7 @@ def rewrap(
     from_recipient: str | None,
     to_policy: str | None,
     dry_run: bool,
+    out: Path | None,
     trust: Path | None,
     json_: bool,
 ) -> int:
@@ -61,10 +66,13 @@ def rewrap(
     with open_door(config_path()) as door:
         work = rewrapping.tasks(door, recordings, to_policy, from_recipient)
         total = sum(len(one.segments) for one in work)
-        run = rewrapping.Rewrap(door, identities, signer, keys)
+        run = rewrapping.Rewrap(door, identities, signer, keys, carried=out is not None)
         if not dry_run:
             stopped = not _watched(run, work, total)
     told = run.told
+    if out is not None:
+        text = json.dumps({"type": "callwarden-headers-file/v1", "headers": run.headers}, indent=1)
+        keyfiles.write_new(out, (text + "\n").encode())
     _tell(run, work, total, dry_run, stopped, json_)
     if stopped:
         note(f"stopped: {told.done} of {total} segments are done; the same command goes on with the rest")

@@ -13,6 +13,11 @@ from callwarden.options import as_json, config_path, edge_config
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _KEY = click.Path(path_type=Path, dir_okay=False)
 TYPE = "callwarden-order-file/v1"
+#: What each command can be about, made by hand.
+_TARGETS = {
+    "erase": ("recording", "call", "person", "policy"), "cancel": ("order",), "release": ("hold",), "policy": ("policy",),
+    "keys": ("fleet",),
+}  # fmt: skip
 
 
 @click.group()
@@ -21,12 +26,14 @@ def order() -> None:
 
 
 @order.command()
-@click.argument("cmd", type=click.Choice(["erase", "cancel"]))
+@click.argument("cmd", type=click.Choice(["erase", "cancel", "release", "policy", "keys"]))
 @click.option("--recording", metavar="ID", help="Of one recording.")
 @click.option("--call", metavar="ID", help="Of a call's recordings.")
 @click.option("--person", metavar="NUMBER", help="Of all calls of a number, in any spelling. Found and shown first.")
-@click.option("--policy", metavar="NAME", help="Of all calls under a policy.")
+@click.option("--policy", metavar="NAME", help="Of all calls under a policy; of cmd policy: the one that is replaced.")
 @click.option("--order", "jti", metavar="ID", help="The order to cancel.")
+@click.option("--hold", metavar="ID", help="The hold or restriction to release; two people sign.")
+@click.option("--file", type=_FILE, help="Of policy: its table ([policy.NAME]); of keys: the key set document.")
 @click.option("--fleet", default="local", show_default=True, help="The fleet this edge was enrolled in.")
 @click.option("--reason", required=True, help="Why; goes into the order, the receipt and the certificate.")
 @click.option("--case", "case_ref", help="The case it belongs to.")
@@ -40,7 +47,8 @@ def order() -> None:
 )
 @edge_config
 def new(
-    cmd: str, recording: str | None, call: str | None, person: str | None, policy: str | None, jti: str | None, fleet: str,
+    cmd: str, recording: str | None, call: str | None, person: str | None, policy: str | None, jti: str | None, hold: str | None,
+    file: Path | None, fleet: str,
     reason: str, case_ref: str | None, as_of: str | None, exclude: tuple[str, ...], exported_to: str | None,
     keys: tuple[Path, ...], yes: bool, out: Path,
 ) -> None:  # fmt: skip
@@ -59,11 +67,17 @@ def new(
     from formats.ids import format_time
     from formats.orders import OrderClaims, Person, Target, sign_order
 
-    named = (("recording", recording), ("call", call), ("person", person), ("policy", policy), ("order", jti))
+    named = [
+        ("recording", recording), ("call", call), ("person", person), ("policy", policy), ("order", jti), ("hold", hold),
+        ("fleet", fleet if cmd == "keys" else None),
+    ]  # fmt: skip
     given = [(kind, one) for kind, one in named if one]
-    if len(given) != 1 or (given[0][0] == "order") != (cmd == "cancel"):
-        hint = "--recording, --call, --person or --policy; of cancel: --order"
+    if len(given) != 1 or given[0][0] not in _TARGETS[cmd]:
+        hint = "erase: --recording, --call, --person or --policy; cancel: --order; release: --hold; policy: --policy"
         raise CallwardenError("usage.target", "name one thing", hint=hint, where=cmd)
+    if (file is not None) != (cmd in ("policy", "keys")):
+        raise CallwardenError("usage.file", "policy and keys bring a --file, and nothing else does", where=cmd)
+    content = _content(cmd, file) if file is not None else {}
     kind, target = given[0]
     now = format_time(datetime.now(UTC))
     located, opening = None, None
@@ -80,7 +94,7 @@ def new(
         claims = OrderClaims(
             iss="by hand", jti=secrets.token_hex(16), iat=now, fleet=fleet, cmd=cmd,  # type: ignore[arg-type]
             target=Target(kind, target), as_of=as_of or now, reason=reason, case_ref=case_ref,  # type: ignore[arg-type]
-            located=located, exclude=exclude, exported_to=exported_to,
+            located=located, exclude=exclude, exported_to=exported_to, content=content,
         )  # fmt: skip
         document = sign_order(claims, [read_signing_key(one) for one in keys])
     except FormatError as error:
@@ -179,6 +193,18 @@ def _door(verb: str, body: dict[str, Any]) -> Any:
 
     with open_door(config_path()) as door:
         return door.erasure(verb, body)
+
+
+def _content(cmd: str, file: Path) -> dict[str, Any]:
+    """What an order brings, from a file: a policy's table, or a key set without the edges' own keys."""
+    from callwarden.keyfiles import read_trust
+    from formats import canonical
+    from formats.keyset import KeySet
+
+    if cmd == "policy":
+        return {"toml": file.read_text("utf-8")}
+    keys = KeySet.of(one for one in read_trust(file).entries if one.role != "edge")
+    return {"keyset": canonical.loads(keys.dump())}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`callwarden receipt show ID`, `certificate RECORDING` and `callwarden receipt verify FILE --trust KEYS`."""
+"""`callwarden receipt show ID`, `carry ORDER`, `certificate RECORDING` and `callwarden receipt verify FILE --trust KEYS`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,31 @@ def show(subject: str) -> None:
     last = found[-1]
     note(f"{plain(last['result'])}, receipt {last['receipt_id']} ({len(found)} in all)")
     print_json(last["document"])
+
+
+@receipt.command()
+@click.argument("subject", metavar="ORDER")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@edge_config
+def carry(subject: str, out: Path) -> None:
+    """Write every receipt this edge signed about an order into a file, to be carried to central where no link goes:
+    `callwarden central take-receipts FILE` there."""
+    import json
+
+    from callwarden.door import open_door
+    from callwarden.keyfiles import write_new
+    from callwarden.options import config_path
+    from callwarden.output import note
+
+    with open_door(config_path()) as door:
+        found = sorted(door.receipts(subject), key=lambda one: int(one["n"]))
+    documents = [one["document"] for one in found]
+    value = {
+        "type": "callwarden-receipts-file/v1", "edge_id": documents[0]["claims"]["edge_id"],
+        "receipts": [one["jws"] for one in documents],
+    }  # fmt: skip
+    write_new(out, (json.dumps(value, indent=1) + "\n").encode())
+    note(f"{len(documents)} receipt(s); at central: callwarden central take-receipts {out}")
 
 
 @receipt.command()

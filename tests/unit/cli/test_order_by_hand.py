@@ -18,6 +18,7 @@ from edge.retention.executor import Executor
 from edge.retention.means import Bounds, Means
 from formats.certificate import open_certificate
 from formats.keyset import KeySet
+from formats.orders import read_order, verify_receipt
 from tests.unit.cli import cli_makers as make
 from tests.unit.retention.retention_kit import NobodyLive
 from tests.unit.retention.test_many import Clock, digest
@@ -210,5 +211,36 @@ def test_it_is_the_executor_s(edge: make.Edge) -> None:
         assert isinstance(here.executor.by_hand, ByHand)
         ran = await here.ok("order", "show", "ab" * 16, code=5)
         assert "no such order" in ran.err
+
+    at(edge, work)
+
+
+def test_what_people_alone_may_order_is_made_and_carried_by_hand(edge: make.Edge, tmp_path: Path) -> None:
+    async def work(here: At) -> None:
+        key, table, file = edge.paths["dpo_key"], tmp_path / "sales.toml", tmp_path / "order.json"
+        table.write_text('[policy.sales]\nmode = "never"\n')
+        new = ("order", "new", "policy", "--policy", "sales", "--reason", "x", "--key", key, "--out", file)
+        await here.ok(*new, code=2)
+        await here.ok(*new, "--file", table)
+        await here.ok("order", "apply", file)
+        await here.executor.once()
+        (row,) = json.loads((await here.ok("order", "list", "--json")).out)
+        assert (row["cmd"], row["results"]) == ("policy", ["refused:command.unsupported"]), "no policy book here"
+        shown = json.loads((await here.ok("config", "ordered", "--json")).out)
+        assert (shown["policies"], shown["keys_by"]) == ([], "")
+        assert "dpo" in (await here.ok("config", "ordered")).out
+        keyset = json.loads((await here.ok("config", "ordered", "--keyset")).out)
+        trust = tmp_path / "trust.json"
+        trust.write_text(json.dumps(keyset))
+        keys = tmp_path / "keys.json"
+        await here.ok("order", "new", "keys", "--file", trust, "--reason", "x", "--key", key, "--out", keys)
+        assert all(
+            one["role"] != "edge" for one in read_order(json.loads(keys.read_text())["order"]).content["keyset"]["keys"]
+        )
+        back = tmp_path / "receipts.json"
+        await here.ok("receipt", "carry", row["jti"], "--out", back)
+        carried = json.loads(back.read_text())
+        assert (carried["edge_id"], len(carried["receipts"])) == ("edge-1", 1)
+        assert verify_receipt(carried["receipts"][0], read_trust(edge.paths["trust"]))[0].jti == row["jti"]
 
     at(edge, work)
