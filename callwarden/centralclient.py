@@ -41,13 +41,15 @@ class CentralClient:
         """As `get`."""
         return self._ask("DELETE", path, None)
 
-    def pages(self, path: str, member: str, **query: str | int) -> list[dict[str, Any]]:
-        """All items of a paged list."""
+    def pages(
+        self, path: str, member: str, *, by: str = "seq", start: str | int = 0, **query: str | int
+    ) -> list[dict[str, Any]]:
+        """All items of a paged list, each page after the last one's `by`."""
         items: list[dict[str, Any]] = []
-        after = 0
+        after: str | int = start
         while page := self.get(path, after=after, **query)[member]:
             items += page
-            after = page[-1]["seq"]
+            after = page[-1][by]
         return items
 
     def _ask(self, method: str, path: str, body: object) -> Any:

@@ -46,6 +46,7 @@ from edge.errors import CallwardenError
 from edge.gate import Gate
 from edge.integrity.inspector import Inspector
 from edge.integrity.inspector import Means as InspectorMeans
+from edge.model.software import SOFTWARE
 from edge.notices.sender import Notices
 from edge.notices.settings import settings_of
 from edge.number_key import NumberKey
@@ -65,6 +66,7 @@ from edge.retention.executor import Executor, Means
 from edge.retention.means import Bounds
 from edge.sinks import Sinks
 from edge.store.journal import Journal
+from edge.sync.heart import Vitals, policy_hash
 from edge.sync.service import Sync, incarnation_of
 from edge.vault.payloads import PayloadVault
 from edge.vault.slots import ShredSlots
@@ -232,6 +234,8 @@ class Daemon:
             incarnation=incarnation_of(self.journal.incarnation),
             gate=self.gate,
             delivered=lambda: self.executor.wake(),
+            state=self.config.edge.state,
+            vitals=self._vitals,
         )
 
     # ------------------------------------------------------------ decisions that need two neighbours
@@ -337,6 +341,20 @@ class Daemon:
             "adopt": self.standing.status(),
             "pid": os.getpid(),
         }
+
+    def _vitals(self) -> Vitals:
+        """What the heartbeat says beside what is in the journal."""
+        why, edge = self.not_ready(), self.config.edge
+        return Vitals(
+            policy=policy_hash({name: policy.version for name, policy in self.config.policies.items()}),
+            unsealed=self.recorder.oldest_unsealed_s(),
+            version=SOFTWARE,
+            free=host.free_bytes(edge.vault),
+            spool=host.free_bytes(edge.spool),
+            live=self.recorder.live,
+            ready=why is None and self.agi.guards > 0,
+            why=(why.message if why else "") or ("" if self.agi.guards else "no guard is connected"),
+        )
 
     # ------------------------------------------------------------ life
 

@@ -65,6 +65,15 @@ def secret(path: Path) -> str:
         ) from error
 
 
+def free_bytes(folder: Path) -> int:
+    """What can still be written there; 0 where nobody can say."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
 def notify_systemd(state: str) -> None:
     """sd_notify(3), when systemd asked for it."""
     where = os.environ.get("NOTIFY_SOCKET")

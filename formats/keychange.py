@@ -67,11 +67,11 @@ def verify_key_change(document: Mapping[str, Any], edge_id: str, old: VerifyKey)
 
 
 def with_new_key(trust: KeySet, change: KeyChange) -> KeySet:
-    """`trust` with the old key retired at `at` and the new one beside it; the same where that was done before."""
-    if any(one.kid == change.key.kid for one in trust.entries):
-        return trust
+    """`trust` with the old key retired at `at` and the new one beside it."""
     entries: list[KeyEntry] = []
     for one in trust.entries:
         ours = one.kid == change.old and one.role == "edge"
         entries.append(msgspec.structs.replace(one, retired=change.at) if ours else one)
-    return KeySet.of([*entries, entry(change.key, "edge", change.edge_id, edge_id=change.edge_id)])
+    if all(one.kid != change.key.kid for one in entries):
+        entries.append(entry(change.key, "edge", change.edge_id, edge_id=change.edge_id))
+    return KeySet.of(entries)

@@ -19,7 +19,7 @@ from typing import Final
 from callwarden.backup.database import copy_database, open_beside
 from callwarden.backup.folder import BackupFolder, hash_fd, refuse_place
 from callwarden.door import Door
-from callwarden.keyfiles import read_signing_key
+from callwarden.keyfiles import read_signing_key, read_trust
 from callwarden.offline import acting_as
 from edge.config import EdgeConfig
 from edge.errors import CallwardenError
@@ -72,9 +72,16 @@ class Work:
         self.copied += 1
 
 
-def own_keys(key: SigningKey, edge_id: str) -> KeySet:
-    """A key set of this edge's key alone: what its own list is held against."""
-    return KeySet.of([entry(key.verify_key, "edge", edge_id, edge_id=edge_id)])
+def own_keys(key: SigningKey, edge_id: str, trust_file: Path) -> KeySet:
+    """A key set of this edge's key, and of those it had before where the trust file names them: what its own list is held
+    against."""
+    try:
+        former = [
+            one for one in read_trust(trust_file).with_role("edge") if one.edge_id == edge_id and one.kid != key.kid
+        ]
+    except CallwardenError:
+        former = []
+    return KeySet.of([entry(key.verify_key, "edge", edge_id, edge_id=edge_id), *former])
 
 
 def make(config: EdgeConfig, door: Door | None, root: Path, expires_at: str | None, say: Say) -> Done:
@@ -87,7 +94,7 @@ def make(config: EdgeConfig, door: Door | None, root: Path, expires_at: str | No
     key = read_signing_key(config.edge.signing_key_file)
     refuse_place(root, config)
     with folder.locked():
-        before = listed(folder, own_keys(key, config.edge.id))
+        before = listed(folder, own_keys(key, config.edge.id, config.edge.trust_file))
         backup_id = secrets.token_hex(16)
         with _told(config, door) as told:
             told.backup_begun(backup_id, str(root.absolute()), expires_at)

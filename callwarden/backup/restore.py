@@ -32,6 +32,7 @@ from edge.store import schema
 from edge.store.restores import COUNT, mark_restored
 from edge.store.wal import truncate_wal
 from edge.sync.elsewhere import Elsewhere
+from edge.sync.tlskey import NAME, read_certificate
 from edge.sync.uplink import Uplink
 from formats.backup import BackupFile, BackupList
 from formats.keys import SigningKey
@@ -170,6 +171,7 @@ async def _witnessed(config: EdgeConfig, key: SigningKey) -> dict[str, int] | No
     pem = central.ca_file.read_bytes() if central.ca_file else None
     uplink = Uplink(central.url, config.edge.id, key, ca_pem=pem, clock=SystemClock(), random_bytes=os.urandom)
     try:
+        uplink.offer(read_certificate(config.edge.state / NAME))
         async with asyncio.timeout(_ASK_S):
             return dict(await Elsewhere(uplink).witnessed())
     except (CallwardenError, TimeoutError):

@@ -193,7 +193,7 @@ def trust_of(path: Path | None) -> Any:
     if path is not None:
         return read_trust(path)
     edge = load(config_path()).edge
-    return own_keys(read_signing_key(edge.signing_key_file), edge.id)
+    return own_keys(read_signing_key(edge.signing_key_file), edge.id, edge.trust_file)
 
 
 def progress(json_: bool) -> Any:

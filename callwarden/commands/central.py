@@ -21,6 +21,7 @@ _COMMANDS = {
         _AT + "central_many:certificate",
         "Print the deletion certificate of an order that is complete; `callwarden receipt verify` checks it.",
     ),
+    "edge": (_AT + "central_edge:edge", "The fleet's edges: look, approve, revoke."),
     "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
     "erase": (
         _AT + "central_erase:erase",

@@ -34,6 +34,7 @@ def enrol(central_url: str, enrol_token: str, json_: bool) -> None:
 
     from callwarden import keyfiles
     from callwarden.output import note, plain, print_json
+    from callwarden.setup.remote_central import compared
     from edge.config import load
     from edge.sync.enrol import enrol as ask
 
@@ -42,6 +43,8 @@ def enrol(central_url: str, enrol_token: str, json_: bool) -> None:
     before = keyfiles.read_trust(config.edge.trust_file)
     answer = asyncio.run(ask(central_url, enrol_token, config.edge.id, key))
     written = _put(config, answer)
+    if answer.tls_pem:
+        _put_certificate(config, answer.tls_pem)
     ours = [one for one in answer.keyset.entries if one.role != "edge"]
     gone = [one for one in before.entries if one.kid not in {new.kid for new in answer.keyset.entries}]
     if json_:
@@ -51,6 +54,8 @@ def enrol(central_url: str, enrol_token: str, json_: bool) -> None:
                 "fleet": answer.fleet,
                 "written": [str(path) for path in written],
                 "believed": [{"kid": one.kid, "role": one.role, "owner": one.owner} for one in ours],
+                "code": answer.code,
+                "state": answer.state,
                 "no_longer": [{"kid": one.kid, "role": one.role, "owner": one.owner} for one in gone],
             }
         )
@@ -65,6 +70,7 @@ def enrol(central_url: str, enrol_token: str, json_: bool) -> None:
         note(f'write in [central] of {config.path}: url = "{central_url}"')
     if answer.ca_pem and config.central.ca_file is None:
         note(f'and: ca_file = "{written[-1]}"')
+    print(compared(answer))
     note("next: restart the daemon, then: callwarden resend")
 
 
@@ -76,6 +82,19 @@ def _put(config: EdgeConfig, answer: Enrolled) -> list[Path]:
     for path, content in files:
         _replace(path, content)
     return [path for path, _ in files]
+
+
+def _put_certificate(config: EdgeConfig, content: bytes) -> None:
+    """Raises CallwardenError environment.file."""
+    import os
+
+    from edge.sync.tlskey import NAME, write_certificate
+
+    folder = config.edge.state
+    write_certificate(folder / NAME, content)
+    owner = folder.stat()
+    if os.geteuid() == 0:
+        os.chown(folder / NAME, owner.st_uid, owner.st_gid)
 
 
 def _replace(path: Path, content: bytes) -> None:

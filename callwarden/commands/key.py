@@ -8,6 +8,10 @@ from callwarden.lazy import LazyGroup
 
 _AT = "callwarden.commands."
 _COMMANDS = {
+    "change-edge": (
+        _AT + "key_edge:change_edge",
+        "Give this edge a new signing key, told to central by the old one. Stop the daemon first, start it afterwards.",
+    ),
     "list": (
         _AT + "key_list:list_",
         "Say who can open what: recipients, how many segments each opens, signing keys.",

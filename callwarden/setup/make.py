@@ -150,9 +150,13 @@ class Maker:
             self.done.central_url = result.config.url
             self.done.paths |= {"central_config": result.config_path, "central_token": result.config.token}
         elif plan.central_url and plan.enrol_token:
-            from callwarden.setup.remote_central import enrol
+            from callwarden.setup.remote_central import compared, enrol
 
-            trust, ca = enrol(plan, edge_key)
+            answer = enrol(plan, edge_key)
+            trust, ca = answer.keyset, answer.ca_pem or b""
+            if answer.tls_pem:
+                self._file("tls", plan.state / "tls.pem", answer.tls_pem.decode(), 0o600, self._uid)
+            self.done.notes.append(compared(answer))
             self.done.central_url = plan.central_url
         else:
             now = format_time(datetime.now(UTC))

@@ -72,7 +72,12 @@ def change_key(central: Central, conn: Conn, edge_id: str, statement: dict[str, 
             raise CentralError(
                 "auth.key_change", "the new key is in use, and not after that one", status=409, where="statement"
             )
-        return verify_key_change(statement, edge_id, _key(before["jwk"]))
+        change = verify_key_change(statement, edge_id, _key(before["jwk"]))
+        # The edge was killed on the way and went on with its old key: that one counts up to the repeat.
+        conn.execute(
+            "UPDATE edge_key SET retired_at=? WHERE kid=? AND retired_at<?", (change.at, change.old, change.at)
+        )
+        return change
     change = verify_key_change(statement, edge_id, _key(row["jwk"]))
     if conn.execute(
         "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=?", (change.key.kid, change.key.kid)

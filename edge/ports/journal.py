@@ -254,6 +254,10 @@ class OutboxBook(Protocol):
         """(waiting, dead)."""
         ...
 
+    async def outbox_span(self) -> tuple[int, int] | None:
+        """The numbers of the oldest and the newest event that wait; None where none does."""
+        ...
+
     def on_new(self, wake: Callable[[], None]) -> None:
         """Call `wake` (on the event loop) after a commit that added outbox rows, receipts or audit entries."""
         ...

@@ -65,6 +65,16 @@ class Outbox(Base):
 
         return await self._readers.read(job)
 
+    async def outbox_span(self) -> tuple[int, int] | None:
+        """See `edge.ports.OutboxBook`."""
+
+        def job(conn: sqlite3.Connection) -> tuple[int, int] | None:
+            waiting = "SELECT seq FROM outbox WHERE dead_reason IS NULL ORDER BY seq"
+            oldest = conn.execute(f"{waiting} LIMIT 1").fetchone()
+            return None if oldest is None else (oldest[0], conn.execute(f"{waiting} DESC LIMIT 1").fetchone()[0])
+
+        return await self._readers.read(job)
+
     def on_new(self, wake: Callable[[], None]) -> None:
         """See `edge.ports.OutboxBook`; several callbacks are kept. Call it from the event loop."""
         self._writer.on_new(wake)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from edge.errors import CallwardenError
@@ -11,7 +12,7 @@ from edge.model.entities import Checkpoint
 from edge.ports import Journal
 from edge.sync.uplink import Refusal, Uplink
 from formats.checkpoint import Checkpoint as Head
-from formats.checkpoint import open_checkpoint
+from formats.checkpoint import Witnessed, open_checkpoint
 from formats.errors import FormatError
 from formats.note import ED25519, Note, NoteKey
 
@@ -69,11 +70,18 @@ class AuditMirror:
                 await self._journal.alarm(refusal.central_code, refusal.message, where=str(body["origin"]))
             raise
 
+    def _open(self, cosigned: str, origin: str) -> Witnessed:
+        """Raises FormatError. A checkpoint may be older than this edge's present key."""
+        *others, last = [NoteKey(origin, ED25519, one.key) for one in self._uplink.own]
+        for log in others:
+            with suppress(FormatError):
+                return open_checkpoint(cosigned, log, self._witnesses)
+        return open_checkpoint(cosigned, last, self._witnesses)
+
     async def _store(self, checkpoint: Checkpoint, head: Head, cosigned: str) -> None:
         """Only a note over the same head, with the witness's line verified, is kept."""
         try:
-            log = NoteKey(head.origin, ED25519, self._uplink.key.verify_key)
-            seen = open_checkpoint(cosigned, log, self._witnesses)
+            seen = self._open(cosigned, head.origin)
             if seen.checkpoint != head or seen.self_witnessed:
                 raise CallwardenError(
                     "sync.answer", "the cosigned note is another or has no witness", where=head.origin

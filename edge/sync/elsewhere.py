@@ -11,7 +11,7 @@ from edge.ports.restores import Tombstone
 from edge.sync.uplink import Uplink
 from formats.errors import FormatError
 from formats.ids import is_id
-from formats.keyset import KeySet, entry
+from formats.keyset import KeySet
 from formats.orders import verify_receipt
 
 
@@ -33,7 +33,7 @@ class Elsewhere:
 
     async def receipts(self) -> Sequence[ReceiptRow]:
         """See `ElsewherePort`. One that this edge did not sign is left out."""
-        own = KeySet.of([entry(self._uplink.key.verify_key, "edge", "this edge", edge_id=self._uplink.edge_id)])
+        own = KeySet.of(self._uplink.own)
         found = []
         for one in await self._pages("receipts"):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import ssl
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic_ns
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,8 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from edge.errors import CallwardenError
+from edge.sync import tlskey
 from edge.sync.uplink import Refusal, Uplink
 from formats import canonical
+from formats.enrolcode import enrolment_code
 from formats.errors import FormatError
 from formats.ids import format_time
 from formats.keys import SigningKey
@@ -28,7 +32,8 @@ from formats.note import NoteKey
 @dataclass(frozen=True, slots=True)
 class Enrolled:
     """What to write down: `ca_pem` for [central] ca_file (None without TLS), `keyset` for the trust file, the witness's
-    verifier key, the fleet that orders must name."""
+    verifier key, the fleet that orders must name. `code`: compare it with central's; `state`: `enrolled`, or `waiting` until
+    somebody there did. `tls_pem`: what goes into the state folder as `tls.pem`, where central issued a certificate."""
 
     edge_id: str
     url: str
@@ -36,6 +41,9 @@ class Enrolled:
     ca_pem: bytes | None
     keyset: KeySet
     witness_vkey: str
+    code: str
+    state: str
+    tls_pem: bytes | None
 
 
 class _SystemClock:
@@ -64,9 +72,11 @@ async def enrol(
         ca_pem = await _fetch_ca(url, parts[2])
     uplink = Uplink(url, edge_id, key, ca_pem=ca_pem, clock=_SystemClock(), random_bytes=random_bytes)
     try:
-        answer = await uplink.post(
-            "/v1/enrol", {"token": token.strip(), "edge_id": edge_id, "jwk": key.verify_key.jwk()}
-        )
+        asked: dict[str, Any] = {"token": token.strip(), "edge_id": edge_id, "jwk": key.verify_key.jwk()}
+        tls_key = tlskey.new_key()
+        if ca_pem is not None:
+            asked["csr"] = tlskey.request_of(tls_key, edge_id)
+        answer = await uplink.post("/v1/enrol", asked)
         keyset = KeySet.load(canonical.dumps(answer.get("keyset")))
         vkey = str(NoteKey.parse(str(answer.get("witness_vkey"))))
     except Refusal as refusal:
@@ -79,7 +89,26 @@ async def enrol(
         raise CallwardenError("sync.answer", f"central's keys are malformed: {error}", where=url) from error
     finally:
         await uplink.close()
-    return Enrolled(edge_id, url, str(answer.get("fleet")), ca_pem, keyset, vkey)
+    certificate = answer.get("certificate")
+    return Enrolled(
+        edge_id=edge_id,
+        url=url,
+        fleet=str(answer.get("fleet")),
+        ca_pem=ca_pem,
+        keyset=keyset,
+        witness_vkey=vkey,
+        code=await asyncio.to_thread(_code, edge_id, key, keyset, url),
+        state=str(answer.get("state")),
+        tls_pem=tlskey.tls_pem(tls_key, str(certificate)) if certificate else None,
+    )
+
+
+def _code(edge_id: str, key: SigningKey, keyset: KeySet, url: str) -> str:
+    """Of the keys as they are here. Raises CallwardenError sync.answer."""
+    stores, witnesses = keyset.with_role("store"), keyset.with_role("witness")
+    if len(stores) != 1 or len(witnesses) != 1:
+        raise CallwardenError("sync.answer", "central must have one store key and one witness key", where=url)
+    return enrolment_code(edge_id, key.kid, stores[0].kid, witnesses[0].kid)
 
 
 async def _fetch_ca(url: str, fingerprint: str) -> bytes:

@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,12 +21,15 @@ from edge.gate import Gate
 from edge.ports import Clock, Journal, Slots
 from edge.sync.audit import AuditMirror
 from edge.sync.backoff import Backoff
+from edge.sync.certificates import LOOK_S, Certificates
 from edge.sync.elsewhere import Elsewhere
+from edge.sync.heart import Heart, Vitals
 from edge.sync.inbox import Inbox
 from edge.sync.keeper import Keeper
 from edge.sync.pump import Pump
 from edge.sync.receipts import ReceiptSender
 from edge.sync.uplink import Uplink
+from formats.heartbeat import EVERY_S
 from formats.keys import SigningKey
 from formats.keyset import KeySet
 from formats.note import COSIGNATURE, NoteKey
@@ -47,7 +51,8 @@ def incarnation_of(incarnation: str) -> int:
 
 class Sync:
     """Everything edge says to central. `trust` is the pinned key set; `witness_name` the name in its cosignatures,
-    which is the owner of the witness's entry; `incarnation`: see `incarnation_of`; `gate`: nothing is sent while it is shut."""
+    which is the owner of the witness's entry; `incarnation`: see `incarnation_of`; `gate`: nothing of calls is sent while it is
+    shut; `state`: the folder of the TLS certificate, None for who wants none; `vitals`: None for who sends no heartbeat."""
 
     def __init__(
         self,
@@ -64,8 +69,10 @@ class Sync:
         incarnation: int,
         delivered: Callable[[], None] = lambda: None,
         gate: Gate | None = None,
+        state: Path | None = None,
+        vitals: Callable[[], Vitals] | None = None,
     ) -> None:
-        self._uplink = Uplink(url, edge_id, key, ca_pem=ca_pem, clock=clock, random_bytes=os.urandom)
+        self._uplink = Uplink(url, edge_id, key, ca_pem=ca_pem, clock=clock, random_bytes=os.urandom, trust=trust)
         self._journal = journal
         witnesses = [NoteKey(witness_name, COSIGNATURE, one.key) for one in trust.with_role("witness")]
         self._pump = Pump(self._uplink, journal, slots, clock, incarnation)
@@ -77,14 +84,22 @@ class Sync:
         self._failing: dict[str, str] = {}
         self._gate = gate or Gate()
         self.keeper = Keeper(self._uplink, trust)
+        secure = state is not None and url.startswith("https:")
+        self._certificates = Certificates(self._uplink, journal, clock, state) if secure and state else None
+        self._heart = Heart(self._uplink, journal, clock, vitals) if vitals is not None else None
 
     async def run(self) -> None:
         """Until cancelled. Central being away is not an error here."""
         self._journal.on_new(self.wake)
         self.wake()
         try:
-            await self._gate.wait()
             async with asyncio.TaskGroup() as group:
+                if self._certificates is not None:
+                    await self._certificates.begin()
+                    group.create_task(self._regularly("certificate", self._certificates.look, LOOK_S))
+                if self._heart is not None:
+                    group.create_task(self._regularly("heartbeat", self._heart.beat, EVERY_S))
+                await self._gate.wait()
                 group.create_task(self._outgoing("events", self._pump.send))
                 group.create_task(self._outgoing("audit", self._audit.send))
                 group.create_task(self._outgoing("receipts", self._receipts.send))
@@ -110,7 +125,7 @@ class Sync:
 
     def status(self) -> dict[str, Any]:
         """For `callwarden status`: `central_up`, and the last error of each loop that fails now."""
-        return {"central_up": not self._failing, "errors": dict(self._failing)}
+        return {"central_up": not set(self._failing) - {"certificate"}, "errors": dict(self._failing)}
 
     async def _outgoing(self, name: str, step: Callable[[], Awaitable[int]]) -> None:
         wake, backoff = self._wakes[name], Backoff(random.random)
@@ -126,6 +141,25 @@ class Sync:
             else:
                 await asyncio.sleep(backoff.failure())
                 wake.set()
+
+    async def _regularly(self, name: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        """About every so many seconds, not in step with other edges; sooner after a failure."""
+        backoff = Backoff(random.random)
+        while True:
+            wait = every_s * random.uniform(0.9, 1.1)  # noqa: S311 - nothing to guess
+            if await self._try(name, self._one(work)):
+                backoff.success()
+            else:
+                wait = min(wait, backoff.failure())
+            await asyncio.sleep(wait)
+
+    @staticmethod
+    def _one(work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[int]]:
+        async def once() -> int:
+            await work()
+            return 0
+
+        return once
 
     async def _try(self, name: str, step: Callable[[], Awaitable[int]]) -> bool:
         """Repeat `step` while it has work; False when it failed."""

@@ -1,7 +1,7 @@
 """HTTP to central: a pinned authority, a signature over every request, errors in our words.
 
 Integrity is end to end (batches, orders, receipts and checkpoints carry signatures of their own), so the transport only
-has to be private and to say who asks. mTLS is not used yet; the signed header replaces it.
+has to be private and to say who asks. The edge's TLS certificate is a second proof of that; it is offered while it holds.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from yarl import URL
 
 from edge.errors import CallwardenError
 from edge.ports import Clock
+from edge.sync.tlskey import Certificate
 from formats import canonical
 from formats.errors import FormatError
 from formats.jws import sign_compact
 from formats.keys import SigningKey
+from formats.keyset import KeyEntry, KeySet, entry
 
 REQUEST_TYP = "callwarden-request+json"
 #: An answer larger than this is not central's.
@@ -75,7 +77,8 @@ def tls_context(url: str, ca_pem: bytes | None) -> ssl.SSLContext | bool:
 
 
 class Uplink:
-    """One edge's session with central. `random_bytes(n)` gives request ids; `key` is the edge's signing key."""
+    """One edge's session with central. `random_bytes(n)` gives request ids; `key` is the edge's signing key, `trust` the pinned
+    key set, for the keys it had before."""
 
     def __init__(
         self,
@@ -86,6 +89,7 @@ class Uplink:
         ca_pem: bytes | None,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
+        trust: KeySet | None = None,
     ) -> None:
         self._base = url.rstrip("/")
         self._tls = tls_context(url, ca_pem)
@@ -94,7 +98,14 @@ class Uplink:
         self._clock = clock
         self._random = random_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._url, self._ca_pem = url, ca_pem
+        self._certificate: Certificate | None = None
+        self._offering: ssl.SSLContext | None = None
+        #: Requests in a row that failed before an answer came while the certificate was offered.
+        self.refused = 0
         self.edge_id = edge_id
+        entries = trust.with_role("edge") if trust is not None else []
+        self._former = [one for one in entries if one.edge_id == edge_id and one.kid != key.kid]
 
     @property
     def key(self) -> SigningKey:
@@ -102,9 +113,36 @@ class Uplink:
         return self._key
 
     @property
+    def own(self) -> list[KeyEntry]:
+        """Keys of this edge: the present one, and those it had before, with their dates."""
+        edge_id = self.edge_id
+        return [entry(self._key.verify_key, "edge", edge_id, edge_id=edge_id), *self._former]
+
+    @property
     def kid(self) -> str:
         """Its thumbprint."""
         return self._kid
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What is offered to central; None: nothing is."""
+        return self._certificate
+
+    def offer(self, certificate: Certificate | None) -> None:
+        """Offer this one on connections from now on; those that stand go on. Raises OSError where it cannot be used."""
+        offering = None
+        if certificate is not None and isinstance(self._tls, ssl.SSLContext):
+            made = tls_context(self._url, self._ca_pem)
+            assert isinstance(made, ssl.SSLContext)
+            certificate.load(made)
+            offering = made
+        self._certificate, self._offering, self.refused = certificate, offering, 0
+
+    def _context(self, bare: bool) -> ssl.SSLContext | bool:
+        """One that has ended is not offered: the handshake would fail where none might have sufficed."""
+        if bare or self._offering is None or self._certificate is None or self._certificate.ends < self._clock.wall():
+            return self._tls
+        return self._offering
 
     async def close(self) -> None:
         """Close the connections."""
@@ -117,9 +155,15 @@ class Uplink:
         return await self._request("GET", path, b"", {}, timeout_s)
 
     async def post(
-        self, path: str, value: Any, *, headers: Mapping[str, str] | None = None, timeout_s: float = 30
+        self,
+        path: str,
+        value: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 30,
+        bare: bool = False,
     ) -> dict[str, Any]:
-        """POST a JSON value, or bytes that are JSON already. Raises as `get`."""
+        """POST a JSON value, or bytes that are JSON already. bare: without our certificate. Raises as `get`."""
         plain = value if isinstance(value, bytes) else canonical.dumps(value)
         extra = dict(headers or {})
         if len(plain) > 1024:
@@ -128,7 +172,7 @@ class Uplink:
                 plain = await asyncio.to_thread(gzip.compress, plain, 1, mtime=0)
             else:
                 plain = gzip.compress(plain, 1, mtime=0)
-        return await self._request("POST", path, plain, {"Content-Type": "application/json", **extra}, timeout_s)
+        return await self._request("POST", path, plain, {"Content-Type": "application/json", **extra}, timeout_s, bare)
 
     def edge_path(self, rest: str) -> str:
         """A path below this edge's own."""
@@ -146,19 +190,21 @@ class Uplink:
         return "Callwarden " + sign_compact(canonical.dumps(claims), self._key, self._kid, REQUEST_TYP)
 
     async def _request(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float, bare: bool = False
     ) -> dict[str, Any]:
         if self._session is None:
             # A proxy from the environment would see metadata that nobody meant it to see.
             self._session = aiohttp.ClientSession(trust_env=False, auto_decompress=True)
         url = URL(self._base + path, encoded=True)  # sent exactly as signed
+        context = self._context(bare)
+        offered = context is self._offering
         try:
             async with self._session.request(
                 method,
                 url,
                 data=body or None,
                 headers={**headers, "Authorization": self._authorization(method, path, body)},
-                ssl=self._tls,
+                ssl=context,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s, connect=10),
             ) as response:
@@ -166,6 +212,7 @@ class Uplink:
                 while len(raw) <= MAX_ANSWER and not response.content.at_eof():
                     raw += await response.content.read(MAX_ANSWER + 1 - len(raw))
                 status = response.status
+            self.refused = 0 if offered else self.refused
         except aiohttp.ClientConnectorCertificateError as error:
             raise CallwardenError(
                 "sync.certificate",
@@ -175,6 +222,7 @@ class Uplink:
                 retryable=True,
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.refused += offered  # TLS 1.3 tells of a refused certificate only after the handshake, as a broken line
             raise CallwardenError(
                 "sync.unreachable",
                 f"central cannot be reached: {error or type(error).__name__}",

@@ -25,6 +25,7 @@ from tests.crash import (
     test_backup,
     test_canary,
     test_capture,
+    test_edge_keys,
     test_further,
     test_keys,
     test_many,
@@ -173,6 +174,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
     }
     alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS, *test_central_media.POINTS)}
     alone |= set(test_verify_crash.POINTS)
+    alone |= set(test_edge_keys.POINTS)
     alone |= {*test_keys.POINTS, *test_keys.RESEND}
     alone |= {*test_migration.POINTS, "migrate.step"}
     assert named - here - alone == set()

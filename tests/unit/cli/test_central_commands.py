@@ -372,3 +372,15 @@ def test_a_receipt_that_stands_on_a_ground_is_told_as_one(central: Running, tmp_
     assert f"nobody ordered it: withdrawal in call {'ca' * 16}" in good.out
     told = command("receipt", "verify", file, "--trust", trust, "--json").json
     assert (told["order"], told["ordered_by"], told["ground"]["event_seq"]) == (None, [], 3)
+
+
+def test_edges_are_listed_shown_and_revoked(central: Running) -> None:
+    (row,) = central.run("edge", "list", "--json").json
+    assert (row["edge_id"], row["state"], row["heartbeat"], row["alarms"]) == ("edge-1", "enrolled", None, {})
+    assert central.run("edge", "list").out.splitlines()[1].startswith("edge-1\tenrolled\t")
+    assert central.run("edge", "list", "--alarming").out.count("\n") == 1
+    assert "kid: " in central.run("edge", "show", "edge-1").out
+    assert "not_found.edge" in central.run("edge", "show", "edge-2").err
+    assert "auth.enrolment_code" in central.run("edge", "approve", "edge-1", "--code", "0000-0000-0000").err
+    done = central.run("edge", "revoke", "edge-1", "--reason", "sold")
+    assert (done.code, "state: revoked" in done.out, "state_reason: sold" in done.out) == (0, True, True)

@@ -16,6 +16,7 @@ from edge.errors import CallwardenError
 from edge.model.entities import ReceiptRow
 from edge.sync.enrol import enrol
 from edge.sync.keeper import Keeper
+from edge.sync.tlskey import read_certificate, write_certificate
 from edge.sync.uplink import Uplink
 from formats.checkpoint import open_checkpoint
 from formats.keyset import KeySet, entry
@@ -285,9 +286,14 @@ async def test_enrolment_over_tls_pins_the_ca_and_the_keys(tmp_path: Path) -> No
         assert enrolled.keyset.with_role("dpo")[0].kid == central.dpo.kid
         assert enrolled.keyset.find(key.kid).edge_id == "pbx-7"
         assert enrolled.witness_vkey == setup.vkey(central.config)
+        _, shown = await central.admin("GET", "/v1/edges/pbx-7")
+        assert (enrolled.state, enrolled.code) == ("enrolled", shown["code"])
+        assert enrolled.tls_pem is not None
+        write_certificate(tmp_path / "tls.pem", enrolled.tls_pem)
         uplink = Uplink(
             central.url, "pbx-7", key, ca_pem=enrolled.ca_pem, clock=make.SystemClock(), random_bytes=os.urandom
         )
+        uplink.offer(read_certificate(tmp_path / "tls.pem"))
         assert await uplink.get(uplink.edge_path("tombstones")) == {"tombstones": [], "last": ""}
         await uplink.close()
         with pytest.raises(CallwardenError) as caught:
