@@ -14,6 +14,10 @@ from callwarden.options import DEFAULT_CONFIG, Invocation
 
 _AT = "callwarden.commands."
 _COMMANDS = {
+    "access-package": (
+        _AT + "case_package:access_package",
+        "Make a person's access package at an edge, where there is no central or it cannot be reached.",
+    ),
     "adopt": (_AT + "adopt:adopt", "Take over the recordings a PBX already has, and remove the files."),
     "audit": (_AT + "audit:audit", "Verify the audit log."),
     "backup": (

@@ -34,6 +34,7 @@ from central import (
     tokendoors,
 )
 from central.auth import MAX_BODY, json_answer
+from central.cases import doors as cases
 from central.config import CentralConfig
 from central.doors import Door, door, routes
 from central.errors import CentralError
@@ -84,6 +85,7 @@ def all_doors() -> list[Door]:
         media,
         hooks,
         incidents,
+        cases,
     )
     return [health, *(one for part in parts for one in part.doors())]
 

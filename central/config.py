@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from central.cases.settings import CaseSettings
+from central.cases.settings import parse as parse_cases
 from central.credentials import credential
 from central.errors import CentralError
 from central.fleet.settings import EdgeAlarms, certificates, edge_alarms
@@ -38,6 +40,7 @@ class CentralConfig:
     central's own authority. approve_enrolments: an enrolled edge waits until somebody compared its code.
     edges: when an edge's state is worth an alarm (`[central.edges]`). media: `[central.media]`.
     outgoing: webhooks and mail (docs/webhooks.md).
+    cases: deadlines and records (`[central.cases]`).
     """
 
     host: str
@@ -65,6 +68,7 @@ class CentralConfig:
     edges: EdgeAlarms = field(default_factory=EdgeAlarms)
     media: MediaConfig = NO_MEDIA
     outgoing: Outgoing = field(default_factory=Outgoing)
+    cases: CaseSettings = field(default_factory=CaseSettings)
 
     @property
     def url(self) -> str:
@@ -108,6 +112,7 @@ _DEFAULTS: dict[str, Any] = {
     "approve_enrolments": False,
     "edges": {},
     "media": {},
+    "cases": {},
 }
 
 
@@ -226,6 +231,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         edges=edge_alarms(full["edges"], where),
         media=media_from_table(full["media"], data, where),
         outgoing=read_outgoing(webhooks, mail, lambda name, text: _file(data, name, text, where), where),
+        cases=parse_cases(full["cases"]),
     )
 
 

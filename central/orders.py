@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from central.auth import json_answer
+from central.cases import orders as cases
 from central.conn import Conn
 from central.deliveries import queue
 from central.doors import Door, asker, door
@@ -170,6 +171,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
         if read_order(known["jws"]) != claims:
             raise CentralError("command.jti", "another order has this jti", status=409, where="jti")
         return _order_answer(conn, claims.jti, central.now())
+    cases.admit(central, conn, claims)
     slot = keep_opening(central, claims, opening)
     if not alone and any("store" in demand for demand in demanded(claims.cmd, claims.target.kind)):
         document = countersign_order(document, central.store)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from central.anonymous import told
 from central.auth import edge_request, json_answer
+from central.cases.sealed import forget_shredded
 from central.conn import Conn
 from central.doors import Door, door
 from central.errors import CentralError
@@ -78,6 +79,7 @@ def forget_lost_keys(conn: Conn, keeper: SlotFile) -> int:
             gone.append((row["segment_id"], row["version"]))
     conn.executemany("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?", gone)
     _forget_openings(conn, keeper)
+    forget_shredded(conn, keeper)
     return len(gone)
 
 

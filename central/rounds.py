@@ -1,6 +1,6 @@
 """What a running central does by itself: notes when edges were seen, hears of deliveries that another process queued,
 makes the partitions of the months to come, wipes numbers that nobody needs any more, sends webhooks and mail, watches the clocks of
-incidents."""
+incidents and cases."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from central.auth import write_unlogged
+from central.cases import duty as cases
 from central.conn import Conn
 from central.edgebook import WRITTEN_S
 from central.errors import CentralError
@@ -45,6 +46,7 @@ async def run(central: Central) -> None:
             _every(leaving.LOOK_S, lambda: leaving.remove_all(central)),
             _every(leaving.SWEEP_S, lambda: leaving.sweep(central)),
         ]
+    work.append(_every(cases.EVERY_S, lambda: cases.look(central)))
     if central.config.postgres:
         from central.postgres import make_partitions
 

@@ -107,6 +107,34 @@ CREATE TABLE episode(
 -- ---------------------------------------------------------------- cases of data subjects
 --
 
+-- A data subject's request. `slot`: the keeper's, with the key over everything that was said in words; `warned`: the alarm that
+-- was raised last for its day.
+CREATE TABLE subject_case(
+  seq INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL CHECK (kind IN ('access', 'erasure', 'restriction', 'rectification', 'objection', 'portability')),
+  state TEXT NOT NULL CHECK (state IN ('received', 'identified', 'searched', 'reviewed', 'executed', 'answered', 'closed', 'refused',
+    'withdrawn')),
+  received_at TEXT NOT NULL, due_at TEXT NOT NULL, extended_at TEXT, opened_at TEXT NOT NULL, opened_by TEXT NOT NULL,
+  identified_at TEXT, identified_by TEXT, identified_how TEXT, closed_at TEXT, shred_at TEXT, slot INTEGER UNIQUE,
+  warned TEXT NOT NULL CHECK (warned IN ('', 'due', 'overdue'))) STRICT;
+-- What was done, in order; entry 0 holds the numbers.
+CREATE TABLE case_entry(
+  ref TEXT NOT NULL REFERENCES subject_case(ref), n INTEGER NOT NULL, at TEXT NOT NULL, by_label TEXT NOT NULL, act TEXT NOT NULL,
+  state TEXT NOT NULL, sealed BLOB, PRIMARY KEY (ref, n)) STRICT;
+CREATE TABLE case_order(
+  ref TEXT NOT NULL REFERENCES subject_case(ref), jti TEXT NOT NULL, cmd TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (ref, jti)) STRICT;
+-- A review's word about each call that was found.
+CREATE TABLE case_choice(
+  ref TEXT NOT NULL REFERENCES subject_case(ref), edge_id TEXT NOT NULL, call_id TEXT NOT NULL,
+  included INTEGER NOT NULL CHECK (included IN (0, 1)), sealed BLOB NOT NULL, at TEXT NOT NULL, by_label TEXT NOT NULL,
+  PRIMARY KEY (ref, edge_id, call_id)) STRICT;
+-- Copies that were given out.
+CREATE TABLE case_package(
+  ref TEXT NOT NULL REFERENCES subject_case(ref), n INTEGER NOT NULL, at TEXT NOT NULL, by_label TEXT NOT NULL, sha256 TEXT NOT NULL,
+  size INTEGER NOT NULL, calls INTEGER NOT NULL, recordings TEXT NOT NULL, missing INTEGER NOT NULL, sealed BLOB NOT NULL,
+  PRIMARY KEY (ref, n)) STRICT;
+
 
 -- ---------------------------------------------------------------- media
 --

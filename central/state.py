@@ -145,6 +145,7 @@ def named_slots(conn: Conn) -> frozenset[int]:
         for r in conn.execute(
             "SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL"
             " UNION SELECT opening_slot FROM orders WHERE opening_slot IS NOT NULL"
+            " UNION SELECT slot FROM subject_case WHERE slot IS NOT NULL"
         )
     )
 

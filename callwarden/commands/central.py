@@ -17,6 +17,7 @@ _COMMANDS = {
         _AT + "central_many:cancel",
         "Stop an order about a person or a policy before it destroys anything more.",
     ),
+    "case": ("callwarden.commands.case:case", "Work on requests of data subjects."),
     "certificate": (
         _AT + "central_many:certificate",
         "Print the deletion certificate of an order that is complete; `callwarden receipt verify` checks it.",

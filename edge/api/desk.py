@@ -196,7 +196,9 @@ class Desk:
         body = {"recording_id": row.recording_id} | by.said()
         body["purpose"] = await self._granted(row, by, body)
         # The copy's row first: a certificate that lists a copy nobody took is better than one that lacks a copy.
-        await self._deps.journal.note_exported(row.recording_id, by.form, str(body["purpose"]))
+        # A package is named by its case, which says at central where it went.
+        form = f"package/{by.case}" if by.form == "package" and by.case else by.form
+        await self._deps.journal.note_exported(row.recording_id, form, str(body["purpose"]))
         await self._deps.journal.note_audit("recording.exported", body=body)
 
     async def reads(self, text: str) -> Sequence[Json]:

@@ -1,0 +1,212 @@
+"""One access package: collected call by call, streamed into an age file, which gets its name when everybody who must know of the
+copy does.
+
+Order: each segment's key (audited at the edge) → its audio into the sealed file → the copy of each recording on file at
+the edge → the case at central told → the file named. Killed before the last step there is no package, and perhaps a copy on
+file that nobody has: the safe side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+from callwarden.accesspackage import audio as sound
+from callwarden.accesspackage import cover, csvtable, tables, xlsx
+from callwarden.accesspackage.archive import Archive, sealed_archive
+from callwarden.accesspackage.sources import Audio, AudioSource, first_that_has
+from callwarden.door import Door, Reading
+from callwarden.reading.files import PIECE, new_file
+from edge.consent.numbers import country_of, same
+from edge.errors import CallwardenError
+from formats import callrows, consent_receipt
+from formats.age.scrypt import WORK_FACTOR
+from formats.callrows import Row
+
+#: What is not here, rather than a failure of the whole.
+_LEFT_OUT: Final = ("not_found", "command", "vault")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """ref: the case; calls: (edge, call) that were reviewed and included; numbers: the person's, to tell them from other parties;
+    received, made: times; form: of the audio; mask: silence the other party; named: name who listened; language: of the words."""
+
+    ref: str
+    calls: Sequence[tuple[str, str]]
+    numbers: Sequence[str]
+    received: str
+    made: str
+    language: str = "en"
+    controller: str = ""
+    form: str = "wav"
+    mask: bool = False
+    named: bool = False
+
+
+@dataclass
+class Made:
+    """What became of it. sha256, size: of the age file. missing: what was found and is not in there."""
+
+    calls: int = 0
+    recordings: list[str] = field(default_factory=list)
+    missing: list[cover.Missing] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    sha256: str = ""
+    size: int = 0
+
+
+class Package:
+    """Collects one. Raises CallwardenError."""
+
+    def __init__(self, door: Door, sources: Sequence[AudioSource], asked: Asked) -> None:
+        self._door, self._sources, self._asked = door, sources, asked
+        self._edge_id = str(door.status()["edge_id"])
+        self._tables = tables.Tables(self._is_own, asked.named)
+        self._lines: list[cover.CallLine] = []
+        self._given: list[Audio] = []
+        self._words: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
+        self._made = Made()
+        self._reading = Reading(case=asked.ref, form="package")
+
+    def write(
+        self, target: Path, passphrase: str, noted: Callable[[Made], None], *, work_factor: int = WORK_FACTOR
+    ) -> Made:
+        """Make the file `target`. `noted` is told of the copy before the file gets its name, and may refuse by raising."""
+        with new_file(target) as file:
+            with sealed_archive(file, passphrase, work_factor=work_factor) as archive:
+                for edge_id, call_id in self._asked.calls:
+                    self._call(archive, edge_id, call_id)
+                self._papers(archive)
+            self._made.names = archive.names
+            self._made.sha256, self._made.size = _digest(file)
+            for given in self._given:
+                given.given()
+            noted(self._made)
+        return self._made
+
+    def _call(self, archive: Archive, edge_id: str, call_id: str) -> None:
+        if edge_id != self._edge_id:
+            self._miss(call_id, "elsewhere", edge_id)
+            return
+        try:
+            row = self._door.why(call_id)
+        except CallwardenError as error:
+            self._left_out(call_id, error)
+            return
+        self._made.calls += 1
+        self._remember(row)
+        self._documents(archive, call_id, row)
+        files: list[str] = []
+        recordings = callrows.kept(row)
+        for recording in recordings:
+            told, why_not = self._recording(archive, recording)
+            self._tables.add_call(edge_id, row, recording, told, why_not)
+            files += told
+        if not recordings:
+            self._tables.add_call(edge_id, row, None, (), "")
+        self._tables.add_consent(row)
+        call = row["call"]
+        seconds = sum(callrows.seconds(one) for one in recordings)
+        self._lines.append(cover.CallLine(call["started_at"], call["policy"], call["outcome"] or "", seconds, files))
+
+    def _documents(self, archive: Archive, call_id: str, row: Row) -> None:
+        """The vCon, signed by the edge unless something had to be taken out of it, and the history of consent in words."""
+        signed = not self._asked.mask
+        try:
+            document = self._door.evidence(call_id, "vcon", self._reading, signed=signed)
+        except CallwardenError as error:
+            self._left_out(call_id, error)
+            return
+        if not signed:
+            document = self._without_others(document, row)
+        archive.add(f"vcon/{call_id}.vcon.json", (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
+        told = consent_receipt.receipt(row, edge_id=self._edge_id, at=self._asked.made, language=self._asked.language)
+        if self._is_own(callrows.parties(row)[0]):  # it tells the first party's number and answer
+            archive.add(f"consent/{call_id}.txt", told["text"].encode())
+
+    def _recording(self, archive: Archive, recording: Row) -> tuple[list[str], str]:
+        """Names of its files, and why there are none."""
+        recording_id, asked = recording["recording_id"], self._asked
+        self._tables.add_listened(recording_id, self._door.reads(recording_id))
+        try:
+            found = first_that_has(self._sources, recording_id)
+            for piece in found.pieces:
+                sound.check(piece, asked.form, mask=asked.mask)
+        except CallwardenError as error:
+            return [], self._left_out(recording_id, error)
+        names, why_not = [], ""
+        for piece in found.pieces:
+            try:
+                names.append(sound.put(archive, piece, asked.form, mask=asked.mask))
+            except CallwardenError as error:
+                if archive.broken:
+                    raise
+                why_not = self._left_out(piece.name, error)
+        if names:
+            self._given.append(found)
+            self._made.recordings.append(recording_id)
+        return names, why_not
+
+    def _papers(self, archive: Archive) -> None:
+        made, asked = self._tables, self._asked
+        listed = {
+            "Calls": (tables.CALLS, made.calls),
+            "Consent": (tables.CONSENT, made.consent),
+            "Listened": (tables.LISTENED, made.listened),
+        }
+        for name, (headings, rows) in listed.items():
+            archive.add(f"{name.lower()}.csv", csvtable.encode(headings, rows))
+        archive.add("calls.xlsx", xlsx.encode(listed))
+        purposes, bases, kept = (tuple(one) for one in self._words)
+        facts = cover.Facts(
+            asked.language, asked.ref, asked.received, asked.made, asked.controller, self._lines, self._made.missing, purposes,
+            bases, kept, asked.mask, bool(self._made.recordings),
+        )  # fmt: skip
+        archive.add("cover.html", cover.html(facts))
+
+    def _remember(self, row: Row) -> None:
+        policy, body = callrows.policy(row), callrows.evidence(callrows.deciding(row))
+        found = (
+            list(callrows.granted(row)), [str(body.get("basis") or policy.get("basis") or "")], [callrows.retention(row) or ""],
+        )  # fmt: skip
+        for known, new in zip(self._words, found, strict=True):
+            known.update(dict.fromkeys(one for one in new if one))
+
+    def _is_own(self, party: Row) -> bool:
+        """Whether a party is the person: by number, or, where none is known, by being the one the call is about."""
+        number = str(party.get("number") or "")
+        if not self._asked.numbers:
+            return party.get("role") in ("caller", None)
+        return bool(number) and any(same(number, one, country_of(one)) for one in self._asked.numbers)
+
+    def _without_others(self, document: dict[str, Any], row: Row) -> dict[str, Any]:
+        own = [self._is_own(party) for party in callrows.parties(row)]
+        parties = [
+            one if mine else {name: value for name, value in one.items() if name != "tel"}
+            for one, mine in zip(document["parties"], own, strict=True)
+        ]
+        return {**document, "parties": parties}
+
+    def _left_out(self, what: str, error: CallwardenError) -> str:
+        if error.code.partition(".")[0] not in _LEFT_OUT:
+            raise error
+        self._miss(what, error.code)
+        return error.code
+
+    def _miss(self, what: str, code: str, detail: str = "") -> None:
+        self._made.missing.append(cover.Missing(what, code, detail))
+
+
+def _digest(file: IO[bytes]) -> tuple[str, int]:
+    file.flush()
+    file.seek(0)
+    digest, size = hashlib.sha256(), 0
+    while piece := file.read(PIECE):
+        digest.update(piece)
+        size += len(piece)
+    return digest.hexdigest(), size

@@ -1,0 +1,81 @@
+"""Where the audio of a recording comes from. The edge's door on this host is one source; what another gives is read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from callwarden.door import Door, Reading
+from callwarden.reading.bundle import Opened
+from callwarden.reading.segments import file_key, samples, sound_of
+from edge.errors import CallwardenError
+from formats.age import Identity
+from formats.keyset import KeySet
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Audio of one segment. name: `RECORDING.NUMBER`, as its vCon calls it; frames: samples of each channel; samples: 16-bit PCM,
+    channels interleaved, verified before the first byte comes."""
+
+    name: str
+    rate: int
+    channels: int
+    frames: int
+    samples: Callable[[], Iterator[bytes]]
+
+
+@dataclass
+class Audio:
+    """A recording that can be given out. warnings: what a listener must know, complete once it was read; given: to be called
+    before the copy leaves, so that the copy is on file where the audio lies."""
+
+    pieces: list[Piece]
+    given: Callable[[], None]
+    warnings: list[str] = field(default_factory=list)
+
+
+class AudioSource(Protocol):
+    """A place that may have recordings."""
+
+    def audio(self, recording_id: str) -> Audio:
+        """Raises CallwardenError: not_found.* where it is not here, command.* where nobody may have it, vault.* where it does
+        not open or is not what was signed."""
+        ...
+
+
+@dataclass(frozen=True)
+class EdgeSource:
+    """The edge on this host. `reading`: its case is what the audit log and certificates name the package by."""
+
+    door: Door
+    trust: KeySet
+    identities: Sequence[Identity]
+    reading: Reading
+
+    def audio(self, recording_id: str) -> Audio:
+        """See `AudioSource`. Each segment's key is opened here, which the edge audits; nothing is decrypted yet."""
+        opened = Opened(self.door, recording_id, self.trust, self.reading)
+        sound = sound_of(opened)
+        pieces = []
+        for segment in opened.segments():
+            key = file_key(opened, segment, self.identities)
+            name = f"{opened.recording_id}.{segment['number']}"
+            read = partial(samples, opened, segment, key)
+            pieces.append(Piece(name, sound.rate, sound.channels, segment["frames"], read))
+        return Audio(pieces, lambda: self.door.exported(opened.recording_id, opened.reading), opened.warnings)
+
+
+def first_that_has(sources: Sequence[AudioSource], recording_id: str) -> Audio:
+    """From the first source that can give it. Raises what the first one said where none can."""
+    refused: CallwardenError | None = None
+    for source in sources:
+        try:
+            return source.audio(recording_id)
+        except CallwardenError as error:
+            if error.code.partition(".")[0] not in ("not_found", "command", "vault"):
+                raise
+            refused = refused or error
+    raise refused or CallwardenError("not_found.recording", "there is no source of audio here", where=recording_id)
