@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import click
@@ -18,6 +21,7 @@ from edge.errors import CallwardenError
 
 F = TypeVar("F", bound=Callable[..., Any])
 TIMEOUT_S = 30.0
+_PIECE = 256 * 1024
 _HINT = "set CENTRAL_URL, CENTRAL_TOKEN and CENTRAL_CA, or name central.toml with --central-config"
 
 
@@ -52,6 +56,27 @@ class CentralClient:
             after = page[-1][by]
         return items
 
+    def download(self, path: str, to: BinaryIO | None, most: int) -> str:
+        """Bytes into `to` (None: nowhere); the hex of their SHA-512. Raises as `get`, and sync.answer beyond `most` bytes."""
+        connection, digest, size = self._connection(), hashlib.sha512(), 0
+        with _translated(self.url):
+            try:
+                connection.request("GET", path, None, {"Authorization": f"Bearer {self.token}"})
+                response = connection.getresponse()
+                if response.status != HTTPStatus.OK:
+                    _answer(response.status, response.read(), self.url)
+                    raise CallwardenError("sync.answer", f"central answered {response.status}", where=self.url)
+                while piece := response.read(_PIECE):
+                    size += len(piece)
+                    if size > most:
+                        raise CallwardenError("sync.answer", "central gives more than there is", where=self.url)
+                    digest.update(piece)
+                    if to is not None:
+                        to.write(piece)
+            finally:
+                connection.close()
+        return digest.hexdigest()
+
     def _ask(self, method: str, path: str, body: object) -> Any:
         connection = self._connection()
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
@@ -59,27 +84,13 @@ class CentralClient:
         if body is not None:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-        try:
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            raw = response.read()
-        except ssl.SSLCertVerificationError as error:
-            raise CallwardenError(
-                "sync.certificate",
-                f"central's certificate is not believed: {error.verify_message}",
-                hint="CENTRAL_CA names the CA that `central init` made (ca.crt)",
-                where=self.url,
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise CallwardenError(
-                "sync.unreachable",
-                f"central cannot be reached: {error}",
-                hint="is `callwarden central run` running there?",
-                retryable=True,
-                where=self.url,
-            ) from error
-        finally:
-            connection.close()
+        with _translated(self.url):
+            try:
+                connection.request(method, path, data, headers)
+                response = connection.getresponse()
+                raw = response.read()
+            finally:
+                connection.close()
         return _answer(response.status, raw, self.url)
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -92,6 +103,27 @@ class CentralClient:
         raise CallwardenError(
             "usage.url", "not an address of central", hint="https://HOST:PORT; http:// only on loopback", where=self.url
         )
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise CallwardenError(
+            "sync.certificate",
+            f"central's certificate is not believed: {error.verify_message}",
+            hint="CENTRAL_CA names the CA that `central init` made (ca.crt)",
+            where=url,
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise CallwardenError(
+            "sync.unreachable",
+            f"central cannot be reached: {error}",
+            hint="is `callwarden central run` running there?",
+            retryable=True,
+            where=url,
+        ) from error
 
 
 def _answer(status: int, raw: bytes, url: str) -> Any:

@@ -46,6 +46,7 @@ from edge.errors import CallwardenError
 from edge.gate import Gate
 from edge.integrity.inspector import Inspector
 from edge.integrity.inspector import Means as InspectorMeans
+from edge.media.uploader import Uploader
 from edge.model.software import SOFTWARE
 from edge.notices.sender import Notices
 from edge.notices.settings import settings_of
@@ -181,6 +182,7 @@ class Daemon:
         )
         self.checkpoints = Checkpointer(self.journal, key)
         self.sync = self._sync()
+        self.uploader = self._uploader(self.sync) if self.sync else None
         self.executor = Executor(
             Means(
                 journal=self.journal,
@@ -204,6 +206,7 @@ class Daemon:
                 bounds=self._bounds,
                 country=lambda: self.config.telephony.country,
                 elsewhere=self.sync.elsewhere if self.sync else None,
+                uploads=self.uploader.wake if self.uploader else None,
                 gate=self.gate,
                 rewrap=self._rewrap,
                 policy_desk=self.policies,
@@ -236,6 +239,16 @@ class Daemon:
             delivered=lambda: self.executor.wake(),
             state=self.config.edge.state,
             vitals=self._vitals,
+        )
+
+    def _uploader(self, sync: Sync) -> Uploader:
+        return Uploader(
+            journal=self.journal,
+            vault=self.vault,
+            door=sync.media,
+            rate=lambda: self.config.central.media_rate * 1024,
+            jitter=random.random,
+            gate=self.gate,
         )
 
     # ------------------------------------------------------------ decisions that need two neighbours
@@ -385,6 +398,8 @@ class Daemon:
         self.spawn(self.ami.run())
         if self.sync:
             self.spawn(self.sync.run())
+        if self.uploader:
+            self.spawn(self.uploader.run())
         self.door = await serve(make_app(self._deps()), self.config.edge.socket)
         # What is here now stays: the collector need not walk through it again and again while calls run.
         gc.collect()

@@ -33,6 +33,7 @@ _COMMANDS = {
         _AT + "central_setup:keeper",
         "Run the keeper of recovery keys by itself, for several processes of central on one PostgreSQL.",
     ),
+    "media": (_AT + "central_media:media", "Sealed audio that central keeps: list it, get it, verify it."),
     "move": (_AT + "central_move:move", "Move central's rows from SQLite to PostgreSQL."),
     "locate": (
         _AT + "central_many:locate",

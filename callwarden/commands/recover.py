@@ -14,7 +14,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("vault", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("vault", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--from-central", is_flag=True, help="First bring into VAULT what payloads central keeps.")
 @central_config
 @click.option("-i", "--identity", type=_FILE, required=True, help="An identity that opens the recordings.")
 @passphrase_file
@@ -32,6 +33,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @as_json
 def recover(
     vault: Path,
+    from_central: bool,
     central_config: Path | None,
     identity: Path,
     output: Path,
@@ -43,15 +45,16 @@ def recover(
 ) -> int:
     """Take the audio out of a vault whose journal or keys are lost, with central's recovery copy.
 
-    VAULT is the folder of payloads, or a copy of it. Central's keeper gives the headers and notes that it did; the identity
-    opens them in this process. What was erased stays erased: its keys are gone in both places.
+    VAULT is the folder of payloads, or a copy of it; with --from-central it may be empty. Central's keeper gives the headers and
+    notes that it did; the identity opens them in this process. What was erased stays erased: its keys are gone in both places.
 
     Exit 0: everything that central knows of is there. Exit 7: some is not, the reasons are printed.
     """
     from callwarden import keyfiles
+    from callwarden.centralmedia import fetch
     from callwarden.output import note, plain, print_json
     from callwarden.recovering import recover as run
-    from edge.errors import Exit
+    from edge.errors import CallwardenError, Exit
     from formats import canonical
     from formats.keyset import KeySet
 
@@ -59,6 +62,12 @@ def recover(
     identities = keyfiles.read_identities(identity)
     client = from_surroundings(central_config)
     keys = keyfiles.read_trust(trust) if trust else KeySet.load(canonical.dumps(client.get("/v1/keys")))
+    if from_central:
+        vault.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, error in fetch(client, vault, keys, "recovery", reason, recordings, edge_id).failed.items():
+            note(f"{name}: {plain(error.message)} [{error.code}]")
+    elif not vault.is_dir():
+        raise CallwardenError("usage.vault", "there is no such folder", where=str(vault))
     output.mkdir(mode=0o700, parents=True, exist_ok=True)
     told = run(client, vault, output, identities, keys, reason, edge_id, recordings)
     lost = {recording: {"code": error.code, "why": error.message} for recording, error in told.failed.items()}

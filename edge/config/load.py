@@ -131,6 +131,7 @@ class _Reader:
         erasure = self._section("erasure", ErasureSection)
         self._refuse(sections.of_edge(edge, asterisk))
         self._refuse(sections.of_erasure(erasure, edge))
+        self._refuse(sections.of_central(central))
         if central.url or (central.enabled and "central" in self.tree):
             hint = "enrolment gives this edge its key"
             self._refuse(sections.of_url(("central", "url"), central.url, password_hint=hint))

@@ -136,6 +136,8 @@ class CentralSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """PEM of the one authority to trust for `url`. Default: the system's authorities."""
     enabled: bool = True
     """False keeps the outbox filling without sending. Default true."""
+    media_rate: int = 512
+    """Most KiB a second that sealed audio goes to central with, 0 for no bound. Default 512: a line that also carries calls."""
 
 
 class TelephonySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

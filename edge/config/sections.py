@@ -13,6 +13,7 @@ from edge.config.schema import (
     WAIVABLE,
     AgentSection,
     AsteriskSection,
+    CentralSection,
     EdgeSection,
     ErasureSection,
     NoticesSection,
@@ -57,6 +58,13 @@ def of_edge(edge: EdgeSection, asterisk: AsteriskSection) -> Iterator[Wrong]:
         if not low <= value <= high:
             message = f"{name} of {value:g} s is out of range"
             yield Wrong(("asterisk", name), "config.value", message, f"{low:g} s to {high:g} s")
+
+
+def of_central(central: CentralSection) -> Iterator[Wrong]:
+    """`[central]`, what is in it beside the address."""
+    if not 0 <= central.media_rate <= 1_000_000:
+        message = f"media_rate {central.media_rate} is out of range"
+        yield Wrong(("central", "media_rate"), "config.value", message, "KiB a second, 0 to 1000000")
 
 
 def of_erasure(erasure: ErasureSection, edge: EdgeSection) -> Iterator[Wrong]:

@@ -16,7 +16,7 @@ from edge.consent.policy import CentralSharing, Policy
 #: Modes from which to which fewer are recorded.
 _STRICTER: Final = frozenset({("notice", "opt_out"), ("notice", "opt_in"), ("opt_out", "opt_in")})
 _NUMBERS: Final = ("clear", "hashed", "none")
-_MEDIA: Final = ("replicate", "never")
+_MEDIA: Final = ("replicate", "stay")
 
 
 def _fewer(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:

@@ -23,11 +23,6 @@ from edge.consent.units import Day, Period, Seconds
 Mode = Literal["opt_in", "opt_out", "notice", "prior", "obligation", "manual", "never"]
 Basis = Literal["", "consent", "contract", "legitimate_interests", "public_task", "legal_obligation", "vital_interests"]
 
-#: What this version can do of what the words allow. A policy that asks for more is refused at load, by name.
-SUPPORTED: Final[Mapping[str, frozenset[str]]] = {
-    "central.media": frozenset({"never"}),
-}
-
 #: Which bases a mode can stand on (GDPR Art. 6(1)). `prior` refers to a consent on file.
 BASES_OF_MODE: Final[Mapping[str, frozenset[str]]] = {
     "opt_in": frozenset({"consent"}),
@@ -262,7 +257,7 @@ def required_sayings(policy: Policy, mode: str = "") -> tuple[str, ...]:
 
 
 __all__ = [
-    "BASES_OF_MODE", "CHUNK_BYTES", "OLDEST_SECONDS", "PROMPT_OF_MODE", "SUPPORTED", "TICK_BYTES", "Basis", "Bounds", "Capture",
+    "BASES_OF_MODE", "CHUNK_BYTES", "OLDEST_SECONDS", "PROMPT_OF_MODE", "TICK_BYTES", "Basis", "Bounds", "Capture",
     "CentralSharing", "Choices", "Match", "Mode", "Override", "Policy", "Question", "Retention", "choose_language",
     "did_digits", "from_document", "required_sayings", "seal_tick", "select", "tick_seconds",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from edge.consent.policy import BASES_OF_MODE, SUPPORTED, Policy, did_digits
+from edge.consent.policy import BASES_OF_MODE, Policy, did_digits
 from formats.pcm import STORED
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -44,7 +44,6 @@ def problems(policy: Policy) -> Iterator[Problem]:
     if not NAME.fullmatch(policy.name):
         message = f"{policy.name!r} cannot be a policy's name"
         yield Problem("", "policy.bad_name", message, 'use letters, digits, "-" and "_"')
-    yield from _unsupported(policy)
     yield from _capture(policy)
     yield from _basis(policy)
     if policy.mode != "never":
@@ -54,16 +53,6 @@ def problems(policy: Policy) -> Iterator[Problem]:
         yield from _keys(policy)
     yield from _times(policy)
     yield from _memory(policy)
-
-
-def _unsupported(policy: Policy) -> Iterator[Problem]:
-    words = {"central.media": policy.central.media}
-    for key, word in words.items():
-        able = SUPPORTED[key]
-        if word not in able:
-            can = ", ".join(f'"{w}"' for w in sorted(able))
-            message = f'{key} "{word}" is not yet supported by this version'
-            yield Problem(key, "policy.unsupported", message, f"this version does {can}")
 
 
 def _capture(policy: Policy) -> Iterator[Problem]:

@@ -100,8 +100,9 @@ class CentralSharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     number: Literal["clear", "hashed", "none"] = "hashed"
     """The caller's number: as heard, as keyed hash, or not at all. Default "hashed": searchable, not readable.
     This version sends none, whatever is written here: the safe side of the same promise."""
-    media: Literal["never", "replicate"] = "never"
-    """Whether sealed audio is copied to central. Only "never" in this version."""
+    media: Literal["stay", "replicate"] = "stay"
+    """Whether sealed audio is copied to central, as ciphertext. Default "stay": only where central fetches a recording.
+    "replicate": every recording sealed from then on."""
 
 
 class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,6 +15,7 @@ from edge.ports.holds import HoldBook
 from edge.ports.journal import AuditBook, AuditSink, CallBook, Journal, OrderBook, OutboxBook, RecordingBook
 from edge.ports.key_book import KeyBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.media import MediaBook, MediaDoor, MediaState
 from edge.ports.ordered import OrderedBook
 from edge.ports.rectify import RectifyBook
 from edge.ports.restores import ElsewherePort, RestoreBook
@@ -26,7 +27,8 @@ __all__ = [
     "AfterworkBook", "Asterisk", "AuditBook", "AuditSink", "CallBook", "CallerGone", "ChannelSink", "Clock", "Dialogue",
     "DialogueLost",
     "ElsewherePort", "EvidenceBook", "FindBook", "Handler", "HoldBook", "Journal", "KeeperPort", "KeyBook",
-    "LiveBook", "LiveCalls", "MemoryBook", "NoticeBook", "OrderBook", "OrderedBook", "OutboxBook", "PromptPort", "RecorderPort",
+    "LiveBook", "LiveCalls", "MediaBook", "MediaDoor", "MediaState",
+    "MemoryBook", "NoticeBook", "OrderBook", "OrderedBook", "OutboxBook", "PromptPort", "RecorderPort",
     "RecordingBook",
     "RectifyBook", "RestoreBook", "RetentionBook", "Slots", "Vault",
 ]  # fmt: skip

@@ -32,6 +32,7 @@ from edge.ports.holds import HoldBook
 from edge.ports.integrity import IntegrityBook
 from edge.ports.key_book import KeyBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
+from edge.ports.media import MediaBook
 from edge.ports.ordered import OrderedBook
 from edge.ports.rectify import RectifyBook
 from edge.ports.restores import RestoreBook
@@ -286,7 +287,7 @@ class AuditBook(Protocol):
 class Journal(
     AdoptionBook,
     CallBook, RecordingBook, AfterworkBook, IncidentBook, KeyBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook,
-    OrderedBook, FindBook, RetentionBook, EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, RectifyBook,
+    MediaBook, OrderedBook, FindBook, RetentionBook, EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, RectifyBook,
     Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""

@@ -25,6 +25,7 @@ from edge.store.incidents import Incidents
 from edge.store.integrity import Integrity
 from edge.store.keys import Keys
 from edge.store.live import Live
+from edge.store.media import MediaDue
 from edge.store.memory import SLOT_META, Memory
 from edge.store.notices import Notices
 from edge.store.ordered import Ordered
@@ -53,6 +54,7 @@ class Journal(
     Memory,
     Notices,
     Orders,
+    MediaDue,
     Ordered,
     Holds,
     Finds,

@@ -21,6 +21,7 @@ from edge.model.lifecycle import LIVE, RECORDING, SEGMENT, step
 from edge.ports import AuditSink
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.covers import covers
+from edge.store.media import DUE
 
 _RECORDING: Final = f"""
 SELECT r.recording_id, r.call_id, r.permit_id, r.channel_uid, r.channel_name, r.suite, r.state, r.ending, r.frames,
@@ -259,6 +260,8 @@ class Recordings(Base):
                 "UPDATE recording SET state=?, ending=?, frames=?, ended_at=?, manifest=? WHERE recording_id=?",
                 (after, ending, frames, ended_at, manifest, recording_id),
             )
+            if after == "sealed":
+                conn.execute(DUE, (recording_id, self._clock.wall_text()))
             facts = {
                 "recording_id": recording_id, "state": after, "ending": ending,
                 "manifest_sha256": hashlib.sha256(manifest.encode()).hexdigest(),

@@ -68,6 +68,7 @@ _ROWS: Final = (
     f"DELETE FROM recording_flag WHERE {_RECORDINGS_OF}",
     f"DELETE FROM due_erasure WHERE {_RECORDINGS_OF}",
     f"DELETE FROM media_wanted WHERE {_RECORDINGS_OF}",
+    f"DELETE FROM media_due WHERE {_RECORDINGS_OF}",
     "DELETE FROM recording WHERE call_id=?1",
     "DELETE FROM permit WHERE call_id=?1",
     "DELETE FROM consent_event WHERE call_id=?1",

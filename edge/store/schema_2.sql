@@ -124,3 +124,9 @@ CREATE TABLE media_wanted(
   asked_at TEXT NOT NULL, result TEXT NOT NULL DEFAULT '', evidence TEXT NOT NULL DEFAULT '{}',
   PRIMARY KEY(jti, recording_id)) STRICT, WITHOUT ROWID;
 CREATE INDEX media_wanted_waiting ON media_wanted(asked_at) WHERE result = '';
+
+-- Recordings whose ciphertext goes to central by their policy; a row is made when one is sealed. result: '' while it waits.
+CREATE TABLE media_due(
+  recording_id TEXT PRIMARY KEY REFERENCES recording(recording_id), due_at TEXT NOT NULL,
+  result TEXT NOT NULL DEFAULT '', told_at TEXT) STRICT, WITHOUT ROWID;
+CREATE INDEX media_due_waiting ON media_due(due_at) WHERE result = '';

@@ -26,6 +26,7 @@ from edge.sync.elsewhere import Elsewhere
 from edge.sync.heart import Heart, Vitals
 from edge.sync.inbox import Inbox
 from edge.sync.keeper import Keeper
+from edge.sync.media import MediaLink
 from edge.sync.pump import Pump
 from edge.sync.receipts import ReceiptSender
 from edge.sync.uplink import Uplink
@@ -87,6 +88,7 @@ class Sync:
         secure = state is not None and url.startswith("https:")
         self._certificates = Certificates(self._uplink, journal, clock, state) if secure and state else None
         self._heart = Heart(self._uplink, journal, clock, vitals) if vitals is not None else None
+        self.media = MediaLink(self._uplink)
 
     async def run(self) -> None:
         """Until cancelled. Central being away is not an error here."""

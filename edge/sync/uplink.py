@@ -174,6 +174,10 @@ class Uplink:
                 plain = gzip.compress(plain, 1, mtime=0)
         return await self._request("POST", path, plain, {"Content-Type": "application/json", **extra}, timeout_s, bare)
 
+    async def put(self, path: str, body: bytes, *, timeout_s: float = 60) -> dict[str, Any]:
+        """PUT bytes as they are (ciphertext: nothing to compress). Raises as `get`."""
+        return await self._request("PUT", path, body, {"Content-Type": "application/octet-stream"}, timeout_s)
+
     def edge_path(self, rest: str) -> str:
         """A path below this edge's own."""
         return f"/v1/edges/{self.edge_id}/{rest}"

@@ -29,6 +29,7 @@ from tests.crash import (
     test_further,
     test_keys,
     test_many,
+    test_media,
     test_migration,
     test_notices,
     test_number_key,
@@ -173,8 +174,8 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
         )
     }
     alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS, *test_central_media.POINTS)}
-    alone |= set(test_verify_crash.POINTS)
     alone |= set(test_edge_keys.POINTS)
+    alone |= set(test_verify_crash.POINTS) | {p.partition(":")[0] for p in test_media.POINTS}
     alone |= {*test_keys.POINTS, *test_keys.RESEND}
     alone |= {*test_migration.POINTS, "migrate.step"}
     assert named - here - alone == set()

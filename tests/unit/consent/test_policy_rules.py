@@ -8,7 +8,6 @@ import pytest
 from edge.consent.policy import (
     PROMPT_OF_MODE,
     Capture,
-    CentralSharing,
     Choices,
     Match,
     Policy,
@@ -39,7 +38,6 @@ def test_good_ones() -> None:
     [
         (ASK, {"capture": Capture(rate=16000)}, "capture.rate", "policy.capture"),
         (ASK, {"capture": Capture(codec="sln16", rate=8000)}, "capture.rate", "policy.capture"),
-        (ASK, {"central": CentralSharing(media="replicate")}, "central.media", "policy.unsupported"),
         (ASK, {"beep": Seconds(4)}, "beep", "policy.out_of_range"),
         (ASK, {"beep": Seconds(61)}, "beep", "policy.out_of_range"),
         (ASK, {"pause_limit": Seconds(0.5)}, "pause_limit", "policy.out_of_range"),
