@@ -45,6 +45,9 @@ def in_words(claims: Mapping[str, Any]) -> str:
     for one in claims["copies"]:
         when = f" {one['at']}" if one["at"] else ""
         lines.append(f"  {one['place']}: {_STATES[one['state']]}{when} ({one['evidence']})")
+    if claims.get("outstanding"):
+        lines += ["", "INTERIM. Nothing is said about these edges, which have not answered:"]
+        lines += [f"  {one['edge_id']} since {one['since']}" for one in claims["outstanding"]]
     if claims["failed"]:
         lines += ["", "Not done:"]
         lines += [f"  {one['edge_id']}: {one['result']} {one['reason'] or ''}".rstrip() for one in claims["failed"]]

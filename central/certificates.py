@@ -10,10 +10,10 @@ from aiohttp import web
 
 from central.auth import json_answer
 from central.conn import Conn
-from central.doors import Door, door
+from central.doors import Door, Param, door
 from central.errors import CentralError
 from central.openapi import answers
-from central.people import complete
+from central.progress import progress
 from central.state import CENTRAL, Central
 from formats import canonical, merkle
 from formats.certificate import LogEntry, entries_of, make_certificate
@@ -34,6 +34,9 @@ def doors() -> list[Door]:
             get_certificate,
             "dpo auditor",
             "The certificate of an order that erased.",
+            query=(
+                Param("interim", "1: also before every edge gave its last word; it names those that are outstanding"),
+            ),
             answer=answers.CertificateDocument,
             problems=(409,),
         )
@@ -42,13 +45,13 @@ def doors() -> list[Door]:
 
 async def get_certificate(request: web.Request) -> web.Response:
     """Administrator: the certificate of an order. 409 certificate.pending while an edge has not given its last word, or its log
-    is not cosigned that far."""
+    is not cosigned that far. `?interim=1`: over those that have, with the outstanding ones by name; that one is not kept."""
     central = request.app[CENTRAL]
-    jti = request.match_info["jti"]
-    return json_answer(await central.db.run(lambda conn: _certificate(central, conn, jti)))
+    jti, interim = request.match_info["jti"], request.query.get("interim") == "1"
+    return json_answer(await central.db.run(lambda conn: _certificate(central, conn, jti, interim=interim)))
 
 
-def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
+def _certificate(central: Central, conn: Conn, jti: str, *, interim: bool) -> dict[str, Any]:
     """Job: the stored one, or a new one."""
     order = conn.execute("SELECT cmd, jws FROM orders WHERE jti=?", (jti,)).fetchone() if is_id(jti) else None
     if order is None:
@@ -59,12 +62,18 @@ def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
     if known is not None:
         document: dict[str, Any] = canonical.loads(known["document"])
         return document
-    rows = conn.execute("SELECT jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
-    if not rows or not complete(conn, jti, central.now()):
+    now = central.now()
+    waits = [
+        {"edge_id": str(one["edge_id"]), "since": str(one["queued_at"])}
+        for one in progress(conn, jti, now)
+        if one["state"] in ("silent", "under way")
+    ]
+    away = {one["edge_id"] for one in waits}
+    rows = conn.execute("SELECT edge_id, jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
+    receipts = [str(row["jws"]) for row in rows if row["edge_id"] not in away]
+    if not receipts or (away and not interim):
         raise _pending("an edge has not given its last word", jti)
     keys = central.keys(conn)
-    receipts = [str(row["jws"]) for row in rows]
-    now = central.now()
     try:
         document = make_certificate(
             central.store,
@@ -76,14 +85,15 @@ def _certificate(central: Central, conn: Conn, jti: str) -> dict[str, Any]:
             issuer="central",
             level=central.config.level,
             log=_log(conn, [verify_receipt(one, keys)[0] for one in receipts], keys),
+            outstanding=waits,
         )
     except FormatError as error:
         raise CentralError(error.code, error.message, status=409, where=jti) from error
-    text = canonical.dumps(document).decode()
-    conn.execute("INSERT INTO certificate(jti, document, at) VALUES (?,?,?)", (jti, text, now))
-    central.log.append(
-        conn, now, "certificate.issued", {"jti": jti, "certificate_id": document["claims"]["certificate_id"]}
-    )
+    facts = {"jti": jti, "certificate_id": document["claims"]["certificate_id"], "outstanding": len(waits)}
+    if not waits:
+        text = canonical.dumps(document).decode()
+        conn.execute("INSERT INTO certificate(jti, document, at) VALUES (?,?,?)", (jti, text, now))
+    central.log.append(conn, now, "certificate.issued", facts)
     return document
 
 

@@ -28,6 +28,8 @@ TYP = "callwarden-certificate+json"
 _MEMBERS = {"type", "claims", "jws", "order", "receipts"}
 #: What a certificate says besides what follows from its receipts.
 _OWN = {"certificate_id", "at", "issuer", "level", "log"}
+#: In an interim certificate alone: edges whose last word central still waits for.
+OUTSTANDING = "outstanding"
 LEVELS = range(4)
 _ID = re.compile(r"[0-9a-f]{32}")
 Place = TypeVar("Place")
@@ -65,9 +67,11 @@ def make_certificate(
     issuer: str,
     level: int,
     log: Sequence[LogEntry],
+    outstanding: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """The signed document. `receipts`: every receipt of the order, or of the ground, as compact JWS; `issuer`: `central` or the
-    edge's name. Raises ReceiptError where it would not hold: nothing is signed that its reader would refuse."""
+    edge's name. `outstanding`: of an interim one, `edge_id` and `since` of each edge that it says nothing about. Raises
+    ReceiptError where it would not hold: nothing is signed that its reader would refuse."""
     proofs = [open_receipt_document(receipt_document(one, order), keys) for one in receipts]
     own = {
         "certificate_id": certificate_id,
@@ -76,6 +80,8 @@ def make_certificate(
         "level": level,
         "log": [{"receipt_id": one.receipt_id, "entry": one.entry, "proof": one.proof} for one in log],
     }
+    if outstanding:
+        own[OUTSTANDING] = sorted((dict(one) for one in outstanding), key=lambda one: one["edge_id"])
     payload = canonical.dumps(facts_of(proofs, keys) | own)
     jws = sign_compact(payload, key, key.kid, TYP)
     document = {
@@ -114,9 +120,12 @@ def _open(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> VerifiedCe
         raise ReceiptError("certificate.shown", "what the certificate shows is not what was signed")
     proofs = tuple(open_receipt_document(receipt_document(one, order), keys) for one in receipts)
     facts = facts_of(proofs, keys)
-    if {name: one for name, one in claims.items() if name not in _OWN} != facts or claims.keys() != facts.keys() | _OWN:
+    own = _OWN | ({OUTSTANDING} & claims.keys())
+    if {name: one for name, one in claims.items() if name not in own} != facts or claims.keys() != facts.keys() | own:
         raise ReceiptError("certificate.facts", "the certificate says something else than its receipts")
     _check_own(claims, signed.signer, proofs, keys)
+    if OUTSTANDING in claims:
+        _check_outstanding(claims[OUTSTANDING], signed.signer, proofs)
     witnessed, logged = _check_log(claims["log"], proofs, keys)
     return VerifiedCertificate(claims, proofs, signed.signer, witnessed, logged)
 
@@ -134,6 +143,21 @@ def _check_own(claims: Mapping[str, Any], signer: KeyEntry, proofs: Sequence[Ver
         raise ReceiptError("certificate.level", "the level is a number from 0 to 3")
     if str(claims["at"]) < str(claims["effective_at"]):
         raise ReceiptError("certificate.early", "the certificate is older than what it certifies")
+
+
+def _check_outstanding(edges: Any, signer: KeyEntry, proofs: Sequence[VerifiedReceipt]) -> None:
+    if signer.role != "store" or not isinstance(edges, list) or not edges:
+        raise ReceiptError(
+            "certificate.outstanding", "central alone says which edges are outstanding, and there are some"
+        )
+    names = []
+    for one in edges:
+        if not isinstance(one, dict) or one.keys() != {"edge_id", "since"} or not isinstance(one["edge_id"], str):
+            raise ReceiptError("certificate.outstanding", "an outstanding edge has a name and a time")
+        parse_time(str(one["since"]))
+        names.append(one["edge_id"])
+    if names != sorted(set(names)) or {one.edge.edge_id for one in proofs} & set(names):
+        raise ReceiptError("certificate.outstanding", "an edge is outstanding once, and has not given its last word")
 
 
 def _check_log(log: Any, proofs: Sequence[VerifiedReceipt], keys: KeySet) -> tuple[bool, int]:

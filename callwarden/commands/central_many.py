@@ -180,7 +180,8 @@ def cancel(central_config: Path | None, jti: str, reason: str, key: Path | None)
 @central_config
 @click.argument("jti", metavar="ORDER")
 @click.option("--text", is_flag=True, help="In words, for a person to read.")
-def certificate(central_config: Path | None, jti: str, text: bool) -> None:
+@click.option("--interim", is_flag=True, help="Also while edges are outstanding; it says which.")
+def certificate(central_config: Path | None, jti: str, text: bool, interim: bool) -> None:
     """Print the deletion certificate of an order that is complete; `callwarden receipt verify` checks it.
 
     Exit 75: an edge has not given its last word, or its log is not cosigned that far.
@@ -188,7 +189,7 @@ def certificate(central_config: Path | None, jti: str, text: bool) -> None:
     from callwarden.certificatetext import in_words
     from callwarden.output import print_json
 
-    document = from_surroundings(central_config).get(f"/v1/certificates/{jti}")
+    document = from_surroundings(central_config).get(f"/v1/certificates/{jti}", **({"interim": 1} if interim else {}))
     if text:
         print(in_words(document["claims"]))
     else:

@@ -330,6 +330,19 @@ def check_log(log, receipts, keys):
 # ------------------------------------------------------------ the certificate
 
 
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
+
+
+def check_outstanding(edges, answered):
+    """Edges that an interim certificate says nothing about."""
+    need(isinstance(edges, list) and edges, "no edge is outstanding")
+    for one in edges:
+        need(set(one) == {"edge_id", "since"}, "an outstanding edge is malformed")
+        need(isinstance(one["edge_id"], str) and re.fullmatch(TIME, one["since"]), "an outstanding edge is malformed")
+    names = [one["edge_id"] for one in edges]
+    need(names == sorted(set(names)) and not answered & set(names), "an edge is outstanding and has answered")
+
+
 def verify(document, keys):
     need(set(document) == {"type", "claims", "jws", "order", "receipts"}, "the document has other members")
     need(document["type"] == "callwarden-certificate/v1", "not a certificate")
@@ -342,6 +355,10 @@ def verify(document, keys):
     receipts = [check_receipt(one, order, order_claims, keys) for one in document["receipts"]]
     facts = facts_of([one for one, _ in receipts], order_claims, signers, keys)
     own = {"certificate_id", "at", "issuer", "level", "log"}
+    if "outstanding" in claims:
+        own.add("outstanding")
+        need(issuer["role"] == "store", "central alone says which edges are outstanding")
+        check_outstanding(claims["outstanding"], {one["edge_id"] for one, _ in receipts})
     need(set(claims) == set(facts) | own, "the claims have other members")
     need(
         {name: one for name, one in claims.items() if name not in own} == facts,

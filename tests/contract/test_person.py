@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from callwarden.certificatetext import in_words
 from central import setup
 from edge.retention.executor import Executor
 from edge.retention.means import Bounds
@@ -86,6 +87,39 @@ async def setting(central: TestCentral, tmp_path: Path) -> AsyncIterator[Setting
     with ThreadPoolExecutor(1) as worker:
         yield Setting(central, edge, tmp_path / "vault", worker)
     await edge.close()
+
+
+async def test_an_edge_that_stays_away_is_named_in_an_interim_certificate(setting: Setting) -> None:
+    central, edge = setting.central, setting.edge
+    away = TestEdge(central, edge_id="edge-2")
+    await edge.record()
+    await edge.sync.flush()
+    person = Person(secrets.token_bytes(16), NUMBER)
+    order = sign_order(await setting.draft(person, "erase", located="ab" * 16), [central.dpo])
+    jti = (await setting.submit({"order": order, "opening": person.document()}))["jti"]
+    await setting.exchange()
+    assert (await central.admin("GET", f"/v1/certificates/{jti}?interim=1"))[1]["code"] == "certificate.pending"
+    await setting.exchange(hours=25)
+    await setting.exchange(days=8)
+    central.offset = timedelta(days=40)
+    found = await setting.order(jti)
+    assert [(one["edge_id"], one["state"]) for one in found["progress"]] == [
+        ("edge-1", "answered"), ("edge-2", "silent"),
+    ]  # fmt: skip
+    assert (await central.admin("GET", f"/v1/certificates/{jti}"))[1]["code"] == "certificate.pending"
+    status, document = await central.admin("GET", f"/v1/certificates/{jti}?interim=1")
+    assert status == 200, document
+    proven = open_certificate(document, setup.trust(central.config))
+    assert [one["edge_id"] for one in proven.claims["outstanding"]] == ["edge-2"]
+    assert {one.edge.edge_id for one in proven.receipts} == {"edge-1"}
+    assert "edge-2 since" in in_words(proven.claims)
+    hidden = document | {"claims": {k: v for k, v in document["claims"].items() if k != "outstanding"}}
+    with pytest.raises(ReceiptError, match="shown"):
+        open_certificate(hidden, setup.trust(central.config))
+    assert await central.rows("SELECT count(*) FROM certificate") == [(0,)], "an interim one is not kept"
+    status, answer = await away.ask("GET", away.path("deliveries?after=0&wait=0"))
+    assert status == 200
+    assert answer["deliveries"][0]["opening"]["number"] == NUMBER, "it is still asked for, after forty days"
 
 
 async def test_from_the_search_to_the_certificate(setting: Setting, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from formats import age, canonical, manifest, merkle, orders, shred
 from formats.certificate import LogEntry, make_certificate
 from formats.checkpoint import Checkpoint, EntryProof
 from formats.jws import sign_compact, sign_general
-from formats.keys import SigningKey, b64url
+from formats.keys import SigningKey, b64url, unb64url
 from formats.keyset import KeySet, entry
 from formats.merkle import TreeFrontier, leaf_hash
 from formats.note import COSIGNATURE, ED25519, NoteKey
@@ -211,7 +211,25 @@ def order_cases() -> Any:
     unsorted = sign_general(json.dumps(dict(reversed(json.loads(payload).items()))).encode(), [(DPO, DPO.kid), (STORE, STORE.kid)],
                             orders.ORDER_TYP)  # fmt: skip
     old = "2026-02-28T10:00:00.000Z"
+    table = {"target": Target("policy", "sales"), "content": {"toml": '[policy.sales]\nmode = "never"\n'}}
+    keyset = {"keyset": json.loads(KeySet.of(one for one in TRUST.entries if one.role != "edge").dump())}
+    keys = {"target": Target("fleet", "test"), "content": keyset}
+    headers = {"content": {"headers": [{"segment": 0, "statement": "a.b.c", "header": "AAAA"}]}}
+
+    def brought(cmd: str, change: dict[str, Any]) -> Any:
+        """What our own writer refuses to make, under good signatures."""
+        whole = json.loads(encode(msgspec.structs.replace(CLAIMS, cmd="erase"))) | {"cmd": cmd} | change
+        return sign_general(canonical.dumps(whole), [(DPO, DPO.kid), (STORE, STORE.kid)], orders.ORDER_TYP)
+
+    policy_target = {"kind": "policy", "id": "sales"}
     valid = {
+        "policy by store and dpo": order("policy", STORE, DPO, **table),
+        "policy for one edge": order(
+            "policy", STORE, DPO, **{**table, "content": {**table["content"], "edges": ("pbx-1",)}}
+        ),
+        "keys by store and dpo": order("keys", STORE, DPO, **keys),
+        "rewrap by store and dpo": order("rewrap", STORE, DPO, **headers),
+        "fetch by the store": order("fetch", STORE),
         "erase by store and dpo": ORDER,
         "the other way round": order("erase", STORE, DPO),
         "erase is never too late": order("erase", STORE, DPO, iat=old),
@@ -247,6 +265,30 @@ def order_cases() -> Any:
         "release by one person with two keys": order("release", DPO, DPO_AGAIN),
         "a person by one dpo with two keys": order("erase", STORE, DPO, DPO_AGAIN, **person),
         "release by the store and a person": order("release", STORE, DPO),
+        "policy by the store alone": order("policy", STORE, **table),
+        "policy by the dpo alone": order("policy", DPO, **table),
+        "policy by two dpo": order("policy", DPO, DPO2, **table),
+        "policy, expired": order("policy", STORE, DPO, iat=old, **table),
+        "policy, another text": {
+            **order("policy", STORE, DPO, **table),
+            "payload": order("policy", STORE, DPO, **{**table, "content": {"toml": ""}})["payload"],
+        },
+        "policy that brings nothing": brought("policy", {"target": policy_target}),
+        "policy that brings more": brought("policy", {"target": policy_target, "content": {"toml": "", "more": 1}}),
+        "policy of a recording": brought("policy", {"content": {"toml": ""}}),
+        "keys by the store alone": order("keys", STORE, **keys),
+        "keys by store and an edge": order("keys", STORE, EDGE, **keys),
+        "keys, expired": order("keys", STORE, DPO, iat=old, **keys),
+        "keys with an edge's own": brought(
+            "keys", {"target": {"kind": "fleet", "id": "test"}, "content": {"keyset": json.loads(TRUST.dump())}}
+        ),
+        "keys for another fleet": brought("keys", {"target": {"kind": "fleet", "id": "best"}, "content": keyset}),
+        "rewrap by the store alone": order("rewrap", STORE, **headers),
+        "rewrap with a segment twice": brought("rewrap", {"content": {"headers": headers["content"]["headers"] * 2}}),
+        "rewrap without headers": brought("rewrap", {"content": {"headers": []}}),
+        "fetch by a dpo": order("fetch", DPO),
+        "fetch, expired": order("fetch", STORE, iat=old),
+        "erase that brings something": brought("erase", {"content": {"toml": ""}}),
         "unprotected header": _mutated(lambda d: d["signatures"][0].update(header={"kid": DPO.kid})),
         "another member": _mutated(lambda d: d.update(note="x")),
         "altered payload": _mutated(lambda d: d.update(payload=b64url(payload.replace(b"test", b"best")))),
@@ -262,6 +304,36 @@ def order_cases() -> Any:
         "person": {"opening": opening.document(), "id": opening.id, "slot": opening.packed().hex()},
         "valid": [{"why": why, "order": one, "sha256": orders.order_sha256(one)} for why, one in valid.items()],
         "invalid": [{"why": why, "order": one} for why, one in invalid.items()],
+        "deliveries": deliveries(),
+    }
+
+
+def deliveries() -> Any:
+    """Deliveries of ORDER to pbx-1 that it takes, and that it must not, at the same `now`."""
+    good = orders.sign_delivery(STORE, aud="pbx-1", seq=7, order=ORDER)
+    head, payload, signature = good.split(".")
+    claims = json.loads(unb64url(payload))
+
+    def signed(key: SigningKey = STORE, typ: str = orders.DELIVERY_TYP, **change: Any) -> str:
+        return sign_compact(canonical.dumps({**claims, **change}), key, key.kid, typ)
+
+    other = b64url(canonical.dumps({**claims, "seq": 8}))
+    return {
+        "aud": "pbx-1",
+        "valid": [good, orders.sign_void(STORE, aud="pbx-1", seq=8), signed(exp="2026-03-01T11:00:00.000Z")],
+        "invalid": [
+            {"why": "for another edge", "jws": signed(aud="pbx-2")},
+            {"why": "too late", "jws": signed(exp="2026-03-01T10:00:00.000Z")},
+            {"why": "another order's hash", "jws": signed(order_sha256="00" * 32)},
+            {"why": "an order and void", "jws": signed(void=True)},
+            {"why": "neither an order nor void", "jws": signed(order=None, order_sha256=None)},
+            {"why": "number 0", "jws": signed(seq=0)},
+            {"why": "by a dpo", "jws": signed(key=DPO)},
+            {"why": "by a stranger", "jws": signed(key=STRANGER)},
+            {"why": "another typ", "jws": signed(typ=orders.RECEIPT_TYP)},
+            {"why": "another number under the signature", "jws": f"{head}.{other}.{signature}"},
+            {"why": "stripped", "jws": f"{head}.{payload}."},
+        ],
     }
 
 
@@ -430,9 +502,16 @@ def certificates() -> Any:
     ids = [orders.verify_receipt(one, trust)[0].receipt_id for one in receipts]
     logged = [log("pbx-1", 0, ids[0]), log("pbx-1", 1, ids[1]), log("pbx-2", 0, ids[2])]
 
-    def made(order: Any = order, receipts: Any = receipts, log: Any = logged, key: Any = STORE, **change: Any) -> Any:
+    def made(
+        order: Any = order,
+        receipts: Any = receipts,
+        log: Any = logged,
+        key: Any = STORE,
+        outstanding: Any = (),
+        **change: Any,
+    ) -> Any:
         given = {"certificate_id": "fe" * 16, "at": LATER, "issuer": "central", "level": 2} | change
-        return make_certificate(key, receipts, order, trust, log=log, **given)
+        return make_certificate(key, receipts, order, trust, log=log, outstanding=outstanding, **given)
 
     good = made()
 
@@ -520,6 +599,13 @@ def certificates() -> Any:
         "a proof that does not lead there": signed(lambda c: c.update(log=forged)),
         "one entry for two receipts": signed(lambda c: c["log"].append(c["log"][0])),
         "another member": signed(lambda c: c.update(note="all is well")),
+        "outstanding: nobody": signed(lambda c: c.update(outstanding=[])),
+        "outstanding, and has answered": signed(lambda c: c.update(outstanding=[{"edge_id": "pbx-1", "since": NOW}])),
+        "outstanding twice": signed(lambda c: c.update(outstanding=[{"edge_id": "pbx-9", "since": NOW}] * 2)),
+        "outstanding, no time": signed(lambda c: c.update(outstanding=[{"edge_id": "pbx-9", "since": "today"}])),
+        "outstanding, by an edge": signed(
+            lambda c: c.update(outstanding=[{"edge_id": "pbx-9", "since": NOW}]), key=EDGE, base=by_edge
+        ),
         "another type": {**good, "type": "callwarden-certificate/v0"},
     }
     return {
@@ -529,6 +615,11 @@ def certificates() -> Any:
             {"document": made(log=[log("pbx-1", 0, ids[0], cosigned=False)]), "witnessed": False, "logged": 1},
             {"document": by_edge, "witnessed": False, "logged": 0},
             {"document": both, "witnessed": False, "logged": 0},
+            {
+                "document": made(of_call, call, [], outstanding=[{"edge_id": "pbx-9", "since": NOW}]),
+                "witnessed": False,
+                "logged": 0,
+            },
         ],
         "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
     }

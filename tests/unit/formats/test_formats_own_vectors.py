@@ -144,6 +144,12 @@ def test_orders() -> None:
     for one in document["invalid"]:
         with pytest.raises(FormatError):
             orders.verify_order(one["order"], trust(document), now=document["now"])
+    brought = document["deliveries"]
+    for jws in brought["valid"]:
+        orders.verify_delivery(jws, trust(document), aud=brought["aud"], now=document["now"])
+    for one in brought["invalid"]:
+        with pytest.raises(FormatError):
+            orders.verify_delivery(one["jws"], trust(document), aud=brought["aud"], now=document["now"])
 
 
 def test_receipts() -> None:
