@@ -78,7 +78,8 @@ def _unsealed(central: Central, recording_id: str, row: Any) -> str | None:
         sealed = bytes(row["sealed_header"])
         return b64url(unseal_header(sealed, key, recording_id, row["segment_id"], int(row["version"])))
     except FormatError as error:
-        raise CentralError("keeper.damaged", error.message, status=500, where=row["segment_id"]) from error
+        hint = "the edge reported a header that the key it sent does not open, or one of the two was damaged"
+        raise CentralError("keeper.damaged", error.message, status=409, where=row["segment_id"], hint=hint) from error
     except CentralError as error:
         if error.code != "keeper.shredded":
             raise

@@ -53,6 +53,7 @@ def doors() -> list[Door]:
             status=201,
             body=shapes.CertificateBody,
             answer=shapes.CertificateAnswer,
+            problems=(404,),
         ),
         door(
             "POST",
