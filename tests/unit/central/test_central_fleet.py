@@ -9,6 +9,7 @@ import socket as sockets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -16,13 +17,18 @@ import pytest
 
 from central.app import Running, start
 from central.conn import Conn
+from central.edgebook import BELIEVED_S
 from central.errors import CentralError
 from central.keeperlink import KeeperLink
 from central.keeperrun import KeeperProcess
 from central.postgres import PostgresDatabase
 from central.slotfile import SlotFile
+from formats import canonical
+from formats.heartbeat import read_heartbeat
+from formats.ids import format_time
 from rig.postgres import Postgres
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+from tests.unit.central.test_central_edges import Pulse
 
 
 @asynccontextmanager
@@ -57,24 +63,61 @@ async def round_robin(ports: list[int]) -> AsyncIterator[int]:
 
 
 @pytest.fixture
-async def fleet(tmp_path: Path, server: Postgres) -> AsyncIterator[TestCentral]:
-    """Three processes' worth of central behind a proxy; requests go through it."""
+async def several(tmp_path: Path, server: Postgres) -> AsyncIterator[list[Running]]:
+    """Three processes' worth of central, and their keeper."""
     central = TestCentral(tmp_path / "central", postgres=server.database())
-    central.config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
-    keeper = KeeperProcess(central.config)
-    several: list[Running] = [await start(central.config, wall=central.wall) for _ in range(3)]
-    central.running = several[0]
-    async with round_robin([int(one.url.rsplit(":", 1)[1]) for one in several]) as port:
-        central.config = replace(central.config, port=port)
-        yield central
-    for one in several:
+    config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    keeper = KeeperProcess(config)
+    running = [await start(config, wall=central.wall) for _ in range(3)]
+    yield running
+    for one in running:
         await one.stop()
     keeper.stop()
 
 
 @pytest.fixture
+async def fleet(tmp_path: Path, several: list[Running]) -> AsyncIterator[TestCentral]:
+    """The same behind a proxy; requests go through it."""
+    first = several[0].central.config
+    central = TestCentral(tmp_path / "central", postgres=first.postgres)
+    central.running = several[0]
+    async with round_robin([int(one.url.rsplit(":", 1)[1]) for one in several]) as port:
+        central.config = replace(first, port=port)
+        yield central
+
+
+@pytest.fixture
 def edges(fleet: TestCentral) -> list[TestEdge]:
     return [TestEdge(fleet, edge_id=f"pbx-{n}") for n in range(6)]
+
+
+async def test_a_revocation_reaches_every_process(fleet: TestCentral, edges: list[TestEdge]) -> None:
+    """Each has heard of the edge and believes it for some seconds; within them each shuts it out."""
+    edge = edges[0]
+
+    async def heard() -> set[int]:
+        return {(await edge.ask("GET", edge.path("audit")))[0] for _ in range(3)}  # each connection to the next one
+
+    assert await heard() == {200}
+    assert (await fleet.admin("POST", f"/v1/edges/{edge.edge_id}/revoke", {"reason": "lost"}))[0] == 200
+    async with asyncio.timeout(BELIEVED_S + 10):
+        while await heard() != {403}:
+            await asyncio.sleep(0.1)
+
+
+async def test_two_daemons_heard_by_different_processes_are_noticed(
+    several: list[Running], edges: list[TestEdge]
+) -> None:
+    one, two = Pulse.of(edges[0]), Pulse.of(edges[0])
+    later = timedelta(seconds=20)
+    for pulse, running in ((one, several[0]), (two, several[1]), (one, several[2])):
+        at = running.central.wall() + later
+        later += timedelta(seconds=20)
+        body = pulse.body(at=format_time(at))
+        running.central.beats.heard(edges[0].edge_id, format_time(at), read_heartbeat(canonical.dumps(body)))
+        await running.central.beats.write(running.central)
+    _, answer = await edges[0].central.admin("GET", f"/v1/edges/{edges[0].edge_id}")
+    assert list(answer["alarms"]) == ["edge.cloned"]
 
 
 async def test_edges_report_through_any_of_them_and_keys_lie_in_one_keeper(

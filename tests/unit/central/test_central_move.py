@@ -15,7 +15,8 @@ from central.errors import CentralError
 from central.move import move
 from central.sqlite import open_connection
 from rig.postgres import Postgres
-from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
+from tests.unit.central.test_central_edges import Pulse, changed_key
 
 
 async def filled(folder: Path) -> tuple[TestCentral, TestEdge, str]:
@@ -27,6 +28,10 @@ async def filled(folder: Path) -> tuple[TestCentral, TestEdge, str]:
     await edge.send(edge.opened(1, recording, key=secrets.token_bytes(32)))
     order = await central.signed_order(recording)
     assert (await central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    assert central.running is not None
+    await Pulse.of(edge).beat(oldest=1000.0)
+    old = edge.key
+    assert (await changed_key(edge, old, a_key()))[0] == 200
     await central.stop()
     return central, edge, recording
 
@@ -36,7 +41,8 @@ async def test_everything_goes_and_central_goes_on(tmp_path: Path, server: Postg
     with open_connection(central.config.database) as conn:
         slots = {row[0] for row in conn.execute("SELECT keeper_slot FROM header")}
         before = {
-            t: conn.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("event", "call", "header", "log")
+            t: conn.execute(f"SELECT count(*) FROM {t}").fetchone()[0]
+            for t in ("event", "call", "header", "log", "heartbeat", "episode", "edge_key")
         }
     conninfo = server.database()
     moved = move(central.config, conninfo)
