@@ -18,7 +18,7 @@ from central.restored import asked_of
 from central.state import CENTRAL, Central
 from formats import canonical
 from formats.keys import SigningKey
-from formats.orders import read_order, sign_delivery
+from formats.orders import read_order, sign_delivery, sign_void
 
 #: Deliveries in one answer.
 PAGE = 100
@@ -95,6 +95,19 @@ def _catch_up(central: Central, conn: Conn, edge_id: str, after: int) -> None:
     )
 
 
+def _fill(central: Central, conn: Conn, edge_id: str, after: int) -> None:
+    """Job: a number that was given out and is not on file was lost with a database that was put back: it is void, or the edge
+    would ask for it for ever. Two restores bring that about: of this database, and of the edge's journal."""
+    upto = min(_last(conn, edge_id), after + PAGE)  # before the look: what is given out meanwhile is not missing
+    query = "SELECT seq FROM delivery WHERE edge_id=? AND seq>? AND seq<=?"
+    missing = set(range(after + 1, upto + 1)) - {int(row[0]) for row in conn.execute(query, (edge_id, after, upto))}
+    for seq in sorted(missing):
+        conn.execute(
+            "INSERT INTO delivery(edge_id, seq, jws, queued_at) VALUES (?,?,?,?) ON CONFLICT(edge_id, seq) DO NOTHING",
+            (edge_id, seq, sign_void(central.store, aud=edge_id, seq=seq), central.now()),
+        )
+
+
 async def get_deliveries(request: web.Request) -> web.Response:
     """`?after=N&wait=S`: what follows N, at once when there is something, else after at most S seconds.
     `restored`: central was put back from a backup and asks for this edge's tombstones."""
@@ -106,6 +119,7 @@ async def get_deliveries(request: web.Request) -> web.Response:
 
     def job(conn: Conn) -> tuple[list[dict[str, Any]], int, str | None]:
         _catch_up(central, conn, edge_id, after)
+        _fill(central, conn, edge_id, after)
         rows = conn.execute(
             "SELECT d.seq, d.jws, o.opening_slot FROM delivery d LEFT JOIN orders o ON o.jti=d.jti"
             " WHERE d.edge_id=? AND d.seq>? ORDER BY d.seq LIMIT ?",

@@ -11,6 +11,7 @@ from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
 from central.hooks import facts
+from central.keeper import shred
 from central.openapi import answers, bodies, edge_answers
 from central.people import wipe
 from central.problems import field, object_body, query_int
@@ -127,8 +128,25 @@ def take(central: Central, conn: Conn, edge_id: str, keys: KeySet, jws: str) -> 
         },
     )
     facts.receipt(central, conn, claims, edge_id)
+    if claims.result == "not_found":
+        _destroy_own_copy(central, conn, edge_id, claims.jti)
     wipe(central, conn, claims.jti)
     return "accepted"
+
+
+def _destroy_own_copy(central: Central, conn: Conn, edge_id: str, jti: str) -> None:
+    """Job: the edge has no such recording, and somebody ordered that it be erased: its keys here are what is left of it.
+
+    So it is after an edge was put back from a backup that is older than the recording.
+    """
+    order = conn.execute("SELECT cmd, target_kind, target FROM orders WHERE jti=?", (jti,)).fetchone()
+    if order is None or order["cmd"] != "erase" or order["target_kind"] not in ("recording", "call"):
+        return
+    column = "recording_id" if order["target_kind"] == "recording" else "call_id"
+    query = f"SELECT recording_id FROM recording WHERE edge_id=? AND {column}=?"  # noqa: S608 - a word of ours
+    for row in conn.execute(query, (edge_id, order["target"])).fetchall():
+        shred(central, conn, edge_id, row["recording_id"], jti)
+        conn.execute("UPDATE recording SET state='erased' WHERE recording_id=?", (row["recording_id"],))
 
 
 def receipt_answer(conn: Conn, row: Row) -> dict[str, Any]:

@@ -143,6 +143,8 @@ async def post_tombstones(request: web.Request) -> web.Response:
 
 
 def _bury(central: Central, conn: Conn, edge_id: str, recording_id: str) -> bool:
+    # The event that said so may be one of those that were lost.
+    conn.execute("UPDATE recording SET state='erased' WHERE recording_id=? AND edge_id=?", (recording_id, edge_id))
     known = conn.execute(
         "SELECT 1 FROM tombstone WHERE edge_id=? AND recording_id=?", (edge_id, recording_id)
     ).fetchone()

@@ -182,7 +182,8 @@ class OrderBook(Protocol):
     async def take_delivery(
         self, seq: int, jti: str | None, jws: str | None, *, void: bool, at: str, slot: int | None = None
     ) -> bool:
-        """Store a delivery and its order (state `received`) unless known; audit. False if this seq was stored before.
+        """Store a delivery and its order (state `received`) unless known; audit. False if this order (or void) is on
+        file under this seq already; another order under a known seq is taken.
         `slot`: where the opening of its person lies, already synced; named by no row where the order was known."""
         ...
 

@@ -21,6 +21,11 @@ class ResendBook(Protocol):
         Returns (seq of the last, calls, events); (0, 0, 0) at the end."""
         ...
 
+    async def tell_calls_again(self, restore: str, limit: int) -> int:
+        """The next `limit` calls as `resend_calls` does them, for a central that was put back: each call once per `restore`,
+        whatever is killed in between. One commit; how many calls, 0 at the end."""
+        ...
+
 
 class KeyBook(ResendBook, Protocol):
     """Headers of stored segments, and their recipients."""

@@ -96,10 +96,14 @@ class Orders(Base):
         """See `edge.ports.OrderBook`."""
 
         def job(conn: sqlite3.Connection) -> bool:
-            if conn.execute("SELECT 1 FROM delivery WHERE seq=?", (seq,)).fetchone():
+            known = conn.execute("SELECT jti FROM delivery WHERE seq=?", (seq,)).fetchone()
+            if known is not None and known[0] == jti:
                 return False
+            # Another order under a number that is known: central was put back and did not know how far it had counted.
             conn.execute(
-                "INSERT INTO delivery(seq, jti, void, received_at) VALUES(?, ?, ?, ?)", (seq, jti, int(void), at)
+                "INSERT INTO delivery(seq, jti, void, received_at) VALUES(?, ?, ?, ?)"
+                " ON CONFLICT(seq) DO UPDATE SET jti=excluded.jti, void=excluded.void, received_at=excluded.received_at",
+                (seq, jti, int(void), at),
             )
             new = False
             if jti is not None and jws is not None and not void and order_state(conn, jti) is None:

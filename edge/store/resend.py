@@ -11,6 +11,8 @@ from edge.store.base import Base, decode_json, emit
 from edge.store.recordings import header_body, read_recordings
 from edge.store.rows import report_event
 
+#: Which restore of central calls are told again for, and up to which: "<restore>:<seq>".
+TOLD_CALLS: Final = "central_restore_calls"
 _CALLS: Final = """
 SELECT c.seq, c.call_id, c.linked_id, c.policy_id, c.policy_version, c.mode, c.direction, c.language, c.purposes,
   c.started_at, c.state, c.outcome, c.ended_at, p.number_class
@@ -40,6 +42,27 @@ class Resend(Base):
             for row in rows:
                 _call(conn, row)
             return (int(rows[-1][0]) if rows else 0), len(rows), conn.total_changes - before
+
+        return await self._writer.do(job)
+
+    async def tell_calls_again(self, restore: str, limit: int) -> int:
+        """See `edge.ports.ResendBook`."""
+
+        def job(conn: sqlite3.Connection) -> int:
+            told = conn.execute("SELECT value FROM meta WHERE key=?", (TOLD_CALLS,)).fetchone()
+            known, _, seq = str(told[0]).partition(":") if told else ("", "", "0")
+            if known != restore:
+                seq = "0"
+                self._audit.append(conn, self._clock.wall_text(), "sync.resend", body={"restore": restore})
+            rows = conn.execute(_CALLS, (int(seq), limit)).fetchall()
+            for row in rows:
+                _call(conn, row)
+            last = int(rows[-1][0]) if rows else int(seq)
+            conn.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+                (TOLD_CALLS, f"{restore}:{last}"),
+            )
+            return len(rows)
 
         return await self._writer.do(job)
 

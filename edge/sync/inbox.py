@@ -24,6 +24,8 @@ from formats.orders.claims import decode
 #: How long central may hold a poll, and how much longer we wait for its answer, seconds.
 WAIT_S = 25
 GRACE_S = 15
+#: Calls put into the outbox in one commit when everything is told again.
+TOLD_AGAIN = 50
 
 
 class Inbox:
@@ -69,7 +71,11 @@ class Inbox:
         return new
 
     async def _tell(self, restore: str) -> None:
-        """Central was put back from a backup: what was erased or made anonymous here, and every receipt once more."""
+        """Central was put back from a backup: what was erased or made anonymous here, and everything else once more.
+
+        What was erased comes first, and central gives nothing out before `last`. Calls go by way of the outbox, since central
+        may lack what it acknowledged after the backup.
+        """
         if await self._journal.send_receipts_again(restore):
             await self._journal.alarm("sync.central_restored", "central was restored from a backup", where=restore)
         after = ""
@@ -82,6 +88,8 @@ class Inbox:
             await self._elsewhere.tell(restore, calls=calls)
             hit("sync.tombstones_told")
             after = str(calls[-1]["call_id"])
+        while await self._journal.tell_calls_again(restore, TOLD_AGAIN):
+            hit("sync.calls_told_again")
         await self._elsewhere.tell(restore, last=True)
 
     async def _take(self, item: Any) -> bool:

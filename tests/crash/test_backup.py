@@ -34,7 +34,7 @@ SETTLE = [
     "restore.tombstones_fetched", "restore.buried", "restore.receipts_taken", "restore.orders_taken",
     "restore.orders_ended", "restore.settled",
 ]  # fmt: skip
-TELL = ["sync.tombstones_told"]
+TELL = ["sync.tombstones_told", "sync.calls_told_again"]
 POINTS = [*BACKUP, *RESTORE, *SETTLE, *TELL]
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(400)]
