@@ -60,6 +60,10 @@ _COMMANDS = {
     ),
     "recordings": (_AT + "recordings:recordings", "List recordings and their segments."),
     "rectify": (_AT + "order:rectify", "Correct a call's metadata."),
+    "register": (
+        _AT + "register:register",
+        "Print the register of processing and its neighbours, made from the policies this edge runs.",
+    ),
     "reload": (_AT + "reload:reload", "Have the daemon read its policies anew, without dropping calls."),
     "resend": (
         _AT + "resend:resend",

@@ -233,6 +233,9 @@ class OfflineDoor:
     def retention_clock_ok(self) -> Json:
         return self._run(self._keeping.clock_ok(os.getuid()))
 
+    def policies(self) -> list[Json]:
+        return self._run(self._keeping.policies(), always=True)
+
     def holds(self, *, released: bool) -> list[Json]:
         return self._run(self._keeping.holds(released=released))
 

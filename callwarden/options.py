@@ -60,6 +60,24 @@ def as_json(command: F) -> F:
     return click.option("--json", "json_", is_flag=True, help="Print one JSON document.")(command)
 
 
+def register_document(command: F) -> F:
+    """`--policy`, `--lang` and `--form` of whatever prints a document of the register."""
+    form = click.option(
+        "--form",
+        type=click.Choice(["text", "html", "json", "csv"]),
+        default="text",
+        show_default=True,
+        help="A text, a page, JSON, or a table that no spreadsheet computes.",
+    )
+    lang = click.option(
+        "--lang",
+        type=click.Choice(["en", "cs", "de", "sk", "fr", "es"]),
+        help="Language of the words (default: en; of notices: all).",
+    )
+    policy = click.option("--policy", metavar="NAME", default="", help="Only of this policy.")
+    return policy(lang(form(command)))
+
+
 def config_path() -> Path:
     """The configuration of the running command."""
     return click.get_current_context().ensure_object(Invocation).config

@@ -46,6 +46,7 @@ from central.media import doors as media
 from central.openapi import answers
 from central.openapi import serve as published
 from central.problems import problems
+from central.register import doors as register
 from central.roles import ANYONE
 from central.state import CENTRAL, Central, open_central, sweep_keeper, utc_now
 
@@ -86,6 +87,7 @@ def all_doors() -> list[Door]:
         hooks,
         incidents,
         cases,
+        register,
     )
     return [health, *(one for part in parts for one in part.doors())]
 

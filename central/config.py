@@ -41,6 +41,8 @@ class CentralConfig:
     edges: when an edge's state is worth an alarm (`[central.edges]`). media: `[central.media]`.
     outgoing: webhooks and mail (docs/webhooks.md).
     cases: deadlines and records (`[central.cases]`).
+    register: the file with what people state for the register of processing (docs/register.md); None: nothing is stated, and
+    the register says so.
     """
 
     host: str
@@ -69,6 +71,7 @@ class CentralConfig:
     media: MediaConfig = NO_MEDIA
     outgoing: Outgoing = field(default_factory=Outgoing)
     cases: CaseSettings = field(default_factory=CaseSettings)
+    register: Path | None = None
 
     @property
     def url(self) -> str:
@@ -113,6 +116,7 @@ _DEFAULTS: dict[str, Any] = {
     "edges": {},
     "media": {},
     "cases": {},
+    "register": "",
 }
 
 
@@ -232,6 +236,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         media=media_from_table(full["media"], data, where),
         outgoing=read_outgoing(webhooks, mail, lambda name, text: _file(data, name, text, where), where),
         cases=parse_cases(full["cases"]),
+        register=base / full["register"] if full["register"] else None,
     )
 
 

@@ -8,6 +8,7 @@ from central import keeper
 from central.conn import Conn
 from central.errors import CentralError
 from central.hooks import facts
+from central.register import store as register
 from central.state import Central
 from formats import canonical
 from formats.errors import FormatError
@@ -60,6 +61,8 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
         case "call.rectified":
             _call(central, conn, edge_id, _id(data, "call_id"))
             _rectified(conn, data)
+        case "policy.loaded":
+            register.take(central, conn, edge_id, data)
         case "alarm.raised":
             code = data.get("code")
             central.alarm(conn, edge_id, str(code)[:80], str(data.get("message", "")), str(data.get("where", "")))

@@ -21,6 +21,7 @@ from central.hooks import duty as hooks
 from central.incidents import duty as incidents
 from central.media import leaving
 from central.people import wipe_what_is_over
+from central.register import reviews
 from central.state import Central
 
 _log = structlog.get_logger("central")
@@ -47,6 +48,7 @@ async def run(central: Central) -> None:
             _every(leaving.SWEEP_S, lambda: leaving.sweep(central)),
         ]
     work.append(_every(cases.EVERY_S, lambda: cases.look(central)))
+    work.append(_every(reviews.REVIEWS_S, lambda: reviews.look(central)))
     if central.config.postgres:
         from central.postgres import make_partitions
 

@@ -186,3 +186,14 @@ CREATE INDEX incident_entry_of ON incident_entry(incident_id, seq);
 
 -- ---------------------------------------------------------------- policies, register of processing
 --
+-- What edges report of their policies, each text once, without the time.
+CREATE TABLE policy_report(report_sha256 TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT;
+-- `at`: the edge's word; `since`: the same, but never later than it came. A version that is null: the policy is no more.
+CREATE TABLE edge_policy(
+  edge_id TEXT NOT NULL REFERENCES edge, policy TEXT NOT NULL, at TEXT NOT NULL,
+  report_sha256 TEXT NOT NULL REFERENCES policy_report, version TEXT, since TEXT NOT NULL, received_at TEXT NOT NULL,
+  PRIMARY KEY (edge_id, policy, at, report_sha256)) STRICT;
+-- Alarms about review dates, each once.
+CREATE TABLE review_alarm(
+  policy TEXT NOT NULL, review_by TEXT NOT NULL, code TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (policy, review_by, code)) STRICT;

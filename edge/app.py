@@ -55,6 +55,7 @@ from edge.pinned import PinnedKeys
 from edge.policybook import PolicyBook
 from edge.prompts.catalogue import Catalogue
 from edge.prompts.check import check_policies
+from edge.prompts.report import reports
 from edge.recorder.adopting import Adopter
 from edge.recorder.leftovers import CaptureLeftovers
 from edge.recorder.manifests import manifest_maker
@@ -100,7 +101,9 @@ class Daemon:
         self.gate = Gate()
         edge, asterisk = config.edge, config.asterisk
         self.journal = Journal.open(edge.journal, audit=self.audit, clock=self.clock, edge_id=edge.id)
-        self.policies = PolicyBook(config, self.journal, self.clock, self._look)
+        self.policies = PolicyBook(
+            config, self.journal, self.clock, self._look, lambda of: reports(of, self.prompts.resolve)
+        )
         self.slots = ShredSlots.open(
             str(edge.state / "shred.keys"),
             owner=self.journal.instance_id,

@@ -1,9 +1,9 @@
 """The policies of now: which one a call is under, how they are read anew, and what about them is a standing alarm.
 
 A reload is all or nothing. Order: read and judge everything (nothing has changed yet) → audit `policy.loaded` for each
-policy that differs → the versions on file → the new ones are in effect for calls that come from now on. A kill before
-the last step leaves files that the next start reads; it compares with the versions on file and audits what is left.
-Calls keep the value they began under.
+policy that differs → the versions on file → the new ones are in effect for calls that come from now on → what central was
+told last, with the events that tell it. A kill before the last step leaves files that the next start reads; it compares with
+the versions on file and with the reports, and audits and reports what is left. Calls keep the value they began under.
 
 A policy that an order brought (`ordered_policy` in the journal) is read in the place of the files' table of that name, by the
 same loader. It is put into effect by the same steps, its row committed between the judging and the first entry.
@@ -44,6 +44,7 @@ class Notes(AuditBook, Protocol):
     async def meta(self, key: str) -> str | None: ...
     async def set_meta(self, key: str, value: str) -> None: ...
     async def ordered_policies(self) -> Sequence[OrderedPolicy]: ...
+    async def report_policies(self, reports: Mapping[str, Mapping[str, Any]]) -> int: ...
 
 
 class Asked(Protocol):
@@ -58,7 +59,7 @@ class Asked(Protocol):
 class PolicyBook:
     """The configuration in effect. `look`: judges a configuration by what it names (prompts, files), raising
     CallwardenError, before anything changes; what it returns is called once the configuration is in effect. `unusable`: orders
-    whose policy did not fit any more at the start."""
+    whose policy did not fit any more at the start. `reports`: what central is told of each policy in effect, by name."""
 
     def __init__(
         self,
@@ -66,11 +67,13 @@ class PolicyBook:
         journal: Notes,
         clock: Clock,
         look: Callable[[EdgeConfig], Awaitable[Callable[[], None]]],
+        reports: Callable[[EdgeConfig], Mapping[str, Mapping[str, Any]]] = lambda config: {},
     ) -> None:
         self.config = config
         self._journal = journal
         self._clock = clock
         self._look = look
+        self._reports = reports
         self._one = asyncio.Lock()
         self._ability: Ability | None = None
         self._unable: frozenset[str] = frozenset()
@@ -131,6 +134,7 @@ class PolicyBook:
         before = json.loads(await self._journal.meta(META) or "{}")
         after = {name: policy.version for name, policy in self.config.policies.items()}
         await self._file(differences(before, after), after)
+        await self._journal.report_policies(self._reports(self.config))
         await self.say_what_stands()
 
     async def watch(self) -> None:
@@ -223,6 +227,7 @@ class PolicyBook:
         self.config = found.config
         take_effect()
         self._unable = frozenset()  # judged before
+        await self._journal.report_policies(self._reports(self.config))
 
     # ------------------------------------------------------------ reload
 

@@ -9,6 +9,10 @@ from callwarden.lazy import LazyGroup
 _AT = "callwarden.commands."
 _COMMANDS = {
     "add-key": (_AT + "central_setup:add_key", "Register the public key of a DPO or an auditor."),
+    "balancing": (
+        _AT + "central_register:balancing",
+        "Print the balancing-test sheet of each policy on legitimate interests (GDPR Art. 6(1)(f)).",
+    ),
     "backup": (
         _AT + "central_backup:backup",
         "Bring the backup of central in a folder up to date, while it runs: database and configuration, never keys.",
@@ -23,6 +27,10 @@ _COMMANDS = {
         "Print the deletion certificate of an order that is complete; `callwarden receipt verify` checks it.",
     ),
     "edge": (_AT + "central_edge:edge", "The fleet's edges: look, approve, revoke."),
+    "dpia": (
+        _AT + "central_register:dpia",
+        "Print the annex to the data protection impact assessment, per policy (GDPR Art. 35(7)).",
+    ),
     "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
     "erase": (
         _AT + "central_erase:erase",
@@ -39,6 +47,10 @@ _COMMANDS = {
         _AT + "central_many:locate",
         "Find a person's calls at every edge: times, policy, length; no number comes back.",
     ),
+    "notices": (
+        _AT + "central_register:notices",
+        "Print what people hear and read, per policy and language (GDPR Art. 13).",
+    ),
     "order": (
         _AT + "central_order:order",
         "Order an edge to withdraw, pause or resume the recording of a call, and wait for its receipt (stdout).",
@@ -52,6 +64,14 @@ _COMMANDS = {
         "List the orders, newest first, and which edges are missing; of one ORDER, how far each edge is.",
     ),
     "receipts": (_AT + "central_lists:receipts", "List the receipts that edges sent."),
+    "recipients": (
+        _AT + "central_register:recipients",
+        "Print who gets recordings or their data, per policy.",
+    ),
+    "register": (
+        _AT + "central_register:register",
+        "Print the register of processing, made from the policies that edges run (GDPR Art. 30).",
+    ),
     "recordings": (_AT + "central_lists:recordings", "List the recordings that edges reported."),
     "release": (
         _AT + "central_rules:release",

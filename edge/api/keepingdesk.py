@@ -44,6 +44,11 @@ class KeepingDesk:
         """The clock is right, somebody says."""
         return dict(await self._retention.clock_ok(f"uid:{uid}"))
 
+    async def policies(self) -> list[Json]:
+        """What central is told of each policy in effect: the last report of each, sorted; docs/spec/sync.md has the members."""
+        found = await self._deps.journal.policy_reports()
+        return [dict(found[name]) for name in sorted(found)]
+
     async def holds(self, *, released: bool) -> list[Json]:
         """Holds and restrictions, the oldest first; of a person the HMAC stays here."""
         return [_shown(row) for row in await self._deps.journal.holds(released=released)]

@@ -27,6 +27,10 @@ async def _clock_ok(request: web.Request) -> web.Response:
     return web.json_response(await request.app[KEEPING].clock_ok(peer_uid(request)))
 
 
+async def _policies(request: web.Request) -> web.Response:
+    return web.json_response(await request.app[KEEPING].policies())
+
+
 async def _holds(request: web.Request) -> web.Response:
     return web.json_response(await request.app[KEEPING].holds(released=request.query.get("released") == "1"))
 
@@ -50,6 +54,7 @@ ROUTES = [
     web.post("/v1/retention/run", _run),
     web.post("/v1/retention/approve", _approve),
     web.post("/v1/retention/clock-ok", _clock_ok),
+    web.get("/v1/policies", _policies),
     web.get("/v1/holds", _holds),
     web.post("/v1/holds", _place),
     web.post("/v1/holds/{hold}/release", _release),

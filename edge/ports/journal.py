@@ -34,6 +34,7 @@ from edge.ports.key_book import KeyBook
 from edge.ports.live_books import LiveBook, MemoryBook, NoticeBook
 from edge.ports.media import MediaBook
 from edge.ports.ordered import OrderedBook
+from edge.ports.policy_reports import PolicyReportBook
 from edge.ports.rectify import RectifyBook
 from edge.ports.restores import RestoreBook
 from edge.ports.retention import RetentionBook
@@ -289,6 +290,7 @@ class Journal(
     AdoptionBook,
     CallBook, RecordingBook, AfterworkBook, IncidentBook, KeyBook, LiveBook, MemoryBook, NoticeBook, OrderBook, HoldBook,
     MediaBook, OrderedBook, FindBook, RetentionBook, EvidenceBook, OutboxBook, AuditBook, RestoreBook, IntegrityBook, RectifyBook,
+    PolicyReportBook,
     Protocol,
 ):  # fmt: skip
     """All books over one SQLite file with one writer."""

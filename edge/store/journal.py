@@ -31,6 +31,7 @@ from edge.store.notices import Notices
 from edge.store.ordered import Ordered
 from edge.store.orders import Orders
 from edge.store.outbox import Outbox
+from edge.store.policies import PolicyReports
 from edge.store.recordings import Recordings
 from edge.store.rectify import Rectify
 from edge.store.restores import Restores, incarnation
@@ -65,6 +66,7 @@ class Journal(
     Restores,
     Integrity,
     Rectify,
+    PolicyReports,
 ):
     """Implements `edge.ports.Journal`. Made with `open`, ended with `close`."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from edge.model.entities import ConsentEvent, RecordingRow
 from edge.store.base import Base, decode_json, emit
+from edge.store.policies import resend_reports
 from edge.store.recordings import header_body, read_recordings
 from edge.store.rows import report_event
 
@@ -30,6 +31,7 @@ class Resend(Base):
             conn.execute("UPDATE receipt SET acked_at=NULL")
             conn.execute("DELETE FROM delivery")
             conn.execute("DELETE FROM meta WHERE key='delivery_watermark'")
+            resend_reports(conn)
             self._audit.append(conn, self._clock.wall_text(), "sync.resend", body={})
 
         await self._writer.do(job)

@@ -6,9 +6,12 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from edge.config import EdgeConfig, load
+from edge.errors import CallwardenError
 from edge.policybook import PolicyBook
+from edge.prompts.report import reports
 from tests.unit.store.store_makers import SystemClock, open_journal
 
 
@@ -18,7 +21,11 @@ async def main(folder: Path) -> None:
     async def look(config: EdgeConfig) -> Callable[[], None]:
         return lambda: None
 
-    await PolicyBook(load(folder / "edge.toml"), journal, SystemClock(), look).begin()
+    def resolve(prompt_id: str, language: str) -> NoReturn:
+        raise CallwardenError("prompt.unknown", "these policies play nothing")
+
+    config = load(folder / "edge.toml")
+    await PolicyBook(config, journal, SystemClock(), look, lambda of: reports(of, resolve)).begin()
     await journal.close()
 
 

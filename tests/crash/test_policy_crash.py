@@ -42,6 +42,9 @@ async def test_killed_at(tmp_path: Path, step: str) -> None:
         versions = {name: policy.version for name, policy in load(tmp_path / "edge.toml").policies.items()}
         assert json.loads(await journal.meta("policies") or "") == versions
         assert {e["policy"]: e["new"] for e in loaded} == versions, "nothing came into effect without an entry"
+        told = [row.body for row in await journal.outbox(100) if row.type == "policy.loaded"]
+        assert {one["policy"]: one["version"] for one in told} == versions, "what was filed is told to central"
+        assert len(told) == 2
         # A kill between an entry and the versions on file leaves an entry twice, never none.
         assert len(loaded) == 2 + {"policy.audited:1": 1, "policy.audited:2": 2, "policy.filed": 0}[step]
     finally:

@@ -16,8 +16,10 @@ from edge.consent.ability import Ability
 from edge.consent.policy import from_document
 from edge.errors import CallwardenError
 from edge.policybook import PolicyBook
+from edge.prompts.report import reports
 from edge.store.journal import Journal
 from formats.age import X25519Identity
+from formats.register import parse_report
 from tests.unit.store.store_makers import open_journal
 
 KEYS = [str(X25519Identity.generate(bytes([n]) * 32).recipient()) for n in (1, 2)]
@@ -258,3 +260,59 @@ async def test_a_month_without_a_key_records_nothing_and_is_alarmed_before_it_co
     assert caught.value.code == "recipient.epoch_missing"
     await book.say_what_stands()
     assert (await world.alarms())[-1]["code"] == "recipient.epoch_missing"
+
+
+# ---------------------------------------------------------------- what central is told
+
+
+def told(world: World, prompt: str = "May we?") -> PolicyBook:
+    @dataclass
+    class Said:
+        version: str = "1.0"
+        sha256: str = "00" * 32
+        text: str = prompt
+
+    config = load(world.folder / "edge.toml", world.clock.now.date())
+    return PolicyBook(config, world.journal, world.clock, world.look, lambda of: reports(of, lambda i, lang: Said()))
+
+
+async def events(world: World) -> list[dict[str, Any]]:
+    return [dict(row.body) for row in await world.journal.outbox(1000) if row.type == "policy.loaded"]
+
+
+async def test_central_is_told_of_every_policy_once_and_again_when_anything_about_it_changes(world: World) -> None:
+    await told(world).begin()
+    await told(world).begin()
+    (first,) = await events(world)
+    assert parse_report(first).document["purposes"] == ["quality"]
+    assert {one["text"] for one in first["prompts"]} == {"May we?"}
+    assert first["at"]
+    await told(world, "May we record?").begin()
+    second = (await events(world))[1]
+    assert second["version"] == first["version"]
+    assert second["prompts"] != first["prompts"]
+    book = told(world, "May we record?")
+    world.write(POLICY.replace("NAME", "other"), MAIN + '[keys]\nlocal = "' + KEYS[0] + '"\n')
+    await book.reload()
+    *_, other, gone = await events(world)
+    assert (other["policy"], other["house"]["local"]) == ("other", True)
+    assert {name: gone[name] for name in ("policy", "version")} == {"policy": "support", "version": None}
+    assert set(await world.journal.policy_reports()) == {"other", "support"}
+    await book.reload()
+    assert len(await events(world)) == 4
+
+
+async def test_a_resend_tells_the_last_report_of_each_with_its_time(world: World) -> None:
+    await told(world).begin()
+    await world.journal.begin_resend()
+    first, again = await events(world)
+    assert again == first
+
+
+async def test_a_refused_reload_tells_nothing(world: World) -> None:
+    book = told(world)
+    await book.begin()
+    world.write(POLICY.replace("NAME", "support").replace('"5s"', '"5 parsecs"'))
+    with pytest.raises(CallwardenError):
+        await book.reload()
+    assert len(await events(world)) == 1
