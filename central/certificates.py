@@ -74,6 +74,8 @@ def _certificate(central: Central, conn: Conn, jti: str, *, interim: bool) -> di
     if not receipts or (away and not interim):
         raise _pending("an edge has not given its last word", jti)
     keys = central.keys(conn)
+    claims = [verify_receipt(one, keys)[0] for one in receipts]
+    media, leaving = _media(conn, [one for one in claims if one.result == "done"])
     try:
         document = make_certificate(
             central.store,
@@ -84,17 +86,33 @@ def _certificate(central: Central, conn: Conn, jti: str, *, interim: bool) -> di
             at=now,
             issuer="central",
             level=central.config.level,
-            log=_log(conn, [verify_receipt(one, keys)[0] for one in receipts], keys),
+            log=_log(conn, claims, keys),
             outstanding=waits,
+            media=media,
         )
     except FormatError as error:
         raise CentralError(error.code, error.message, status=409, where=jti) from error
     facts = {"jti": jti, "certificate_id": document["claims"]["certificate_id"], "outstanding": len(waits)}
-    if not waits:
+    if not waits and not leaving:  # else the next one can say more
         text = canonical.dumps(document).decode()
         conn.execute("INSERT INTO certificate(jti, document, at) VALUES (?,?,?)", (jti, text, now))
     central.log.append(conn, now, "certificate.issued", facts)
     return document
+
+
+def _media(conn: Conn, done: Sequence[ReceiptClaims]) -> tuple[list[str], bool]:
+    """Central's statements about payloads it kept of what was destroyed, and whether one is not gone yet."""
+    rows = [
+        row
+        for recording_id, edge_id in sorted({(one.recording_id, one.edge_id) for one in done if one.recording_id})
+        for row in conn.execute(
+            "SELECT state, statement FROM media WHERE recording_id=? AND edge_id=? ORDER BY number",
+            (recording_id, edge_id),
+        ).fetchall()
+    ]
+    return [str(row["statement"]) for row in rows if row["state"] == "gone"], any(
+        row["state"] != "gone" for row in rows
+    )
 
 
 def _log(conn: Conn, receipts: Sequence[ReceiptClaims], keys: KeySet) -> list[LogEntry]:

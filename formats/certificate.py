@@ -30,6 +30,8 @@ _MEMBERS = {"type", "claims", "jws", "order", "receipts"}
 _OWN = {"certificate_id", "at", "issuer", "level", "log"}
 #: In an interim certificate alone: edges whose last word central still waits for.
 OUTSTANDING = "outstanding"
+#: And where central kept payloads: its statements that they are gone.
+_MEDIA = "media"
 LEVELS = range(4)
 _ID = re.compile(r"[0-9a-f]{32}")
 Place = TypeVar("Place")
@@ -68,12 +70,14 @@ def make_certificate(
     level: int,
     log: Sequence[LogEntry],
     outstanding: Sequence[Mapping[str, str]] = (),
+    media: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The signed document. `receipts`: every receipt of the order, or of the ground, as compact JWS; `issuer`: `central` or the
-    edge's name. `outstanding`: of an interim one, `edge_id` and `since` of each edge that it says nothing about. Raises
-    ReceiptError where it would not hold: nothing is signed that its reader would refuse."""
+    edge's name. `outstanding`: of an interim one, `edge_id` and `since` of each edge that it says nothing about. `media`: central's
+    signed statements about payloads it kept. Raises ReceiptError where it would not hold: nothing is signed that its reader would
+    refuse."""
     proofs = [open_receipt_document(receipt_document(one, order), keys) for one in receipts]
-    own = {
+    own: dict[str, Any] = {
         "certificate_id": certificate_id,
         "at": at,
         "issuer": issuer,
@@ -82,7 +86,9 @@ def make_certificate(
     }
     if outstanding:
         own[OUTSTANDING] = sorted((dict(one) for one in outstanding), key=lambda one: one["edge_id"])
-    payload = canonical.dumps(facts_of(proofs, keys) | own)
+    if media:
+        own[_MEDIA] = sorted(media)
+    payload = canonical.dumps(facts_of(proofs, keys, own.get(_MEDIA, ())) | own)
     jws = sign_compact(payload, key, key.kid, TYP)
     document = {
         "type": TYPE,
@@ -119,8 +125,11 @@ def _open(document: Mapping[str, Any] | bytes | str, keys: KeySet) -> VerifiedCe
     if not isinstance(claims, dict) or canonical.dumps(value["claims"]) != signed.payload:
         raise ReceiptError("certificate.shown", "what the certificate shows is not what was signed")
     proofs = tuple(open_receipt_document(receipt_document(one, order), keys) for one in receipts)
-    facts = facts_of(proofs, keys)
-    own = _OWN | ({OUTSTANDING} & claims.keys())
+    media = claims.get(_MEDIA, [])
+    if not isinstance(media, list) or not all(isinstance(one, str) for one in media):
+        raise ReceiptError("certificate.media", "the statements about media are a list of texts")
+    facts = facts_of(proofs, keys, media)
+    own = _OWN | ({OUTSTANDING} & claims.keys()) | ({_MEDIA} if media else set())
     if {name: one for name, one in claims.items() if name not in own} != facts or claims.keys() != facts.keys() | own:
         raise ReceiptError("certificate.facts", "the certificate says something else than its receipts")
     _check_own(claims, signed.signer, proofs, keys)

@@ -14,13 +14,19 @@ from formats.orders import MANY, ReceiptClaims, VerifiedReceipt
 
 #: `typ` of the statement that central's keeper signs with the store key.
 KEEPER_TYP = "callwarden-keeper+json"
+#: `typ` of central's statement that a payload it kept is gone; what certificates call the place.
+MEDIA_TYP = "callwarden-media+json"
+CENTRAL_MEDIA = "central/media"
+#: Evidence of a payload that central has not said to be gone.
+NOT_YET = "not removed yet; its keys are gone"
 STATES = ("destroyed", "expires", "exported", "unknown")
 #: What no overwriting reaches, said of every place that had a copy.
 BEYOND = "sectors that a device remapped, and images of the whole machine"
 
 
-def facts_of(proofs: Sequence[VerifiedReceipt], keys: KeySet) -> dict[str, Any]:
-    """jti, order, target, reason, actors, recordings, calls, copies, failed, effective_at, final_at.
+def facts_of(proofs: Sequence[VerifiedReceipt], keys: KeySet, media: Sequence[str] = ()) -> dict[str, Any]:
+    """jti, order, target, reason, actors, recordings, calls, copies, failed, effective_at, final_at. `media`: central's statements
+    that payloads it kept are gone.
 
     Raises ReceiptError `certificate.*` for receipts that are not all the answers to one thing.
     """
@@ -28,9 +34,12 @@ def facts_of(proofs: Sequence[VerifiedReceipt], keys: KeySet) -> dict[str, Any]:
     first = proofs[0]
     order = first.order
     done = [one.claims for one in proofs if one.claims.result == "done"]
-    copies = sorted((copy for claims in done for copy in _copies(claims, keys)), key=canonical.dumps)
+    gone = media_statements(media, done, keys)
+    copies = sorted(
+        (copy for claims in done for copy in (*_copies(claims, keys), *_media(claims, keys, gone))), key=canonical.dumps
+    )
     effective = max((claims.at for claims in done), default=max(one.claims.at for one in proofs))
-    final = max([effective, *(copy["at"] for copy in copies if copy["state"] == "expires" and copy["at"])])
+    final = max([effective, *(copy["at"] for copy in copies if _ends_later(copy))])
     return {
         "jti": first.claims.jti,
         "order_sha256": first.claims.order_sha256,
@@ -121,6 +130,62 @@ def _copies(claims: ReceiptClaims, keys: KeySet) -> Iterator[dict[str, Any]]:
         if one["at"] is not None:
             parse_time(str(one["at"]))
         yield _copy(claims, f"{edge}/{one['place']}", str(one["state"]), one["at"], str(one["detail"]))
+
+
+def _media(
+    claims: ReceiptClaims, keys: KeySet, gone: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Payloads at central: those that it said it had when its keys went, and those that it says are gone."""
+    if claims.recording_id is None:
+        return
+    statement = keeper_statement(claims, keys) or {}
+    held = statement.get("media", [])
+    if not isinstance(held, list) or not all(isinstance(one, str) for one in held):
+        raise ReceiptError("certificate.keeper", "the keeper's statement names its media wrongly")
+    mine = {sha512: said for (recording, sha512), said in gone.items() if recording == claims.recording_id}
+    for sha512 in sorted({*held, *mine}):
+        named = f"sha512 {sha512[:16]}"
+        if sha512 in mine:
+            place, at = f"{CENTRAL_MEDIA}/{mine[sha512]['place']}", str(mine[sha512]["at"])
+            yield _copy(claims, place, "destroyed", at, f"signed: destroyed, {named}")
+        else:
+            yield _copy(claims, CENTRAL_MEDIA, "unknown", None, f"{NOT_YET}, {named}")
+    if held or mine:
+        yield _copy(claims, f"{CENTRAL_MEDIA}/medium", "unknown", None, BEYOND)
+
+
+def media_statements(
+    media: Sequence[str], done: Sequence[ReceiptClaims], keys: KeySet
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """What central signed about payloads that it kept, by recording and SHA-512; each about a recording that is done.
+
+    Raises ReceiptError `certificate.media`.
+    """
+    about = {(claims.recording_id, claims.edge_id) for claims in done if claims.recording_id}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for jws in media:
+        try:
+            said: Any = canonical.loads(verify_compact(jws, keys, MEDIA_TYP, "store").payload)
+        except FormatError as error:
+            raise ReceiptError(
+                "certificate.media", f"a statement about media does not hold: {error.message}"
+            ) from error
+        if not isinstance(said, Mapping) or (said.get("recording_id"), said.get("edge_id")) not in about:
+            raise ReceiptError("certificate.media", "a statement about media is about another recording")
+        texts = [said.get(name) for name in ("sha512", "place", "at")]
+        if said.get("result") != "destroyed" or not all(isinstance(one, str) for one in texts):
+            raise ReceiptError("certificate.media", "a statement about media does not say that the payload is gone")
+        parse_time(said["at"])
+        if (said["recording_id"], said["sha512"]) in found:
+            raise ReceiptError("certificate.media", "a statement about media is there twice")
+        found[said["recording_id"], said["sha512"]] = said
+    return found
+
+
+def _ends_later(copy: Mapping[str, Any]) -> bool:
+    """Whether a copy may end after the keys: a backup that expires, a payload at central."""
+    of_media = str(copy["place"]).startswith(CENTRAL_MEDIA) and copy["state"] == "destroyed"
+    return bool(copy["at"]) and (copy["state"] == "expires" or of_media)
 
 
 def _copy(claims: ReceiptClaims, place: str, state: str, at: str | None, evidence: str) -> dict[str, Any]:

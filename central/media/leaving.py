@@ -20,12 +20,12 @@ from central.media.room import Room
 from central.media.store import key_of
 from central.state import Central
 from formats import canonical
+from formats.certificate_facts import MEDIA_TYP
 from formats.ids import format_time
 from formats.jws import sign_compact
 
 _log = structlog.get_logger("central")
 
-TYP: Final = "callwarden-media+json"
 #: How often it is looked for what is due, and longest wait between two tries of one payload, seconds.
 LOOK_S: Final = 2.0
 LONGEST_S: Final = 3600.0
@@ -87,7 +87,7 @@ def _state(central: Central, conn: Conn, row: dict[str, Any]) -> None:
         "at": at,
         "result": "destroyed",
     }
-    statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, TYP)
+    statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, MEDIA_TYP)
     conn.execute(
         "UPDATE media SET state='gone', gone_at=?, statement=?, why='' WHERE edge_id=? AND sha512=?",
         (at, statement, row["edge_id"], row["sha512"]),

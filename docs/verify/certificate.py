@@ -168,7 +168,7 @@ def check_receipt(jws, order, order_claims, keys):
 BEYOND = "sectors that a device remapped, and images of the whole machine"
 
 
-def copies_of(claims, keys):
+def copies_of(claims, keys, media):
     if claims["recording_id"] is None:
         return
 
@@ -192,13 +192,50 @@ def copies_of(claims, keys):
         need(set(stated["key_ids"]) <= set(claims["key_ids"]), "the keeper destroyed other keys")
         yield copy("central/keeper", "destroyed", stated["at"], f"signed: {stated['result']}")
         yield copy("central/medium", "unknown", None, BEYOND)
+        held = set(stated.get("media", []))
+    else:
+        held = set()
+    mine = {one["sha512"]: one for one in media if one["recording_id"] == claims["recording_id"]}
+    for sha512 in held | set(mine):
+        if sha512 in mine:
+            said = mine[sha512]
+            evidence = f"signed: destroyed, sha512 {sha512[:16]}"
+            yield copy(f"central/media/{said['place']}", "destroyed", said["at"], evidence)
+        else:
+            evidence = f"not removed yet; its keys are gone, sha512 {sha512[:16]}"
+            yield copy("central/media", "unknown", None, evidence)
+    if held or mine:
+        yield copy("central/media/medium", "unknown", None, BEYOND)
     for one in claims["evidence"].get("copies", []):
         need(set(one) == {"place", "state", "at", "detail"}, "a copy is malformed")
         need(one["state"] in ("expires", "exported", "unknown"), "a copy elsewhere has another state")
         yield copy(f"{edge}/{one['place']}", one["state"], one["at"], one["detail"])
 
 
-def facts_of(receipts, order, signers, keys):
+def gone_media(statements, done, keys):
+    """What central signed about payloads that it kept, each once, each about a recording that is done."""
+    about = {(one["recording_id"], one["edge_id"]) for one in done if one["recording_id"]}
+    found = [compact(one, "callwarden-media+json", keys, ("store",))[0] for one in statements]
+    for one in found:
+        need((one["recording_id"], one["edge_id"]) in about, "a statement about another recording's media")
+        need(one["result"] == "destroyed", "a payload is not said to be gone")
+        need(
+            all(isinstance(one[name], str) for name in ("sha512", "place", "at")),
+            "a statement about media is malformed",
+        )
+    need(
+        len({(one["recording_id"], one["sha512"]) for one in found}) == len(found), "a payload is said to be gone twice"
+    )
+    return found
+
+
+def ends_later(copy):
+    """Whether a copy may end after the keys did."""
+    at_central = copy["place"].startswith("central/media") and copy["state"] == "destroyed"
+    return copy["at"] and (copy["state"] == "expires" or at_central)
+
+
+def facts_of(receipts, order, signers, keys, statements):
     need(len({(one["jti"], one["order_sha256"]) for one in receipts}) == 1, "the receipts answer different orders")
     need(len({one["receipt_id"] for one in receipts}) == len(receipts), "a receipt is there twice")
     edges = {one["edge_id"] for one in receipts}
@@ -206,7 +243,8 @@ def facts_of(receipts, order, signers, keys):
         numbers = sorted(one["n"] for one in receipts if one["edge_id"] == edge)
         need(numbers == list(range(len(numbers))), "a receipt is left out")
     done = [one for one in receipts if one["result"] == "done"]
-    copies = sorted((copy for one in done for copy in copies_of(one, keys)), key=canon)
+    media = gone_media(statements, done, keys)
+    copies = sorted((copy for one in done for copy in copies_of(one, keys, media)), key=canon)
     effective = max(one["at"] for one in done or receipts)
     last = [max((r for r in receipts if r["edge_id"] == edge), key=lambda r: r["n"]) for edge in sorted(edges)]
     kind = order["target"]["kind"] if order else "recording"
@@ -247,7 +285,7 @@ def facts_of(receipts, order, signers, keys):
             if one["result"] not in ("done", "already")
         ],
         "effective_at": effective,
-        "final_at": max([effective, *(one["at"] for one in copies if one["state"] == "expires" and one["at"])]),
+        "final_at": max([effective, *(one["at"] for one in copies if ends_later(one))]),
     }
 
 
@@ -353,8 +391,9 @@ def verify(document, keys):
     order_claims, signers = check_order(order, keys) if order is not None else (None, [])
     need(document["receipts"], "there are no receipts")
     receipts = [check_receipt(one, order, order_claims, keys) for one in document["receipts"]]
-    facts = facts_of([one for one, _ in receipts], order_claims, signers, keys)
-    own = {"certificate_id", "at", "issuer", "level", "log"}
+    statements = claims.get("media", [])
+    facts = facts_of([one for one, _ in receipts], order_claims, signers, keys, statements)
+    own = {"certificate_id", "at", "issuer", "level", "log"} | ({"media"} if statements else set())
     if "outstanding" in claims:
         own.add("outstanding")
         need(issuer["role"] == "store", "central alone says which edges are outstanding")

@@ -525,6 +525,32 @@ def certificates() -> Any:
     def drop(name: str) -> Callable[[Any], None]:
         return lambda claims: claims.__setitem__(name, [])
 
+    had = {**keeper, "media": ["12" * 64, "34" * 64]}
+    had_jws = sign_compact(canonical.dumps(had), STORE, STORE.kid, "callwarden-keeper+json")
+    of_recording = orders.sign_order(CLAIMS, [DPO, STORE])
+    with_media = orders.sign_receipt(
+        ReceiptClaims(
+            receipt_id="bc" * 16, jti=CLAIMS.jti, n=0, result="done", edge_id="pbx-1", at=NOW,
+            order_sha256=orders.order_sha256(of_recording), recording_id="aa" * 16, key_ids=(key_id,), slots=(3,),
+            keeper_evidence={"claims": had, "jws": had_jws}, evidence={"read_back": True},
+        ),
+        EDGE,
+    )  # fmt: skip
+
+    def removed(sha512: str, key: SigningKey = STORE, **change: Any) -> str:
+        said = {
+            "iss": "test", "edge_id": "pbx-1", "recording_id": "aa" * 16, "segment_id": "dd" * 16, "number": 0,
+            "sha512": sha512, "place": "folder", "jti": CLAIMS.jti, "at": LATER, "result": "destroyed",
+        } | change  # fmt: skip
+        return sign_compact(canonical.dumps(said), key, key.kid, "callwarden-media+json")
+
+    gone = [removed("12" * 64), removed("34" * 64, place="s3/bucket")]
+    media_gone = made(of_recording, [with_media], [], media=gone)
+    media_half = made(of_recording, [with_media], [], media=gone[:1])
+
+    def media_is(*statements: str) -> Any:
+        return signed(lambda c: c.update(media=list(statements)), base=media_gone)
+
     ground = orders.Ground(cause="withdrawal", call_id="bb" * 16, recording_id="aa" * 16, event_seq=7)
     alone = orders.sign_receipt(
         ReceiptClaims(
@@ -598,6 +624,20 @@ def certificates() -> Any:
         "log entries exchanged": signed(lambda c: c.update(log=swapped)),
         "a proof that does not lead there": signed(lambda c: c.update(log=forged)),
         "one entry for two receipts": signed(lambda c: c["log"].append(c["log"][0])),
+        "a payload called gone that central has not said is": signed(
+            lambda c: [
+                one.update(state="destroyed", at=LATER) for one in c["copies"] if one["place"] == "central/media"
+            ],
+            base=media_half,
+        ),
+        "a payload hidden": signed(
+            lambda c: c.update(copies=[one for one in c["copies"] if one["place"] != "central/media"]), base=media_half
+        ),
+        "a payload's removal by a stranger": media_is(removed("12" * 64, key=STRANGER), gone[1]),
+        "a payload's removal of another recording": media_is(removed("12" * 64, recording_id="cc" * 16), gone[1]),
+        "a payload's removal twice": media_is(gone[0], gone[0], gone[1]),
+        "a payload that is not gone": media_is(removed("12" * 64, result="pending"), gone[1]),
+        "media without a statement": signed(lambda c: c.update(media=[])),
         "another member": signed(lambda c: c.update(note="all is well")),
         "outstanding: nobody": signed(lambda c: c.update(outstanding=[])),
         "outstanding, and has answered": signed(lambda c: c.update(outstanding=[{"edge_id": "pbx-1", "since": NOW}])),
@@ -620,6 +660,8 @@ def certificates() -> Any:
                 "witnessed": False,
                 "logged": 0,
             },
+            {"document": media_gone, "witnessed": False, "logged": 0},
+            {"document": media_half, "witnessed": False, "logged": 0},
         ],
         "invalid": [{"why": why, "document": one} for why, one in invalid.items()],
     }

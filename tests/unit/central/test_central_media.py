@@ -20,10 +20,14 @@ from central.errors import CentralError
 from central.media import leaving
 from central.media.settings import from_table
 from formats import canonical
+from formats.certificate import open_certificate
+from formats.certificate_facts import BEYOND, MEDIA_TYP
 from formats.jws import verify_compact
 from formats.keys import SigningKey
 from tests.unit.central.central_kit import TestCentral, TestEdge
-from tests.unit.central.media_kit import Told, fetched, files, with_folder
+from tests.unit.central.media_kit import AT, Told, fetched, files, with_folder
+from tests.unit.central.test_central_audit import note, send
+from tests.unit.central.test_central_orders import receipt
 
 
 @pytest.fixture
@@ -111,7 +115,7 @@ async def test_a_tombstone_takes_every_copy_and_lets_none_in(central: TestCentra
     rows = await central.rows("SELECT sha512, statement FROM media ORDER BY number")
     keys = await central.running.central.db.run(central.running.central.keys)
     for sha512, jws in rows:
-        claims: Any = canonical.loads(verify_compact(jws, keys, leaving.TYP, "store").payload)
+        claims: Any = canonical.loads(verify_compact(jws, keys, MEDIA_TYP, "store").payload)
         assert (claims["sha512"], claims["recording_id"], claims["result"]) == (sha512, told.recording_id, "destroyed")
     _, log = await central.admin("GET", "/v1/log")
     assert sum('"media.destroyed"' in one["entry"] for one in log["entries"]) == 2
@@ -153,6 +157,53 @@ async def test_a_store_that_fails_is_tried_again_under_one_alarm(
     await leaving.remove_all(running)
     assert await central.rows("SELECT state FROM media") == [("gone",)]
     assert await central.rows("SELECT count(*) FROM alarm WHERE code='media.not_removed'") == [(1,)]
+
+
+async def test_the_certificate_lists_each_payload_and_calls_none_gone_that_is_not(
+    central: TestCentral, edge: TestEdge, told: Told
+) -> None:
+    for number in (0, 1):
+        await told.upload(number)
+    order = await central.signed_order(told.recording_id)
+    status, answer = await central.admin("POST", "/v1/orders", {"order": order})
+    assert status == 202, answer
+    jti = answer["jti"]
+    body = {"recording_id": told.recording_id, "key_ids": [], "jti": jti}
+    _, statement = await edge.ask("POST", edge.path("keeper/shred"), body)
+    key_id = hashlib.sha256(told.recording_id.encode()).hexdigest()
+    one = receipt(edge, answer["order"], jti, told.recording_id, keeper_evidence=statement, key_ids=(key_id,))
+    entry = {"receipt_id": one["receipt_id"], "recording_id": told.recording_id}
+    entries = [canonical.dumps({"at": AT, "body": entry, "kind": "recording.erased", "subject": None}).decode()]
+    assert (await edge.ask("POST", edge.path("receipts"), {"receipts": [one]}))[0] == 200
+    assert (await send(edge, 0, entries, note(edge, entries)))[0] == 200
+    assert central.running is not None
+    running, path = central.running.central, next(p for p in stored(central) if p.name == told.sha512(1))
+    path.unlink()
+    path.mkdir()  # what no unlink removes
+    await leaving.remove_all(running)
+    central.offset += timedelta(seconds=1)
+
+    async def certified() -> dict[tuple[str, str], str]:
+        status, document = await central.admin("GET", f"/v1/certificates/{jti}")
+        assert status == 200, document
+        open_certificate(document, await running.db.run(running.keys))
+        found = document["claims"]["copies"]
+        return {(c["place"], c["evidence"][-16:]): c["state"] for c in found if c["place"].startswith("central/media")}
+
+    first, second = (told.sha512(n)[:16] for n in (0, 1))
+    medium = ("central/media/medium", BEYOND[-16:])
+    assert await certified() == {
+        ("central/media/folder", first): "destroyed", ("central/media", second): "unknown", medium: "unknown",
+    }  # fmt: skip
+    path.rmdir()
+    central.offset += timedelta(seconds=5)
+    await leaving.remove_all(running)
+    central.offset += timedelta(seconds=1)
+    gone = {("central/media/folder", one): "destroyed" for one in (first, second)} | {medium: "unknown"}
+    assert await certified() == gone
+    document = (await central.admin("GET", f"/v1/certificates/{jti}"))[1]
+    assert document["claims"]["final_at"] > document["claims"]["effective_at"]
+    assert (await central.admin("GET", f"/v1/certificates/{jti}"))[1] == document, "and stays the same"
 
 
 async def test_halves_and_orphans_go_when_they_are_old(central: TestCentral, edge: TestEdge, told: Told) -> None:
