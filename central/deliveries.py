@@ -20,8 +20,9 @@ from formats import canonical
 from formats.keys import SigningKey
 from formats.orders import read_order, sign_delivery, sign_void
 
-#: Deliveries in one answer.
+#: Deliveries in one answer, and bytes of them (one at least goes): an edge reads no answer beyond 16 MiB.
 PAGE = 100
+PAGE_BYTES = 4 * 1024 * 1024
 #: More numbers than this no backup has missed; an edge that claims so is not believed.
 MAX_LOST = 1_000_000
 
@@ -125,7 +126,7 @@ async def get_deliveries(request: web.Request) -> web.Response:
             " WHERE d.edge_id=? AND d.seq>? ORDER BY d.seq LIMIT ?",
             (edge_id, after, PAGE),
         ).fetchall()
-        return [_item(central, row) for row in rows], _last(conn, edge_id), asked_of(conn, edge_id)
+        return [_item(central, row) for row in _page(rows)], _last(conn, edge_id), asked_of(conn, edge_id)
 
     while True:
         bell = central.doorbell(edge_id)  # before the look, so that nothing queued in between is missed
@@ -140,6 +141,16 @@ async def get_deliveries(request: web.Request) -> web.Response:
             pass
         known = await central.edges.known(edge_id)
         check_standing(known.state if known else "revoked", edge_id)  # it may have been revoked while it waited
+
+
+def _page(rows: list[Row]) -> list[Row]:
+    """The first of them, as many as one answer may hold."""
+    room = PAGE_BYTES
+    for number, row in enumerate(rows):
+        room -= len(row["jws"])
+        if room < 0 and number:
+            return rows[:number]
+    return rows
 
 
 def _item(central: Central, row: Row) -> dict[str, Any]:

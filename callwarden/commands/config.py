@@ -17,6 +17,7 @@ def config() -> None:
 @as_json
 def check(json_: bool) -> int:
     """Read the configuration and look at everything it names; exit 3 when something must be mended."""
+    from callwarden.ordered import note_ordered
     from callwarden.output import note, print_json
     from edge.config import check as look
     from edge.config import load
@@ -33,6 +34,7 @@ def check(json_: bool) -> int:
             note(f"{f.severity}: {f.where}: {f.message} [{f.code}]" + (f"\n  hint: {f.hint}" if f.hint else ""))
         names = ", ".join(f"{p.name} ({p.mode})" for p in loaded.policies.values())
         print(f"{loaded.path}: {len(bad)} to mend, {len(findings) - len(bad)} to know; policies: {names or 'none'}")
+    note_ordered()
     return int(Exit.CONFIG if bad else Exit.DONE)
 
 

@@ -25,6 +25,7 @@ def list_(json_: bool) -> None:
     """List the configured policies: whom each is for, how it asks, on which basis."""
     from datetime import UTC, datetime
 
+    from callwarden.ordered import note_ordered
     from callwarden.output import note, print_json, print_table
     from edge.config import load
     from edge.consent.jurisdiction import standing_alarms
@@ -52,6 +53,7 @@ def list_(json_: bool) -> None:
     )
     for alarm in alarms:
         note(f"alarm: {alarm.message} [{alarm.code}]")
+    note_ordered()
 
 
 @policy.command()
@@ -62,6 +64,7 @@ def show(name: str, json_: bool) -> None:
     """Show a policy with every default written out, as its version counts it."""
     import json
 
+    from callwarden.ordered import note_ordered
     from callwarden.output import print_json
     from edge.config import load
 
@@ -73,6 +76,7 @@ def show(name: str, json_: bool) -> None:
             {"policy": name, "version": found.version, "where": config.where("policy", name), "document": document}
         )
         return
+    note_ordered({name})
     print(f"policy {name}, version {found.version}, at {config.where('policy', name)}")
     for key, value in _lines(document):
         print(f"  {key}: {value}")

@@ -194,3 +194,17 @@ async def test_a_release_goes_to_who_holds_and_is_signed_by_two(central: TestCen
     assert release["order_sha256"] == order_sha256(release["order"])
     elsewhere = await drafted(central, "release", "hold", an_id(), central.dpo, auditor)
     assert len(elsewhere["deliveries"]) == 2, "a hold that was placed at an edge"
+
+
+async def test_orders_that_bring_much_come_in_several_answers(
+    central: TestCentral, two: list[TestEdge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = '[policy.sales]\nmode = "never"\n' + "#" * 200_000
+    for _ in range(3):
+        await drafted(central, "policy", "policy", "sales", central.dpo, content={"toml": table, "edges": ["pbx-1"]})
+    monkeypatch.setattr("central.deliveries.PAGE_BYTES", 600_000)
+    seen: list[int] = []
+    while found := await deliveries(two[0], after=len(seen)):
+        seen += [one["seq"] for one in found]
+        assert len(found) == 1
+    assert seen == [1, 2, 3]
