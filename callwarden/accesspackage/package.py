@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 from callwarden.accesspackage import audio as sound
 from callwarden.accesspackage import cover, csvtable, tables, xlsx
 from callwarden.accesspackage.archive import Archive, sealed_archive
+from callwarden.accesspackage.cover_words import why
 from callwarden.accesspackage.sources import Audio, AudioSource, first_that_has
 from callwarden.door import Door, Reading
 from callwarden.reading.files import PIECE, new_file
@@ -71,7 +72,7 @@ class Package:
         self._given: list[Audio] = []
         self._words: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
         self._made = Made()
-        self._reading = Reading(case=asked.ref, form="package")
+        self._reading = Reading(case=asked.ref)
 
     def write(
         self, target: Path, passphrase: str, noted: Callable[[Made], None], *, work_factor: int = WORK_FACTOR
@@ -196,7 +197,7 @@ class Package:
         if error.code.partition(".")[0] not in _LEFT_OUT:
             raise error
         self._miss(what, error.code)
-        return error.code
+        return why(self._asked.language, error.code)
 
     def _miss(self, what: str, code: str, detail: str = "") -> None:
         self._made.missing.append(cover.Missing(what, code, detail))

@@ -37,12 +37,12 @@ class Tables:
     _readers: dict[str, str] = field(default_factory=dict)
 
     def add_call(self, edge_id: str, row: Row, recording: Row | None, files: Sequence[str], why_not: str) -> None:
-        """A line for each recording, one for a call without any. `why_not`: why its audio is not in the package."""
+        """A line for each recording, one for a call without any. `why_not`: in words, why its audio is not in the package."""
         call, body = row["call"], callrows.evidence(callrows.deciding(row))
         policy, number = callrows.policy(row), next((p for p in callrows.parties(row) if self.own(p)), {})
         about: list[Cell] = [None, None, None, None, why_not]
         if recording is not None:
-            told = [*_pauses(row, recording), *([why_not] if why_not else [])]
+            told = [*(_gaps(row, recording) if recording["state"] != "erased" else ()), *([why_not] if why_not else [])]
             about = [
                 recording["recording_id"], callrows.seconds(recording), recording["state"], " ".join(files), "; ".join(told),
             ]  # fmt: skip
@@ -88,7 +88,7 @@ class Tables:
             )  # fmt: skip
 
 
-def _pauses(row: Row, recording: Row) -> list[str]:
+def _gaps(row: Row, recording: Row) -> list[str]:
     bundle = {
         "started_at": recording["started_at"] or "", "ended_at": recording.get("ended_at") or row["call"]["ended_at"],
         "pauses": row.get("pauses") or [], "segments": recording["segments"],

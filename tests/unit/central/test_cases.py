@@ -6,6 +6,7 @@ import json
 import secrets
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from central import restored
 from central.cases import duty
 from central.cases.settings import CaseSettings
+from central.move import move
 from central.slotfile import SlotFile
 from central.state import named_slots
 from formats.ids import format_time
+from rig.postgres import Postgres
 from tests.unit.central.cases_kit import NUMBER, Office, answer, choice, match, searched, token
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 
@@ -307,3 +310,25 @@ async def test_what_is_no_request_is_refused(office: Office, body: dict[str, Any
     status, told = await office.ask("POST", "/v1/cases", body)
     assert (status, told["code"]) == (400, code)
     assert (await office.ask("GET", "/v1/cases/case-2026-1-ffff"))[0] == 404
+
+
+async def test_cases_move_to_postgresql_with_their_key(tmp_path: Path, server: Postgres) -> None:
+    central = TestCentral(tmp_path / "central")
+    await central.start()
+    office = Office(central, await token(central, "dpo"))
+    await office.open()
+    await office.identify()
+    before = await office.show()
+    await central.stop()
+    conninfo = server.database()
+    moved = move(central.config, conninfo)
+    assert (moved.rows["subject_case"], moved.rows["case_entry"]) == (1, 2)
+    central.config = replace(central.config, postgres=conninfo)
+    await central.start()
+    try:
+        assert await office.show() == before
+        assert (await office.on("person", {"text": "to call back"}))[1]["numbers"] == [NUMBER]
+        await office.open("access")
+        assert office.ref.split("-")[2] == "2"
+    finally:
+        await central.stop()
