@@ -17,7 +17,7 @@ from central.doors import Door, door, taken
 from central.edgebook import edge_keys
 from central.errors import CentralError
 from central.fleet.clientcert import MAX_CSR, Issued
-from central.fleet.issuing import issue_for, issues
+from central.fleet.issuing import issue_for, issues, note_issued
 from central.openapi import answers, bodies
 from central.problems import field, object_body
 from central.state import CENTRAL, Central
@@ -218,44 +218,48 @@ async def post_enrol(request: web.Request) -> web.Response:
     )
     csr = field(body, "csr", optional=True, longest=MAX_CSR)
     check_signature(central, request, raw, edge_id, edge_keys(edge_id, key))
-    store, witness = central.store.kid, central.witness.kid
-    code = await asyncio.to_thread(enrolment_code, edge_id, key.kid, store, witness)
+    await central.db.run(lambda conn: _offered(conn, token, edge_id, key, central.now()))  # before anything costly
+    code = await asyncio.to_thread(enrolment_code, edge_id, key.kid, central.store.kid, central.witness.kid)
     issued: Issued | None = None
     if csr is not None and not central.config.approve_enrolments and issues(central.config):
         issued = await asyncio.to_thread(issue_for, central.config, edge_id, csr, central.wall())
 
     def job(conn: Conn) -> dict[str, Any]:
-        now = central.now()
+        now, waiting = central.now(), central.config.approve_enrolments
         conn.exclusive(f"enrolment:{token_hash(token)}")
-        row = conn.execute("SELECT * FROM enrolment WHERE token_sha256=?", (token_hash(token),)).fetchone()
-        if row is None or (row["edge_id"] not in (None, edge_id)):
-            raise CentralError("auth.enrolment", "the token is not known for this edge", status=403, where="token")
-        # The answer to the first use may have been lost: the same edge with the same key may ask again.
-        if row["used_by"] not in (None, key.kid):
-            raise CentralError("auth.enrolment_used", "the token was used before", status=403, where="token")
-        if row["expires_at"] < now:
-            raise CentralError(
-                "auth.enrolment_expired",
-                f"the token ended at {row['expires_at']}",
-                status=403,
-                where="token",
-                hint="ask for a new one: `callwarden central enrol-token`",
-            )
-        waiting = central.config.approve_enrolments
+        _offered(conn, token, edge_id, key, now)
         made = register(conn, now, edge_id, key, waiting=waiting, code=code)
-        if issued is not None:
-            conn.execute("UPDATE edge SET certificate_ends=? WHERE edge_id=?", (format_time(issued.ends), edge_id))
-        conn.execute(
-            "UPDATE enrolment SET used_at=?, used_by=? WHERE token_sha256=?", (now, key.kid, token_hash(token))
-        )
+        used = (now, key.kid, token_hash(token))
+        conn.execute("UPDATE enrolment SET used_at=?, used_by=? WHERE token_sha256=?", used)
+        (state,) = conn.execute("SELECT state FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
         if made:
             said = {"edge_id": edge_id, "kid": key.kid, "waiting": waiting}
             central.log.append(conn, now, "edge.enrolled", said)
-        (state,) = conn.execute("SELECT state FROM edge WHERE edge_id=?", (edge_id,)).fetchone()
-        certificate = issued.pem if issued is not None and state == "enrolled" else None
+        given = issued if state == "enrolled" else None
+        if given is not None:
+            note_issued(central, conn, edge_id, given)
+        certificate = None if given is None else given.pem
         return {**trust_answer(central, conn, edge_id), "state": state, "certificate": certificate}
 
     return json_answer(await central.db.run(job), 201)
+
+
+def _offered(conn: Conn, token: str, edge_id: str, key: VerifyKey, now: str) -> None:
+    """Job: this edge may enrol with this token and key. Raises CentralError auth.enrolment* (403)."""
+    row = conn.execute("SELECT * FROM enrolment WHERE token_sha256=?", (token_hash(token),)).fetchone()
+    if row is None or (row["edge_id"] not in (None, edge_id)):
+        raise CentralError("auth.enrolment", "the token is not known for this edge", status=403, where="token")
+    # The answer to the first use may have been lost: the same edge with the same key may ask again.
+    if row["used_by"] not in (None, key.kid):
+        raise CentralError("auth.enrolment_used", "the token was used before", status=403, where="token")
+    if row["expires_at"] < now:
+        raise CentralError(
+            "auth.enrolment_expired",
+            f"the token ended at {row['expires_at']}",
+            status=403,
+            where="token",
+            hint="ask for a new one: `callwarden central enrol-token`",
+        )
 
 
 async def post_key(request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ from central.enrol import check_edge_id
 from central.errors import CentralError
 from central.fleet import shapes
 from central.fleet.clientcert import MAX_CSR
-from central.fleet.issuing import issue_for
+from central.fleet.issuing import issue_for, note_issued
 from central.fleet.listing import edges_page, whole_edge
 from central.fleet.standing import approve, change_key, revoke
 from central.problems import field, object_body, query_int
@@ -119,15 +119,8 @@ async def post_certificate(request: web.Request) -> web.Response:
     asked = await edge_request(request, certificate=False)
     csr = field(object_body(asked.body), "csr", longest=MAX_CSR)
     issued = await asyncio.to_thread(issue_for, central.config, asked.edge_id, csr, central.wall())
-    ends = format_time(issued.ends)
-
-    def job(conn: Conn) -> None:
-        conn.execute("UPDATE edge SET certificate_ends=? WHERE edge_id=?", (ends, asked.edge_id))
-        said = {"edge_id": asked.edge_id, "serial": issued.serial, "ends": ends}
-        central.log.append(conn, central.now(), "certificate.issued", said)
-
-    await central.db.run(job)
-    return json_answer({"certificate": issued.pem, "ends": ends}, 201)
+    await central.db.run(lambda conn: note_issued(central, conn, asked.edge_id, issued))
+    return json_answer({"certificate": issued.pem, "ends": format_time(issued.ends)}, 201)
 
 
 async def post_key(request: web.Request) -> web.Response:
@@ -142,7 +135,9 @@ async def post_key(request: web.Request) -> web.Response:
         raise CentralError(error.code, error.message, where="statement") from error
     check_signature(central, request, raw, edge_id, edge_keys(check_edge_id(edge_id), told.key))
     known = await central.edges.known(edge_id)
-    check_standing(known.state if known else "revoked", edge_id)
+    if known is None:
+        raise CentralError("auth.unknown_edge", "no such edge is enrolled", status=401, where=edge_id)
+    check_standing(known.state, edge_id)
     check_certificate(central, request, edge_id, demanded=False)
     age = central.wall() - parse_time(told.at)
     if not -timedelta(minutes=5) <= age <= _FRESH:

@@ -6,8 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 from central.config import CentralConfig
+from central.conn import Conn
 from central.errors import CentralError
 from central.fleet.clientcert import Issued, issue
+from central.state import Central
+from formats.ids import format_time
 
 
 def authority(config: CentralConfig) -> Path | None:
@@ -38,3 +41,11 @@ def issue_for(config: CentralConfig, edge_id: str, csr: str, now: datetime) -> I
             hint="they are the operator's: put certificate and key into the edge's state folder as tls.pem",
         )
     return issue(config.ca.read_bytes(), key.read_bytes(), edge_id, csr, now)
+
+
+def note_issued(central: Central, conn: Conn, edge_id: str, issued: Issued) -> None:
+    """Job: until when the edge has a certificate, and an entry in central's log."""
+    ends = format_time(issued.ends)
+    conn.execute("UPDATE edge SET certificate_ends=? WHERE edge_id=?", (ends, edge_id))
+    said = {"edge_id": edge_id, "serial": issued.serial, "ends": ends}
+    central.log.append(conn, central.now(), "certificate.issued", said)

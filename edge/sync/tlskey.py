@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -39,6 +39,10 @@ class Certificate:
 def read_certificate(path: Path) -> Certificate | None:
     """The certificate of a file; None where there is no file. Raises CallwardenError sync.certificate_file."""
     try:
+        if path.stat().st_mode & 0o077:
+            raise CallwardenError(
+                "sync.certificate_file", "others may read this key", where=str(path), hint=f"chmod 600 {path}"
+            )
         raw = path.read_bytes()
         found = x509.load_pem_x509_certificate(raw)
         probe = Certificate(path, found.not_valid_before_utc, found.not_valid_after_utc)
@@ -78,7 +82,7 @@ def tls_pem(key: ec.EllipticCurvePrivateKey, certificate: str) -> bytes:
         raise CallwardenError(
             "sync.answer", "central's certificate for this edge is none", where="certificate"
         ) from error
-    if found.public_key() != key.public_key() or found.not_valid_after_utc < datetime(2000, 1, 1, tzinfo=UTC):
+    if found.public_key() != key.public_key():
         raise CallwardenError("sync.answer", "central certified another key", where="certificate")
     return plain + certificate.encode()
 

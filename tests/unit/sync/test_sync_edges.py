@@ -152,6 +152,9 @@ async def test_a_damaged_file_is_replaced_and_another_keys_certificate_refused(b
     bare.file.write_bytes(b"nothing")
     await bare.certificates.look()
     await bare.speak()
+    bare.file.chmod(0o640)
+    with pytest.raises(CallwardenError, match="others may read"):
+        read_certificate(bare.file)
     certificate = bare.file.read_text()
     with pytest.raises(CallwardenError, match="another key"):
         tls_pem(new_key(), certificate[certificate.index("-----BEGIN CERT") :])
