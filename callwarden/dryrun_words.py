@@ -116,6 +116,16 @@ def prompt(prompt: Prompt) -> dict[str, Any]:
     }
 
 
+def told(policy: Policy) -> str:
+    """What leaves this edge of such a call, where there is a central."""
+    number = {
+        "clear": "the number of whoever is not an agent, in clear",
+        "hashed": "of the number a hash, which whoever has the fleet's search key can try all numbers against",
+        "none": "no number",
+    }[policy.central.number]
+    return f"that there was a call, when, its policy, answer and recordings (ids, lengths, hashes, sealed headers); {number}"
+
+
 def details(policy: Policy, special: str) -> dict[str, str]:
     """What else the policy says, each in a few words; empty for a call that it does not reach."""
     if special or policy.mode == "never":
@@ -136,6 +146,7 @@ def details(policy: Policy, special: str) -> dict[str, str]:
         "kept": f"audio {kept.recordings}, row {kept.statistics}, evidence {kept.evidence}, a no {kept.refusals}",
         "opened by": ", ".join(("the keys of the month",) * bool(policy.epochs) + policy.recipients)
         or "nobody is configured",
+        "told to central": told(policy),
     }
     if policy.beep:
         found["beep"] = f"every {policy.beep:g} s"

@@ -174,8 +174,8 @@ class OfflineDoor:
     def verify_rest(self, *, run: str, repair: bool) -> Json:
         return self._run(self._verify.rest(run=run, repair=repair, uid=os.getuid()))
 
-    def waveform(self, recording_id: str, number: int) -> bytes:
-        return self._run(self._desk.waveform(recording_id, number))
+    def waveform(self, recording_id: str, number: int, reading: Reading) -> bytes:
+        return self._run(self._desk.waveform(recording_id, number, _by(reading)))
 
     def evidence(self, call: str, form: str, reading: Reading, *, signed: bool = True) -> Json:
         self._run(self._unlock())  # its audit entry names the call by an HMAC

@@ -42,8 +42,11 @@ class Recovered:
 class RecoveryDoor:
     """The part of `callwarden.door.Door` that reading a recording needs, over central and a vault's folder."""
 
-    def __init__(self, client: CentralClient, vault: Path, trust: KeySet, reason: str) -> None:
+    def __init__(
+        self, client: CentralClient, vault: Path, trust: KeySet, reason: str, purpose: str = "", case: str = ""
+    ) -> None:
         self._client, self._vault, self._trust, self._reason = client, vault, trust, reason
+        self._wanted = {name: text for name, text in (("purpose", purpose), ("case", case)) if text}
         self._headers: dict[str, dict[str, Row]] = {}
         self._bundles: dict[str, Row] = {}
 
@@ -60,7 +63,7 @@ class RecoveryDoor:
             ) from error
 
     def _bundle(self, recording: str) -> Row:
-        found = self._client.get(f"/v1/recordings/{recording}")
+        found = self._client.get(f"/v1/recordings/{recording}", **self._wanted)
         sealed, opened = found["sealed"] or {}, found["opened"] or {}
         headers = self._headers_of(recording)
         segments = (
@@ -134,7 +137,8 @@ class RecoveryDoor:
 
     def _headers_of(self, recording_id: str) -> dict[str, Row]:
         if recording_id not in self._headers:
-            answer = self._client.post(f"/v1/recordings/{recording_id}/headers", {"reason": self._reason})
+            body = {"reason": self._reason, **self._wanted}
+            answer = self._client.post(f"/v1/recordings/{recording_id}/headers", body)
             self._headers[recording_id] = {one["segment_id"]: one for one in answer["headers"]}
         return self._headers[recording_id]
 
@@ -179,12 +183,13 @@ class RecoveryDoor:
 
 def recover(
     client: CentralClient, vault: Path, out: Path, identities: Sequence[Identity], trust: KeySet, reason: str,
-    edge_id: str | None, only: Sequence[str] = (),
+    edge_id: str | None, only: Sequence[str] = (), *, purpose: str = "", case: str = "",
 ) -> Recovered:  # fmt: skip
     """Every recording that central knows of (of one edge, where it is named), as WAV files in `out`; what exists there is
-    left alone. Raises what stops everything (central is away, the folder cannot be written)."""
+    left alone. `purpose`, `case`: what they are read for (default: the first purpose of each answer). Raises what stops
+    everything (central is away, the folder cannot be written)."""
     told, known = Recovered(), set()
-    door = RecoveryDoor(client, vault, trust, reason)
+    door = RecoveryDoor(client, vault, trust, reason, purpose, case)
     for row in client.pages("/v1/recordings", "recordings"):
         recording_id = str(row["recording_id"])
         if not is_id(recording_id):  # it becomes the name of a file

@@ -38,7 +38,7 @@ def waveforms(opened: Opened, identities: Sequence[Identity]) -> dict[str, Any]:
 
 def _peaks(opened: Opened, segment: dict[str, Any], identities: Sequence[Identity]) -> list[list[int]] | None:
     try:
-        sealed = opened.door.waveform(opened.recording_id, segment["number"])
+        sealed = opened.door.waveform(opened.recording_id, segment["number"], opened.reading)
     except CallwardenError as error:
         if error.code != "not_found.waveform":
             raise

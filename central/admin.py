@@ -8,11 +8,11 @@ from aiohttp import web
 
 from central.auth import json_answer
 from central.conn import Conn, Row
-from central.doors import Door, door
-from central.errors import CentralError
+from central.doors import Door, asker, door
+from central.minimise.purposes import Reading, Verdict, admit, judge, reading
 from central.openapi import answers
 from central.problems import query_int
-from central.state import CENTRAL
+from central.state import CENTRAL, Central
 from formats import canonical
 
 PAGE = 1000
@@ -27,7 +27,7 @@ def doors() -> list[Door]:
             get_calls,
             "dpo auditor supervisor",
             "Calls as reported, oldest first.",
-            query=("after", "limit"),
+            query=("after", "limit", "purpose", "case"),
             answer=answers.CallList,
         ),
         door(
@@ -36,7 +36,7 @@ def doors() -> list[Door]:
             get_recordings,
             "dpo auditor supervisor",
             "Recordings as reported, with whether the keeper holds their keys.",
-            query=("after", "limit"),
+            query=("after", "limit", "purpose", "case"),
             answer=answers.RecordingList,
         ),
         door(
@@ -45,6 +45,7 @@ def doors() -> list[Door]:
             get_recording,
             "dpo auditor supervisor",
             "One recording.",
+            query=("purpose", "case"),
             answer=answers.Recording,
         ),
         door(
@@ -69,27 +70,36 @@ def doors() -> list[Door]:
 
 
 async def get_calls(request: web.Request) -> web.Response:
-    """Calls as reported."""
+    """Calls as reported. `?purpose=` and `?case=`: what they are read for; of a call that this does not cover, or that is
+    restricted, there is only its id and why (`refused`)."""
+    wanted = reading(request, asker(request))
     after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
     def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute("SELECT * FROM call WHERE seq>? ORDER BY seq LIMIT ?", (after, limit)).fetchall()
-        return [
-            {
-                "seq": row["seq"],
-                "call_id": row["call_id"],
-                "edge_id": row["edge_id"],
-                "outcome": row["outcome"],
-                "opened": _json(row["opened"]),
-                "closed": _json(row["closed"]),
-                "recordings": [
-                    r[0] for r in conn.execute("SELECT recording_id FROM recording WHERE call_id=?", (row["call_id"],))
-                ],
-            }
-            for row in rows
-        ]
+        _note(central, conn, "calls.listed", wanted, after, len(rows))
+        return [_call(conn, row, judge(conn, wanted, row["call_id"])) for row in rows]
 
-    return json_answer({"calls": await request.app[CENTRAL].db.run(job)})
+    central = request.app[CENTRAL]
+    return json_answer({"calls": await central.db.run(job)})
+
+
+def _note(central: Central, conn: Conn, kind: str, wanted: Reading, after: int, count: int) -> None:
+    central.log.append(conn, central.now(), kind, {**wanted.said(), "after": after, "count": count})
+
+
+def _call(conn: Conn, row: Row, verdict: Verdict) -> dict[str, Any]:
+    named = {"seq": row["seq"], "call_id": row["call_id"], "edge_id": row["edge_id"]}
+    if verdict.refused:
+        nothing: dict[str, Any] = {"outcome": None, "opened": None, "closed": None, "recordings": []}
+        return named | nothing | {"refused": verdict.refused}
+    recordings = conn.execute("SELECT recording_id FROM recording WHERE call_id=?", (row["call_id"],))
+    return named | {
+        "outcome": row["outcome"],
+        "opened": _json(row["opened"]),
+        "closed": _json(row["closed"]),
+        "recordings": [r[0] for r in recordings],
+    }
 
 
 def _recording(conn: Conn, row: Row) -> dict[str, Any]:
@@ -118,29 +128,45 @@ def _recording(conn: Conn, row: Row) -> dict[str, Any]:
 
 
 async def get_recordings(request: web.Request) -> web.Response:
-    """Recordings as reported, with whether the keeper holds their keys."""
+    """Recordings as reported, with whether the keeper holds their keys; `?purpose=` and `?case=` as for calls."""
+    wanted = reading(request, asker(request))
     after, limit = query_int(request, "after", 0), query_int(request, "limit", PAGE, low=1, high=PAGE)
 
     def job(conn: Conn) -> list[dict[str, Any]]:
         rows = conn.execute("SELECT * FROM recording WHERE seq>? ORDER BY seq LIMIT ?", (after, limit)).fetchall()
-        return [_recording(conn, row) for row in rows]
+        _note(central, conn, "recordings.listed", wanted, after, len(rows))
+        return [_allowed(conn, row, judge(conn, wanted, row["call_id"], row["recording_id"])) for row in rows]
 
-    return json_answer({"recordings": await request.app[CENTRAL].db.run(job)})
+    central = request.app[CENTRAL]
+    return json_answer({"recordings": await central.db.run(job)})
+
+
+def _allowed(conn: Conn, row: Row, verdict: Verdict) -> dict[str, Any]:
+    if not verdict.refused:
+        return _recording(conn, row)
+    names = ("seq", "recording_id", "edge_id", "call_id", "state")
+    nothing: dict[str, Any] = {
+        "opened": None,
+        "sealed": None,
+        "erased": None,
+        "segments": [],
+        "headers": [],
+        "tombstone": None,
+    }
+    return {name: row[name] for name in names} | nothing | {"refused": verdict.refused}
 
 
 async def get_recording(request: web.Request) -> web.Response:
-    """One recording."""
-    recording_id = request.match_info["recording_id"]
+    """One recording; `?purpose=` and `?case=`: what it is read for."""
+    central, recording_id = request.app[CENTRAL], request.match_info["recording_id"]
+    await admit(central, reading(request, asker(request)), "recording.read", recording_id=recording_id)
 
     def job(conn: Conn) -> dict[str, Any]:
-        row = conn.execute("SELECT * FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
-        if row is None:
-            raise CentralError(
-                "not_found.recording", "no edge reported such a recording", status=404, where=recording_id
-            )
-        return _recording(conn, row)
+        return _recording(
+            conn, conn.execute("SELECT * FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+        )
 
-    return json_answer(await request.app[CENTRAL].db.run(job))
+    return json_answer(await central.db.run(job))
 
 
 async def get_alarms(request: web.Request) -> web.Response:

@@ -55,14 +55,16 @@ def anonymise(conn: Conn, edge_id: str, call_id: str) -> None:
             )
 
 
-def told(conn: Conn, edge_id: str, said: dict[str, Any]) -> None:
+def told(conn: Conn, edge_id: str, said: dict[str, Any]) -> bool:
     """Job: a restored central hears of a call that became anonymous after its backup; `said`: what `call.anonymised` says. Of a
-    call that is not known, or another edge's, nothing changes."""
+    call that is not known, or another edge's, nothing changes. Whether it became anonymous now."""
     call_id, facts = said.get("call_id"), canonical.dumps(less(said)).decode()
     known = conn.execute("SELECT anonymised FROM call WHERE call_id=? AND edge_id=?", (call_id, edge_id)).fetchone()
-    if isinstance(call_id, str) and known is not None and known["anonymised"] is None:
-        conn.execute("UPDATE call SET anonymised=? WHERE call_id=?", (facts, call_id))
-        anonymise(conn, edge_id, call_id)
+    if not isinstance(call_id, str) or known is None or known["anonymised"] is not None:
+        return False
+    conn.execute("UPDATE call SET anonymised=? WHERE call_id=?", (facts, call_id))
+    anonymise(conn, edge_id, call_id)
+    return True
 
 
 def is_anonymous(conn: Conn, subject: str) -> str | None:

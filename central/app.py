@@ -43,6 +43,7 @@ from central.fleet.issuing import authority
 from central.hooks import doors as hooks
 from central.incidents import doors as incidents
 from central.media import doors as media
+from central.minimise import doors as minimise
 from central.openapi import answers
 from central.openapi import serve as published
 from central.problems import problems
@@ -88,6 +89,7 @@ def all_doors() -> list[Door]:
         incidents,
         cases,
         register,
+        minimise,
     )
     return [health, *(one for part in parts for one in part.doors())]
 

@@ -34,7 +34,8 @@ class CentralConfig:
     postgres: where PostgreSQL is, as libpq spells it ("postgresql://callwarden@/callwarden?host=/run/postgresql"), without
     a password (use peer authentication or a passfile); "" keeps everything in the SQLite file `database`. connections:
     how many of them this process opens to PostgreSQL. keeper_socket: where `callwarden central keeper` listens, for several
-    processes on one PostgreSQL; None: this process keeps the keys itself.
+    processes on one PostgreSQL; None: this process keeps the keys itself. search_keys: the fleet's keys for search by number.
+    country: where national spellings of numbers are at home in a search ("CZ"); "": only international ones are read.
     client_certificates: TLS certificates of edges: "off" asks for none, "wanted" checks those that are offered, "demanded"
     turns away requests without. client_ca: PEM of the operator's authorities for them; then central issues none itself; None:
     central's own authority. approve_enrolments: an enrolled edge waits until somebody compared its code.
@@ -54,6 +55,7 @@ class CentralConfig:
     store_key: Path
     witness_key: Path
     token: Path
+    search_keys: Path
     tls: bool
     ca: Path
     certificate: Path
@@ -72,6 +74,7 @@ class CentralConfig:
     outgoing: Outgoing = field(default_factory=Outgoing)
     cases: CaseSettings = field(default_factory=CaseSettings)
     register: Path | None = None
+    country: str = ""
 
     @property
     def url(self) -> str:
@@ -100,6 +103,8 @@ _DEFAULTS: dict[str, Any] = {
     "store_key": "store.key",
     "witness_key": "witness.key",
     "token": "central.token",
+    "search_keys": "search.keys",
+    "country": "",
     "tls": True,
     "ca": "ca.crt",
     "certificate": "server.crt",
@@ -153,7 +158,7 @@ def is_loopback(host: str) -> bool:
 
 
 #: Files that may come from systemd.
-_SECRETS = ("store_key", "witness_key", "token", "certificate_key", "secret", "password")
+_SECRETS = ("store_key", "witness_key", "token", "certificate_key", "search_keys", "secret", "password")
 
 
 def _file(data: Path, name: str, text: str, where: str) -> Path:
@@ -217,6 +222,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
                 "store_key",
                 "witness_key",
                 "token",
+                "search_keys",
                 "ca",
                 "certificate",
                 "certificate_key",
@@ -237,6 +243,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         outgoing=read_outgoing(webhooks, mail, lambda name, text: _file(data, name, text, where), where),
         cases=parse_cases(full["cases"]),
         register=base / full["register"] if full["register"] else None,
+        country=_country(full["country"], where),
     )
 
 
@@ -256,6 +263,12 @@ def _connections(count: float, where: str) -> int:
     if not 1 <= count <= 100:
         raise CentralError("config.connections", "connections must be 1 to 100", where=where)
     return int(count)
+
+
+def _country(country: str, where: str) -> str:
+    if country and not re.fullmatch(r"[A-Z]{2}", country):
+        raise CentralError("config.country", "country is two capital letters", where=where, hint='country = "CZ"')
+    return country
 
 
 def _level(level: Any, where: str) -> int:

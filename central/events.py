@@ -14,7 +14,7 @@ from central.errors import CentralError
 from central.fleet.clones import two_streams
 from central.project import project, take_key
 from central.state import CENTRAL, Central
-from formats import canonical
+from formats import canonical, search
 from formats.errors import FormatError
 from formats.wire import BatchAnswer, Event, verify_batch
 
@@ -41,7 +41,7 @@ def doors() -> list[Door]:
 
 
 async def post_events(request: web.Request) -> web.Response:
-    """Edge: a batch → `{items: [{id, status}], contiguous}`; status `accepted` `duplicate` `rejected:<code>`."""
+    """Edge: a batch → `{items: [{id, status}], contiguous, search_key}`; status `accepted` `duplicate` `rejected:<code>`."""
     central = request.app[CENTRAL]
     asked = await edge_request(request)
     try:
@@ -79,7 +79,9 @@ def _take(central: Central, conn: Conn, edge_id: str, events: list[Event]) -> di
     central.keeper.flush()
     if forked:
         two_streams(central, conn, edge_id, events[0].incarnation)
-    return {"items": items, "contiguous": _advance(conn, edge_id, events[0].incarnation, taken)}
+    contiguous = _advance(conn, edge_id, events[0].incarnation, taken)
+    ring = central.search.now()
+    return {"items": items, "contiguous": contiguous, "search_key": ring and ring.newest.id}
 
 
 def _take_one(central: Central, conn: Conn, edge_id: str, event: Event) -> str:
@@ -95,6 +97,8 @@ def _take_one(central: Central, conn: Conn, edge_id: str, event: Event) -> str:
         raise CentralError("event.sequence", "another event has this number")
     project(central, conn, edge_id, event.type, event.sequence, event.data)
     stored, _ = take_key(event.data)
+    if event.type == search.EVENT:  # numbers lie sealed in a table of their own
+        stored = search.without_values(stored)
     if isinstance(stored.get("header"), dict):  # the sealed header lies in its own table, from which it can be wiped
         stored = {**stored, "header": {k: v for k, v in stored["header"].items() if k != "sealed_header"}}
     conn.execute(

@@ -8,9 +8,10 @@ from central import keeper
 from central.conn import Conn
 from central.errors import CentralError
 from central.hooks import facts
+from central.minimise import numbers, restrictions
 from central.register import store as register
 from central.state import Central
-from formats import canonical
+from formats import canonical, search
 from formats.errors import FormatError
 from formats.ids import is_id
 from formats.keys import unb64url
@@ -58,6 +59,15 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
         case "call.anonymised":
             _call(central, conn, edge_id, _id(data, "call_id"))
             _set(conn, "call", "anonymised", data, "call_id")
+            numbers.forget_for_good(central, conn, data["call_id"])
+        case search.EVENT:
+            _call(central, conn, edge_id, _id(data, "call_id"))
+            numbers.take(central, conn, edge_id, seq, data)
+        case "restriction.placed":
+            _call(central, conn, edge_id, _id(data, "call_id"))
+            restrictions.place(conn, edge_id, data)
+        case "restriction.released":
+            restrictions.release(conn, edge_id, _id(data, "hold_id"))
         case "call.rectified":
             _call(central, conn, edge_id, _id(data, "call_id"))
             _rectified(conn, data)

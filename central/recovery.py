@@ -12,8 +12,9 @@ from aiohttp import web
 
 from central.auth import json_answer
 from central.conn import Conn
-from central.doors import Door, door, taken
+from central.doors import Door, asker, door, taken
 from central.errors import CentralError
+from central.minimise.purposes import admit, reading_of
 from central.openapi import answers, bodies
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
@@ -38,26 +39,23 @@ def doors() -> list[Door]:
 
 
 async def post_headers(request: web.Request) -> web.Response:
-    """Administrator: `{reason}` → `{headers: [{segment_id, version, suite, key_id, header}]}`, the newest of each segment;
-    `header` is base64url, or null where the keeper holds no key (any more)."""
-    central = request.app[CENTRAL]
-    reason = taken(request, bodies.HeadersBody).reason
+    """Administrator: `{reason, purpose?, case?}` → `{headers: [{segment_id, version, suite, key_id, header}]}`, the newest of each
+    segment; `header` is base64url, or null where the keeper holds no key (any more)."""
+    central, asked = request.app[CENTRAL], taken(request, bodies.HeadersBody)
     recording_id = request.match_info["recording_id"]
     if not is_id(recording_id):
         raise CentralError("usage.id", "recording_id is 32 lower-case hex digits", where="recording_id")
-    return json_answer({"headers": await central.db.run(lambda conn: _headers(central, conn, recording_id, reason))})
+    wanted = reading_of(asker(request), asked.purpose, asked.case)
+    await admit(central, wanted, "headers.given", recording_id=recording_id, reason=asked.reason)
+    return json_answer({"headers": await central.db.run(lambda conn: _headers(central, conn, recording_id))})
 
 
-def _headers(central: Central, conn: Conn, recording_id: str, reason: str) -> list[dict[str, Any]]:
-    if conn.execute("SELECT 1 FROM recording WHERE recording_id=?", (recording_id,)).fetchone() is None:
-        raise CentralError("not_found.recording", "no edge reported such a recording", status=404, where=recording_id)
+def _headers(central: Central, conn: Conn, recording_id: str) -> list[dict[str, Any]]:
     rows = conn.execute(
         "SELECT segment_id, version, suite, key_id, sealed_header, keeper_slot FROM header h WHERE recording_id=?"
         " AND version=(SELECT max(version) FROM header n WHERE n.segment_id=h.segment_id) ORDER BY segment_id",
         (recording_id,),
     ).fetchall()
-    body = {"recording_id": recording_id, "segments": len(rows), "reason": reason}
-    central.log.append(conn, central.now(), "headers.given", body)
     return [
         {
             "segment_id": row["segment_id"],

@@ -17,6 +17,7 @@ from central.doors import Door, door
 from central.errors import CentralError
 from central.keeper import shred
 from central.log import OwnLog
+from central.minimise.numbers import forget_for_good, forget_lost
 from central.openapi import bodies, edge_answers
 from central.problems import Handler, field, object_body
 from central.slotfile import SlotFile
@@ -80,6 +81,7 @@ def forget_lost_keys(conn: Conn, keeper: SlotFile) -> int:
     conn.executemany("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?", gone)
     _forget_openings(conn, keeper)
     forget_shredded(conn, keeper)
+    forget_lost(conn, keeper)
     return len(gone)
 
 
@@ -134,7 +136,8 @@ async def post_tombstones(request: web.Request) -> web.Response:
             return 0
         buried = sum(_bury(central, conn, asked.edge_id, one) for one in names)
         for one in calls:
-            told(conn, asked.edge_id, one)
+            if told(conn, asked.edge_id, one):
+                forget_for_good(central, conn, str(one["call_id"]))
         if last:
             heard(conn, central.log, central.now(), asked.edge_id, {"accepted": False})
         return buried

@@ -181,7 +181,23 @@ CREATE INDEX incident_entry_of ON incident_entry(incident_id, seq);
 
 
 -- ---------------------------------------------------------------- numbers and search
---
+-- What an edge said last of a call's numbers; `gone`: there are none any more, whatever comes later.
+CREATE TABLE call_numbers(
+  call_id TEXT PRIMARY KEY, edge_id TEXT NOT NULL REFERENCES edge, form TEXT NOT NULL CHECK (form IN ('clear','hashed','none')),
+  seq INTEGER NOT NULL, gone INTEGER NOT NULL) STRICT;
+-- A number, or its hash, under a key of the keeper's. `bucket`: first byte of the hash under `key_id`; what a search looks by.
+CREATE TABLE call_number(
+  call_id TEXT NOT NULL, party_id TEXT NOT NULL, edge_id TEXT NOT NULL REFERENCES edge, started_at TEXT NOT NULL,
+  form TEXT NOT NULL CHECK (form IN ('clear','hashed')), key_id TEXT NOT NULL, bucket INTEGER NOT NULL, sealed BLOB NOT NULL,
+  keeper_slot INTEGER NOT NULL UNIQUE, PRIMARY KEY (call_id, party_id)) STRICT;
+CREATE INDEX call_number_bucket ON call_number(key_id, bucket, started_at);
+-- Calls, or single recordings of them, that an edge restricted (GDPR Art. 18), and restrictions that are over.
+CREATE TABLE restriction(
+  edge_id TEXT NOT NULL REFERENCES edge, hold_id TEXT NOT NULL, call_id TEXT NOT NULL, recording_id TEXT NOT NULL,
+  PRIMARY KEY (edge_id, hold_id, call_id, recording_id)) STRICT;
+CREATE INDEX restriction_call ON restriction(call_id);
+CREATE TABLE restriction_over(
+  edge_id TEXT NOT NULL REFERENCES edge, hold_id TEXT NOT NULL, PRIMARY KEY (edge_id, hold_id)) STRICT;
 
 
 -- ---------------------------------------------------------------- policies, register of processing

@@ -15,6 +15,7 @@ from central.db import locally
 from central.enrol import check_edge_id, new_token, register, register_person
 from central.keyfiles import make_key, read_key, write_new
 from central.log import OwnLog
+from central.minimise.ring import make_ring
 from central.roles import ADMIN
 from central.slotfile import SlotFile
 from central.state import key_set, utc_now
@@ -70,6 +71,7 @@ def init(
     _note(result, path, made_config)
     for key in (config.store_key, config.witness_key):
         _note(result, key, make_key(key))
+    _note(result, config.search_keys, make_ring(config.search_keys))
     if config.tls:
         _certificates(result, config, names)
         result.ca_fingerprint = tls.fingerprint(config.ca.read_bytes())

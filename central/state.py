@@ -24,6 +24,7 @@ from central.keeperlink import Keeper, KeeperLink
 from central.keyfiles import read_key
 from central.log import OwnLog
 from central.media.room import Room, open_room
+from central.minimise.ring import RingFile
 from central.replay import ReplayCache
 from central.slotfile import SlotFile
 from formats import canonical
@@ -44,6 +45,7 @@ class Central:
     config: CentralConfig
     db: Database
     edges: EdgeBook = field(init=False)
+    search: RingFile = field(init=False)
     keeper: Keeper
     store: SigningKey
     witness: SigningKey
@@ -58,6 +60,7 @@ class Central:
 
     def __post_init__(self) -> None:
         self.edges = EdgeBook(self.db)
+        self.search = RingFile(self.config.search_keys)
 
     def now(self) -> str:
         """RFC 3339 UTC with milliseconds and Z."""
@@ -146,6 +149,7 @@ def named_slots(conn: Conn) -> frozenset[int]:
             "SELECT keeper_slot FROM header WHERE keeper_slot IS NOT NULL"
             " UNION SELECT opening_slot FROM orders WHERE opening_slot IS NOT NULL"
             " UNION SELECT slot FROM subject_case WHERE slot IS NOT NULL"
+            " UNION SELECT keeper_slot FROM call_number"
         )
     )
 

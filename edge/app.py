@@ -239,6 +239,7 @@ class Daemon:
             clock=self.clock,
             incarnation=incarnation_of(self.journal.incarnation),
             gate=self.gate,
+            search_key=self.config.edge.state / "search.key",
             delivered=lambda: self.executor.wake(),
             state=self.config.edge.state,
             vitals=self._vitals,

@@ -69,6 +69,7 @@ class BatchAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     items: tuple[ItemAnswer, ...]
     contiguous: int
+    search_key: str | None = None
 
 
 def encode_batch(events: Iterable[Event]) -> bytes:

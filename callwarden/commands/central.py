@@ -84,6 +84,14 @@ _COMMANDS = {
         "Order the edge of RECORDING to take its further headers in FILE, which `callwarden key rewrap --out` made.",
     ),
     "run": (_AT + "central_setup:run", "Run central."),
+    "search": (
+        _AT + "central_search:search",
+        "Find the calls of a number among those that policies let central search.",
+    ),
+    "search-key": (
+        _AT + "central_search:search_key",
+        "Show the ids of the fleet's search keys, the newest last, or make a new one.",
+    ),
     "set-keys": (
         _AT + "central_rules:set_keys",
         "Order edges to pin the key set in FILE (default: the keys that central has now) instead of what they pin.",

@@ -36,12 +36,16 @@ def receipts(central_config: Path | None, recording: str | None, jti: str | None
 
 @click.command()
 @central_config
+@click.option("--purpose", default="", help="What they are read for: one that the answers grant (default: the first).")
+@click.option("--case", default="", help="The number of a case, for central's log.")
 @as_json
-def recordings(central_config: Path | None, json_: bool) -> None:
-    """List the recordings that edges reported."""
+def recordings(central_config: Path | None, purpose: str, case: str, json_: bool) -> None:
+    """List the recordings that edges reported; of those that this purpose does not cover, or that are restricted, no more than
+    that there are."""
     from callwarden.output import print_json, print_table
 
-    rows = from_surroundings(central_config).pages("/v1/recordings", "recordings")
+    wanted = {name: text for name, text in (("purpose", purpose), ("case", case)) if text}
+    rows = from_surroundings(central_config).pages("/v1/recordings", "recordings", **wanted)
     if json_:
         print_json(rows)
         return
@@ -52,7 +56,7 @@ def recordings(central_config: Path | None, json_: bool) -> None:
                 r["recording_id"],
                 r["edge_id"],
                 r["call_id"],
-                r["state"],
+                f"{r['state']} (refused: {r['refused']})" if r.get("refused") else r["state"],
                 len(r["segments"]),
                 sum(1 for h in r["headers"] if h["kept"]),
             )

@@ -28,7 +28,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("-i", "--identity", type=_FILE, help="With --with-audio: the age identity file that opens it.")
 @passphrase_file
 @click.option("--key", type=_FILE, help="With --with-audio: a key of yours to sign it with; the edge signs no audio.")
-@click.option("--purpose", default="", help="With --with-audio: what it is read for, as for `callwarden export`.")
+@click.option(
+    "--purpose", default="", help="What it is read for: one that an answer grants, as for `callwarden export`."
+)
 @click.option("--case", default="", help="A word or a case number for the audit log.")
 @as_json
 def evidence(

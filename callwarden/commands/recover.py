@@ -30,6 +30,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--edge-id", help="Only recordings of this edge.")
 @click.option("--recording", "recordings", multiple=True, help="Only this recording (whole id); repeat.")
 @click.option("--reason", default="recovery", show_default=True, help="A word or a case number for central's log.")
+@click.option("--purpose", default="", help="What they are read for: one that the answers grant (default: the first).")
+@click.option("--case", default="", help="The case it belongs to; `legal_claims` opens what is restricted with one.")
 @as_json
 def recover(
     vault: Path,
@@ -41,6 +43,8 @@ def recover(
     edge_id: str | None,
     recordings: tuple[str, ...],
     reason: str,
+    purpose: str,
+    case: str,
     json_: bool,
 ) -> int:
     """Take the audio out of a vault whose journal or keys are lost, with central's recovery copy.
@@ -69,7 +73,7 @@ def recover(
     elif not vault.is_dir():
         raise CallwardenError("usage.vault", "there is no such folder", where=str(vault))
     output.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = run(client, vault, output, identities, keys, reason, edge_id, recordings)
+    told = run(client, vault, output, identities, keys, reason, edge_id, recordings, purpose=purpose, case=case)
     lost = {recording: {"code": error.code, "why": error.message} for recording, error in told.failed.items()}
     if json_:
         print_json(

@@ -95,7 +95,7 @@ recipients = [
 {lines}
 ]
 retention = {{ recordings = "P6M", minimum = "P0D", statistics = "P24M", evidence = "P36M", refusals = "P30D" }}
-central = {{ number = "hashed", media = "stay" }}
+central = {{ number = "none", media = "stay" }}  # "hashed" or "clear": central can search by number
 """
 
 

@@ -77,7 +77,8 @@ class NewToken(Token, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """A call, as its edge reported it. `opened`, `closed`: the data of those events."""
+    """A call, as its edge reported it. `opened`, `closed`: the data of those events. `refused`: why nothing is said of it,
+    `purpose` or `restricted`."""
 
     seq: Page
     call_id: str
@@ -86,6 +87,7 @@ class Call(Struct, frozen=True):
     opened: dict[str, Any] | None
     closed: dict[str, Any] | None
     recordings: list[str]
+    refused: str | UnsetType = UNSET
 
 
 class CallList(Struct, frozen=True):
@@ -112,7 +114,7 @@ class Tombstone(Struct, frozen=True):
 
 
 class Recording(Struct, frozen=True):
-    """A recording, as its edge reported it."""
+    """A recording, as its edge reported it. `refused`: as of a call."""
 
     seq: Page
     recording_id: str
@@ -125,6 +127,7 @@ class Recording(Struct, frozen=True):
     segments: list[dict[str, Any]]
     headers: list[Header]
     tombstone: Tombstone | None
+    refused: str | UnsetType = UNSET
 
 
 class RecordingList(Struct, frozen=True):

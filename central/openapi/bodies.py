@@ -51,9 +51,11 @@ class TokenBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HeadersBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why headers are given out; it is written into central's log."""
+    """Why headers are given out, and for which purpose of the answer (default: the first); written into central's log."""
 
     reason: Annotated[str, Meta(max_length=80)]
+    purpose: Annotated[str, Meta(max_length=80)] = ""
+    case: Annotated[str, Meta(max_length=80)] = ""
 
 
 class DraftTarget(Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,6 +24,11 @@ QUERY: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "recording_id": ("Only of this recording.", _ID),
     "call_id": ("Only of this call.", _ID),
     "edge_id": ("Only of this edge.", _SHORT),
+    "purpose": (
+        "What it is read for, one of those the answer covers; default: the first.",
+        {"type": "string", "maxLength": 80},
+    ),
+    "case": ("The number of a case, for central's log.", {"type": "string", "maxLength": 80}),
 }
 PATH: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "edge_id": ("The edge's name.", _SHORT),

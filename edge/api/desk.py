@@ -172,12 +172,13 @@ class Desk:
         file = await asyncio.to_thread(self._deps.vault.open, row.recording_id, row.payload_of(segment))
         return Stretch(file, first, end, size, part is not None)
 
-    async def waveform(self, recording_id: str, number: int) -> bytes:
+    async def waveform(self, recording_id: str, number: int, by: ReadBy) -> bytes:
         """A segment's sealed waveform: ciphertext, which only the segment's file key opens; to get that is the reading that
-        is audited (`header`). Raises not_found.waveform, and as `payload`."""
+        is audited (`header`), and a refusal is here, too. Raises not_found.waveform, and as `payload`."""
         row, segment = await self._segment(recording_id, number)
         if row.state in ("erased", "erasing") or segment.state == "shredded":
             raise await self._erased(row, segment)
+        await self._granted(row, by, {"recording_id": recording_id, "segment": number} | by.said())
         found = await asyncio.to_thread(self._deps.vault.waveform, recording_id, row.payload_of(segment))
         if found is None:
             raise CallwardenError(

@@ -7,6 +7,7 @@ from typing import Final
 
 from edge.api.deps import ApiDeps, Json
 from edge.api.desk import Desk
+from edge.api.restricted import LEGAL_CLAIMS
 from edge.api.words import ReadBy
 from edge.errors import CallwardenError
 from formats import canonical, consent_receipt, consent_record, vcon
@@ -45,7 +46,8 @@ class EvidenceDesk:
                 hint="`callwarden why` says what is left",
                 where=call_id,
             )
-        body = {"form": form, "uid": by.uid} | ({"case": by.case} if by.case else {})
+        body = {"form": form, "uid": by.uid} | {name: one for name, one in named(by) if one}
+        await self._admit(row, by, body)
         await self._deps.journal.note_audit("evidence.exported", subject=call_id, body=body)
         at = format_time(datetime.now(UTC))
         match form:
@@ -59,3 +61,38 @@ class EvidenceDesk:
             case "receipt":
                 return consent_receipt.receipt(row, edge_id=self._deps.edge_id, at=at)
         return row
+
+    async def _admit(self, row: Json, by: ReadBy, body: Json) -> None:
+        """An operator proves an answer without a purpose of the recording's. One that is named must be an answer's, and of a call
+        that is restricted evidence is given out for legal claims only. Raises command.purpose, command.restricted, after
+        an audit entry `evidence.refused`."""
+        call_id = row["call"]["call_id"]
+        claim = by.purpose == LEGAL_CLAIMS and bool(by.case)
+        why = ""
+        for recording_id in ("", *(one["recording_id"] for one in row["recordings"])):
+            if not claim and await self._deps.journal.restrictions_on(recording_id, call_id):
+                why = "restricted"
+        granted = {purpose for permit in row["permits"] for purpose in permit["purposes"]}
+        if not why and by.purpose and not claim and by.purpose not in granted:
+            why = "purpose"
+        if not why:
+            return
+        await self._deps.journal.note_audit("evidence.refused", subject=call_id, body={**body, "why": why})
+        if why == "restricted":
+            raise CallwardenError(
+                "command.restricted",
+                "the call is restricted: its evidence is given out for legal claims only",
+                hint=f"for a claim: --purpose {LEGAL_CLAIMS} --case NUMBER",
+                where=call_id,
+            )
+        raise CallwardenError(
+            "command.purpose",
+            f"no answer of this call covers the purpose {by.purpose!r}",
+            hint=f"granted: {', '.join(sorted(granted)) or 'nothing'}; none need be named to prove an answer",
+            where=call_id,
+        )
+
+
+def named(by: ReadBy) -> tuple[tuple[str, str], ...]:
+    """What of a reading goes into the log where it is said."""
+    return ("case", by.case), ("purpose", by.purpose)

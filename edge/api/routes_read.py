@@ -68,7 +68,8 @@ async def _payload(request: web.Request) -> web.StreamResponse:
 
 
 async def _waveform(request: web.Request) -> web.Response:
-    body = await request.app[DESK].waveform(request.match_info["id"], int(request.match_info["n"]))
+    number = int(request.match_info["n"])
+    body = await request.app[DESK].waveform(request.match_info["id"], number, listener(request))
     return web.Response(body=body, content_type="application/octet-stream")
 
 

@@ -1,26 +1,21 @@
 """Telephone numbers in any spelling, made comparable. Pure: the tables of the package `phonenumbers` are data.
 
-A number is only taken for a telephone number where its country's plan has it; extensions ("1001"), SIP user names and
-nonsense are none. Whoever calls chooses what is heard here, so nothing of it is trusted beyond its spelling.
+What is a number at all is decided in `formats.numbers`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberType, region_code_for_number
+from phonenumbers import PhoneNumberType, region_code_for_number
+
+from formats.numbers import LONGEST, digits, e164, parse
 
 #: What stands for a number that was not sent, lower case: Asterisk's own words and those of common gateways.
 WITHHELD: Final = frozenset({"", "unknown", "anonymous", "unavailable", "restricted", "private", "withheld"})
-#: Longest spelling that is looked at, characters; E.164 has 15 digits.
-LONGEST: Final = 64
-#: Fewest digits that are read as a country's code and a number; shorter ones are extensions.
-_WITH_CODE: Final = 9
-_SPELLING: Final = re.compile(r"(?:tel:|sip:)?\+?[0-9 ().\-/\u00a0]+", re.ASCII | re.IGNORECASE)
 #: Numbers that many people show as theirs: services, switchboards, mailboxes. Nobody's answer can be remembered there.
 _SHARED: Final = frozenset(
     {
@@ -33,16 +28,9 @@ _SHARED: Final = frozenset(
 )
 
 
-def e164(heard: str, country: str) -> str | None:
-    """The number as "+" and digits, or None when it is none. `country`: where its national spellings are at home ("CZ"),
-    "" when that is not known (then only international spellings are read)."""
-    number = _parse(heard, country)
-    return None if number is None else phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
 def country_of(number: str) -> str:
     """The country of a number in E.164, two capital letters; "" for none (shared codes such as +800)."""
-    parsed = _parse(number, "")
+    parsed = parse(number, "")
     region = region_code_for_number(parsed) if parsed is not None else None
     return region if region and len(region) == 2 and region.isalpha() else ""
 
@@ -52,7 +40,7 @@ def class_of(heard: str, country: str, shared: Iterable[str] = ()) -> str:
     the operator's list), `plain`."""
     if heard.strip().lower() in WITHHELD:
         return "withheld"
-    number = _parse(heard, country)
+    number = parse(heard, country)
     if number is None:
         return "invalid"
     if phonenumbers.number_type(number) in _SHARED:
@@ -68,12 +56,6 @@ def same(one: str, other: str, country: str) -> bool:
 def comparable(number: str, country: str) -> str:
     """The form in which numbers are compared: E.164, else the bare digits; "" when there are none."""
     return e164(number, country) or digits(number)
-
-
-def digits(number: str) -> str:
-    """The digits that compare: "+420 555 100 200", "00420555100200" and "420555100200" are the same."""
-    found = "".join(c for c in number if c.isdigit() and c.isascii())
-    return found[2:] if found.startswith("00") and not number.startswith("+") else found
 
 
 def is_listed(number: str, listed: Iterable[str], country: str) -> bool:
@@ -105,26 +87,6 @@ def is_trunk(channel_name: str, trunks: Iterable[str]) -> bool:
     return channel_name.rpartition("-")[0].lower() in {trunk.lower() for trunk in trunks}
 
 
-def _parse(heard: str, country: str) -> phonenumbers.PhoneNumber | None:
-    text = heard.strip()
-    if not 0 < len(text) <= LONGEST or not _SPELLING.fullmatch(text):
-        return None
-    text = text.partition(":")[2] if ":" in text else text
-    bare = "".join(c for c in text if c.isdigit() or c == "+")
-    text = text.replace("(0)", "") if bare.startswith(("+", "00")) else text
-    abroad = bare.startswith("00") and country not in _OTHER_EXIT
-    attempts = [(f"+{bare[2:]}", "") if abroad else (text, country)]
-    if not bare.startswith(("0", "+")) and len(bare) >= _WITH_CODE:
-        attempts.append((f"+{bare}", ""))  # how many trunks send it: the country's code without a sign
-    for spelled, region in attempts:
-        try:
-            number = phonenumbers.parse(spelled, region or None)
-        except NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(number):
-            return number
-    return None
-
-
-#: Countries that dial abroad with something else than 00 and may have numbers that begin so.
-_OTHER_EXIT: Final = frozenset({"US", "CA", "AU", "JP", "HK", "SG", "KR", "TH", "BR", "RU", "KZ", "BY", "IL", "CO"})
+__all__ = [
+    "LONGEST", "WITHHELD", "class_of", "comparable", "country_of", "digits", "e164", "is_listed", "is_never", "is_trunk", "same",
+]  # fmt: skip

@@ -97,9 +97,11 @@ class Capture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CentralSharing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What of a call leaves for the central store."""
 
-    number: Literal["clear", "hashed", "none"] = "hashed"
-    """The caller's number: as heard, as keyed hash, or not at all. Default "hashed": searchable, not readable.
-    This version sends none, whatever is written here: the safe side of the same promise."""
+    number: Literal["clear", "hashed", "none"] = "none"
+    """The other party's number in E.164, told when the call is over: in clear, as a hash under the fleet's search key, or not at
+    all. Default "none": no number leaves this edge, and `locate` finds calls by asking it. "hashed": central can search, and reads
+    no number, but who has the key can try all of them. "clear": central stores it sealed and destroys it when this edge forgets it.
+    A caller's name is never sent, nor is a number that is no telephone number."""
     media: Literal["stay", "replicate"] = "stay"
     """Whether sealed audio is copied to central, as ciphertext. Default "stay": only where central fetches a recording.
     "replicate": every recording sealed from then on."""

@@ -15,6 +15,7 @@ from edge.ports.adopting import NewAdoption
 from edge.store.base import Base, emit, missing, text_json
 from edge.store.calls import read_calls
 from edge.store.dossier import original
+from edge.store.numbers import report_held_numbers
 from edge.store.recordings import close_segment, insert_recording, insert_segment, state_of
 from edge.store.rows import file_event, insert_leg
 
@@ -139,6 +140,7 @@ class Adoptions(Base):
             conn, "call.closed", call.call_id,
             {"call_id": call.call_id, "ended_at": new.ended_at, "outcome": "adopted"},
         )  # fmt: skip
+        report_held_numbers(conn, call.call_id)
         return call.call_id
 
     async def adopt_segment(self, segment: NewSegment) -> None:

@@ -13,6 +13,7 @@ from edge.model.lifecycle import CALL, NUMBER_GOES, step
 from edge.model.live import Actor
 from edge.store.base import Base, check_move, decode_json, emit, missing, text_json
 from edge.store.memory import forget_number
+from edge.store.numbers import report_held_numbers
 from edge.store.recordings import insert_recording
 from edge.store.rows import file_event, forget_numbers, forget_people, insert_event, insert_leg, report_event
 
@@ -228,8 +229,9 @@ class Calls(Base):
         """What the end of a call brings, however it ends. Behind its last event, whose number may have to go, too."""
         _close_company(conn, call_id, at)
         _put_off(conn, call_id, at)
-        forget_by_outcome(conn, call_id, outcome)
+        forget_by_outcome(conn, call_id, outcome, told=False)
         forget_people(conn, self._audit, self._clock.wall_text(), call_id)
+        report_held_numbers(conn, call_id)
 
     async def open_calls(self) -> Sequence[CallRow]:
         """See `edge.ports.CallBook`."""
@@ -285,7 +287,7 @@ def _put_off(conn: sqlite3.Connection, call_id: str, ended_at: str) -> None:
         conn.execute("UPDATE due_erasure SET due_at=? WHERE recording_id=?", (text, recording_id))
 
 
-def forget_by_outcome(conn: sqlite3.Connection, call_id: str, outcome: str | None) -> None:
-    """After the end of a call: some outcomes keep nobody's number."""
+def forget_by_outcome(conn: sqlite3.Connection, call_id: str, outcome: str | None, *, told: bool = True) -> None:
+    """After the end of a call: some outcomes keep nobody's number. `told`: central may have been told it."""
     if outcome in NUMBER_GOES:
-        forget_numbers(conn, call_id, agents=False)
+        forget_numbers(conn, call_id, agents=False, told=told)

@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from edge.errors import CallwardenError
 from edge.model.holds import HoldRow
-from edge.store.base import Base, missing
+from edge.store.base import Base, emit, missing
 from edge.store.covers import BOTH, HOLDS, RESTRICTIONS, covers, covers_any
 from edge.store.recordings import state_of
 
+#: The kind of hold that keeps data from readers; central hears of it, call by call.
+RESTRICTION: Final = "restriction"
 _HOLD: Final = """
 SELECT h.hold_id, h.kind, h.scope, h.target, h.reason, h.case_ref, h.placed_by, h.placed_at, h.label, h.release_first_by,
   h.release_asked_at, h.released_by, h.released_at, (SELECT count(*) FROM hold_cover v WHERE v.hold_id=h.hold_id)
@@ -52,6 +54,9 @@ class Holds(Base):
                  hold.placed_at, hold.label),
             )  # fmt: skip
             _cover(conn, [(hold.hold_id, one) for one in covers])
+            if hold.kind == RESTRICTION and call_id is not None:
+                named = {"recording_id": hold.target} if hold.scope == "recording" else {}
+                emit(conn, "restriction.placed", call_id, {"hold_id": hold.hold_id, "call_id": call_id, **named})
             # Neither reason nor label: they are free text, and the log cannot forget.
             facts = {"hold_id": hold.hold_id, "scope": hold.scope, "by": hold.placed_by}
             if hold.scope == "recording":
@@ -85,6 +90,8 @@ class Holds(Base):
             )
             if second is not None:
                 conn.execute("DELETE FROM hold_cover WHERE hold_id=?", (hold_id,))
+                if hold.kind == RESTRICTION:
+                    emit(conn, "restriction.released", hold_id, {"hold_id": hold_id})
             word = "released" if second else "release_asked"
             self._hold_said(conn, f"{hold.kind}.{word}", _call_of(conn, hold), {"hold_id": hold_id, "by": list(by)})
             return read_holds(conn, "h.hold_id=?", hold_id)[0]
@@ -171,11 +178,15 @@ class Holds(Base):
 
 
 def _cover(conn: sqlite3.Connection, pairs: Sequence[tuple[str, str]]) -> None:
-    conn.executemany(
-        "INSERT INTO hold_cover(hold_id, call_id) SELECT h.hold_id, c.call_id FROM hold h, call c WHERE h.hold_id=?"
-        " AND h.released_at IS NULL AND c.call_id=? ON CONFLICT DO NOTHING",
-        pairs,
-    )
+    for hold_id, call_id in pairs:
+        new = conn.execute(
+            "INSERT INTO hold_cover(hold_id, call_id) SELECT h.hold_id, c.call_id FROM hold h, call c WHERE h.hold_id=?"
+            " AND h.released_at IS NULL AND c.call_id=? ON CONFLICT DO NOTHING",
+            (hold_id, call_id),
+        ).rowcount
+        kind = conn.execute("SELECT kind FROM hold WHERE hold_id=?", (hold_id,)).fetchone() if new else None
+        if kind == (RESTRICTION,):
+            emit(conn, "restriction.placed", call_id, {"hold_id": hold_id, "call_id": call_id})
 
 
 def _subject(conn: sqlite3.Connection, hold: HoldRow) -> str | None:

@@ -12,6 +12,7 @@ from edge.model.live import Actor, DueErasure, NewParty, PartyRow, PauseRow
 from edge.store.base import Base, check_move, decode_json, missing
 from edge.store.calls import ENDED_BY, forget_by_outcome
 from edge.store.memory import forget_number
+from edge.store.numbers import report_numbers
 from edge.store.orders import store_receipt
 from edge.store.recordings import state_of
 from edge.store.rows import file_event, forget_people, insert_leg
@@ -106,6 +107,7 @@ class Live(Base):
             conn.execute("UPDATE party SET standing=? WHERE party_id=?", (standing, party_id))
             if role == "third" and standing == "refused":
                 conn.execute("UPDATE party SET number_heard=NULL, number_e164=NULL WHERE party_id=?", (party_id,))
+                report_numbers(conn, call_id)
             self._note(conn, "party.standing", call_id, {"role": role, "standing": standing, "before": before})
 
         await self._writer.do(job)

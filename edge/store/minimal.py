@@ -11,6 +11,7 @@ from typing import Any
 from edge.model.minimal import minimal, to_the_minute
 from edge.ports import AuditSink
 from edge.store.base import decode_json, text_json
+from edge.store.numbers import has_numbers, report_numbers
 
 _MINUTE = "substr({0}, 1, 16) || ':00.000Z'"
 
@@ -59,6 +60,7 @@ def forget_corrections(conn: sqlite3.Connection, call_id: str) -> None:
 def expire(conn: sqlite3.Connection, call_id: str) -> int:
     """Remove the evidence of a call, whose row stays; returns how many events it had. What a permit stands on stays as
     its word and its minute."""
+    told = has_numbers(conn, call_id)
     count: int = conn.execute("SELECT count(*) FROM consent_event WHERE call_id=?", (call_id,)).fetchone()[0]
     parties = "party_id IN (SELECT party_id FROM party WHERE call_id=?)"
     recordings = "recording_id IN (SELECT recording_id FROM recording WHERE call_id=?)"
@@ -82,6 +84,8 @@ def expire(conn: sqlite3.Connection, call_id: str) -> int:
     conn.execute("UPDATE recording SET channel_name='' WHERE call_id=?", (call_id,))
     conn.execute("UPDATE call SET channel_name='', evidence='expired' WHERE call_id=?", (call_id,))
     _report_less(conn, call_id, None, "{}")
+    if told:
+        report_numbers(conn, call_id)
     return count
 
 

@@ -121,9 +121,15 @@ def insert_recording(conn: sqlite3.Connection, new: NewRecording) -> None:
         "recording_id": new.recording_id, "call_id": new.call_id, "permit_id": new.permit_id, "suite": new.suite,
         "codec": new.codec, "rate": new.rate, "channels": new.channels, "started_at": new.started_at,
         "segment_id": new.segment.segment_id, "number": new.segment.number,
-        "header": header_body(new.segment.header),
+        "header": header_body(new.segment.header), "purposes": permitted_purposes(conn, new.permit_id),
     }  # fmt: skip
     emit(conn, "recording.opened", new.recording_id, body)
+
+
+def permitted_purposes(conn: sqlite3.Connection, permit_id: str) -> list[str]:
+    """What the answer allows this recording for."""
+    row = conn.execute("SELECT purposes FROM permit WHERE permit_id=?", (permit_id,)).fetchone()
+    return [] if row is None else list(decode_json(row[0]))
 
 
 def state_of(conn: sqlite3.Connection, recording_id: str) -> tuple[str, str]:

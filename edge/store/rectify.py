@@ -12,6 +12,7 @@ from edge.errors import CallwardenError
 from edge.model.entities import ReceiptRow
 from edge.store.base import Base, emit, missing
 from edge.store.minimal import anonymising
+from edge.store.numbers import report_numbers
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -60,6 +61,8 @@ class Rectify(Base):
             body = {"fields": sorted(done), "uid": uid}
             self._audit.append(conn, at, "call.rectified", subject=call_id, call_id=call_id, body=body)
             emit(conn, "call.rectified", call_id, {"call_id": call_id, "fields": sorted(done), "at": at, **told})
+            if "number" in done or "policy" in done:
+                report_numbers(conn, call_id, moved="policy" in done)
             return sorted(done)
 
         return await self._writer.do(job)

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from edge.model.entities import ConsentEvent, RecordingRow
 from edge.store.base import Base, decode_json, emit
+from edge.store.covers import RESTRICTIONS, covers_any
+from edge.store.numbers import report_numbers
 from edge.store.policies import resend_reports
-from edge.store.recordings import header_body, read_recordings
+from edge.store.recordings import header_body, permitted_purposes, read_recordings
 from edge.store.rows import report_event
 
 #: Which restore of central calls are told again for, and up to which: "<restore>:<seq>".
@@ -88,15 +90,20 @@ def _call(conn: sqlite3.Connection, row: tuple[Any, ...]) -> None:
         report_event(conn, call_id, seq, event, state, outcome if last else None)
     if state == "ended":
         emit(conn, "call.closed", call_id, {"call_id": call_id, "ended_at": ended_at, "outcome": outcome})
+        report_numbers(conn, call_id)
     for recording in read_recordings(conn, "r.call_id=?", call_id):
         _recording(conn, recording)
+    query = f"SELECT h.hold_id, h.scope, h.target FROM hold h WHERE {covers_any('?1', RESTRICTIONS)}"  # noqa: S608
+    for hold_id, scope, target in conn.execute(query, (call_id,)).fetchall():
+        named = {"recording_id": target} if scope == "recording" else {}
+        emit(conn, "restriction.placed", call_id, {"hold_id": hold_id, "call_id": call_id, **named})
 
 
 def _recording(conn: sqlite3.Connection, row: RecordingRow) -> None:
     ids = {"recording_id": row.recording_id, "call_id": row.call_id}
     facts = {
         "permit_id": row.permit_id, "suite": row.suite, "codec": row.codec, "rate": row.rate, "channels": row.channels,
-        "started_at": row.started_at,
+        "started_at": row.started_at, "purposes": permitted_purposes(conn, row.permit_id),
     }  # fmt: skip
     for segment in row.segments:
         header = header_body(segment.header) if segment.header.slot else None

@@ -11,21 +11,25 @@ from edge.ports import AuditSink
 from edge.store.base import emit, text_json
 from edge.store.minimal import anonymising, forget_corrections, minimise
 from edge.store.notices import drop_notices
+from edge.store.numbers import has_numbers, report_numbers
 
-#: Where evidence has numbers (docs/spec/evidence.md). They stay on this edge: no event to central carries them.
+#: Where evidence has numbers (docs/spec/evidence.md). No event of evidence carries them; `edge.store.numbers` is the one way.
 _NUMBERS: Final = ("number_heard", "number_e164")
 #: Where it has who took an answer back: a device, a user, a key's owner. No event to central carries that either.
 _ACTOR: Final = "actor"
 
 
-def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool) -> None:
+def forget_numbers(conn: sqlite3.Connection, call_id: str, *, agents: bool, told: bool = True) -> None:
     """Take the numbers of a call's parties out of their rows, out of the evidence and out of corrections; `agents`: theirs
-    too."""
+    too. Central hears of it, unless it cannot have been `told` a number yet."""
     forget_corrections(conn, call_id)
+    told = told and has_numbers(conn, call_id)
     conn.execute(
         "UPDATE party SET number_heard=NULL, number_e164=NULL WHERE call_id=? AND (? OR role<>'agent')",
         (call_id, agents),
     )
+    if told:
+        report_numbers(conn, call_id)
     found = conn.execute(
         "SELECT seq FROM consent_event WHERE call_id=? AND (json_type(evidence, '$.party.number_heard') IS NOT NULL"
         " OR json_type(evidence, '$.party.number_e164') IS NOT NULL)",

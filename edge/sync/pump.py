@@ -1,4 +1,5 @@
-"""Outbox to batches. Shred keys are read from their slots while a batch is built and live only in that batch."""
+"""Outbox to batches. Shred keys are read from their slots, and numbers from their rows, while a batch is built; they live only
+in that batch."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.model.entities import OutboxRow
 from edge.ports import Clock, Journal, Slots
+from edge.sync.numbers import Numbers
 from edge.sync.uplink import Uplink
+from formats import search
 from formats.keys import b64url
 from formats.wire import MAX_BATCH, Event, sign_batch
 
@@ -30,8 +33,11 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 class Pump:
     """One pass of the outbox. `incarnation` numbers this journal file (see docs/spec/sync.md)."""
 
-    def __init__(self, uplink: Uplink, journal: Journal, slots: Slots, clock: Clock, incarnation: int) -> None:
+    def __init__(
+        self, uplink: Uplink, journal: Journal, slots: Slots, clock: Clock, incarnation: int, numbers: Numbers
+    ) -> None:
         self._uplink = uplink
+        self._numbers = numbers
         self._journal = journal
         self._slots = slots
         self._clock = clock
@@ -84,6 +90,7 @@ class Pump:
         contiguous, items = answer.get("contiguous"), answer.get("items")
         if not isinstance(contiguous, int) or not isinstance(items, list):
             raise CallwardenError("sync.answer", "central's answer has no items", where="events", retryable=True)
+        self._numbers.noticed(answer.get("search_key"))
         status = {str(i.get("id")): str(i.get("status")) for i in items if isinstance(i, dict)}
         rejected = []
         for row in sent:
@@ -122,6 +129,8 @@ class Pump:
         header = data.get("header")
         if isinstance(header, dict) and "slot" in header:
             data["header"] = await self._with_key(header)
+        if row.type == search.EVENT:
+            data = await self._numbers.told(data)
         return self._wrap(row, row.type, data)
 
     async def _with_key(self, header: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from edge.sync.heart import Heart, Vitals
 from edge.sync.inbox import Inbox
 from edge.sync.keeper import Keeper
 from edge.sync.media import MediaLink
+from edge.sync.numbers import Numbers
 from edge.sync.pump import Pump
 from edge.sync.receipts import ReceiptSender
 from edge.sync.uplink import Uplink
@@ -53,7 +54,8 @@ def incarnation_of(incarnation: str) -> int:
 class Sync:
     """Everything edge says to central. `trust` is the pinned key set; `witness_name` the name in its cosignatures,
     which is the owner of the witness's entry; `incarnation`: see `incarnation_of`; `gate`: nothing of calls is sent while it is
-    shut; `state`: the folder of the TLS certificate, None for who wants none; `vitals`: None for who sends no heartbeat."""
+    shut; `state`: the folder of the TLS certificate, None for who wants none; `vitals`: None for who sends no heartbeat;
+    `search_key`: the file of the fleet's search key, which is fetched when there is need of it."""
 
     def __init__(
         self,
@@ -72,11 +74,13 @@ class Sync:
         gate: Gate | None = None,
         state: Path | None = None,
         vitals: Callable[[], Vitals] | None = None,
+        search_key: Path,
     ) -> None:
         self._uplink = Uplink(url, edge_id, key, ca_pem=ca_pem, clock=clock, random_bytes=os.urandom, trust=trust)
         self._journal = journal
         witnesses = [NoteKey(witness_name, COSIGNATURE, one.key) for one in trust.with_role("witness")]
-        self._pump = Pump(self._uplink, journal, slots, clock, incarnation)
+        numbers = Numbers(self._uplink, journal, trust, search_key)
+        self._pump = Pump(self._uplink, journal, slots, clock, incarnation, numbers)
         self._audit = AuditMirror(self._uplink, journal, witnesses)
         self._receipts = ReceiptSender(self._uplink, journal, clock)
         self.elsewhere = Elsewhere(self._uplink, lambda: self._inbox.poll(0))

@@ -62,7 +62,7 @@ async def opened(
     sync = Sync(
         url=central.url, edge_id=base.EDGE_ID, key=base.KEY, ca_pem=None, trust=trust,
         witness_name=trust.with_role("witness")[0].owner, journal=journal, slots=slots, clock=base.SystemClock(),
-        incarnation=incarnation_of(journal.incarnation), gate=gate,
+        incarnation=incarnation_of(journal.incarnation), gate=gate, search_key=disk / "search.key",
     )  # fmt: skip
     return journal, slots, vault, recorder, sync, gate
 

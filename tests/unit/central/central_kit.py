@@ -235,3 +235,14 @@ async def a_central(folder: Path, *, tls: bool = False, postgres: str = "") -> A
         yield central
     finally:
         await central.stop()
+
+
+async def role_token(central: TestCentral, role: str) -> str:
+    """A bearer token of this role, made in the database."""
+    token = secrets.token_hex(16)
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    assert central.running is not None
+    sql = "INSERT INTO admin_token(token_sha256, label, created_at, role) VALUES (?,?,?,?)"
+    values = (digest, role, format_time(central.wall()), role)
+    await central.running.central.db.run(lambda conn: conn.execute(sql, values))
+    return token

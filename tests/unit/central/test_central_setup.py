@@ -27,7 +27,7 @@ def test_init_makes_everything_once(tmp_path: Path) -> None:
     names = {path.name for path in first.made}
     assert names == {
         "central.toml", "store.key", "witness.key", "ca.key", "ca.crt", "server.key", "server.crt", "central.db",
-        "keeper.keys", "central.token",
+        "keeper.keys", "central.token", "search.keys",
     }  # fmt: skip
     for path in first.made:
         public = path.name in ("central.toml", "ca.crt", "server.crt")

@@ -32,6 +32,8 @@ WHO = {
     "POST /v1/edges/{edge_id}/certificate": "edge",
     "GET /v1/edges/{edge_id}/deliveries": "edge",
     "POST /v1/edges/{edge_id}/deliveries/{seq}/void": "ops dpo",
+    "POST /v1/calls/search": "dpo supervisor",
+    "POST /v1/edges/{edge_id}/search-key": "edge",
     "POST /v1/edges/{edge_id}/events": "edge",
     "POST /v1/edges/{edge_id}/heartbeat": "edge",
     "POST /v1/edges/{edge_id}/keeper/shred": "edge",

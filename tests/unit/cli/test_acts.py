@@ -233,6 +233,66 @@ def test_the_door_holds_a_reader_to_it_who_asks_without_the_command(filled: make
     asyncio.run(go())
 
 
+def test_every_way_to_what_was_said_holds_the_reader_to_a_purpose(filled: make.Edge, tmp_path: Path) -> None:
+    """One line for each row of the edge's table in docs/spec/reading.md, by the commands that a person has."""
+    two = filled.facts["two"]
+    common = (two.recording_id, "-i", filled.paths["operator_identity"])
+    audio = tmp_path / "audio.vcon.json"
+    ways: dict[str, tuple[str | Path, ...]] = {
+        "whole": ("export", *common, "-o", tmp_path / "a.wav"),
+        "part": ("export", *common, "-o", tmp_path / "b.wav", "--from", "0", "--to", "1"),
+        "sealed": ("export", two.recording_id, "--raw-age", "-o", tmp_path / "a.age"),
+        "waveform": ("waveform", *common),
+        "evidence": ("evidence", two.call.call_id, "--form", "json"),
+        "evidence with audio": (
+            "evidence", two.call.call_id, "--form", "vcon", "--with-audio", "-i", common[2], "--unsigned", "-o", audio,
+        ),
+    }  # fmt: skip
+    for way, words in ways.items():
+        refused = filled.run(*words, "--purpose", "marketing", "--case", "c-1")
+        assert (refused.code, refused.out) == (6, ""), (way, refused.err)
+        assert "[command.purpose]" in refused.err, (way, refused.err)
+    refusals = entries(filled, "recording.read_refused") + entries(filled, "evidence.refused")
+    assert len(refusals) == len(ways)
+    assert {e["body"]["why"] for e in refusals} == {"purpose"}
+    assert entries(filled, "recording.read") + entries(filled, "evidence.exported") == []
+    for way, words in ways.items():
+        read = filled.run(*words, "--purpose", "quality")
+        assert read.code == 0, (way, read.err)
+
+
+def test_every_door_that_gives_bytes_out_holds_the_reader_to_a_purpose(filled: make.Edge) -> None:
+    from callwarden.door import Reading, SocketDoor
+
+    two = filled.facts["two"].recording_id
+
+    async def go() -> None:
+        async with make.opened(filled) as files:
+            runner = await serve(make_app(make.deps(filled, files)), filled.loaded.edge.socket)
+            door = SocketDoor(filled.loaded.edge.socket)
+
+            def payload(reading: Reading) -> bytes:
+                with door.payload(two, 0, reading) as source:
+                    return source.read()
+
+            ways = {
+                "header": lambda reading: door.header(two, 0, reading),
+                "payload": payload,
+                "waveform": lambda reading: door.waveform(two, 0, reading),
+                "verify": lambda reading: door.header(two, 0, Reading(reading.purpose, form="verify")),
+                "evidence": lambda reading: door.evidence(filled.facts["two"].call.call_id, "json", reading),
+            }
+            try:
+                for way, ask in ways.items():
+                    with pytest.raises(CallwardenError) as caught:
+                        await asyncio.to_thread(ask, Reading("marketing"))
+                    assert caught.value.code == "command.purpose", way
+            finally:
+                await runner.cleanup()
+
+    asyncio.run(go())
+
+
 # -- gaps
 
 

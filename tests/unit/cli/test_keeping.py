@@ -173,9 +173,17 @@ def test_what_is_restricted_is_read_for_legal_claims_only(edge: make.Edge, fille
             ("--purpose", "legal_claims", "--case", "c-7"),
         ):
             ran.append(await filled.arun(*export, *more))
+        others: tuple[tuple[Any, ...], ...] = (
+            ("waveform", two.recording_id, "-i", identity),
+            ("evidence", two.call.call_id, "--form", "json"),
+        )
+        for way in others:
+            ran.append(await filled.arun(*way, "--purpose", "quality"))
+            ran.append(await filled.arun(*way, "--purpose", "legal_claims", "--case", "c-7"))
         return ran
 
-    free, placed, plain, purpose, no_case, claim = served(filled, work)
+    free, placed, plain, purpose, no_case, claim, *others = served(filled, work)
+    assert [one.code for one in others] == [6, 0, 6, 0], [one.err for one in others]
     assert (free.code, placed.code) == (0, 0), (free.err, placed.err)
     assert placed.json["kind"] == "restriction"
     assert (plain.code, purpose.code, no_case.code) == (6, 6, 6)

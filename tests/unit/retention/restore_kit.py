@@ -62,7 +62,7 @@ class RestoredEdge:
             sync = Sync(
                 url=central.url, edge_id="edge-1", key=key, ca_pem=None, trust=trust,
                 witness_name=trust.with_role("witness")[0].owner, journal=journal, slots=slots, clock=clock,
-                incarnation=incarnation_of(journal.incarnation), gate=gate,
+                incarnation=incarnation_of(journal.incarnation), gate=gate, search_key=folder / "search.key",
             )  # fmt: skip
         vault, worker = PayloadVault(str(folder / "vault")), ThreadPoolExecutor(1)
 

@@ -60,6 +60,7 @@ class SyncEdge:
             slots=slots,
             clock=make.SystemClock(),
             incarnation=incarnation_of(journal.instance_id),
+            search_key=more.pop("search_key", central.folder / "edge-search.key"),
             **more,
         )
 
@@ -74,11 +75,11 @@ class SyncEdge:
         await self.journal.close()
         await self.slots.close()
 
-    async def record(self) -> tuple[NewRecording, bytes]:
-        """A permitted, recorded and sealed call; its recording and shred key."""
+    async def record(self, **changes: object) -> tuple[NewRecording, bytes]:
+        """A permitted, recorded and sealed call; its recording and shred key. `changes`: of the call."""
         shred_key = secrets.token_bytes(32)
         slot = await self.slots.put(shred_key)
-        call = make.call()
+        call = make.call(**changes)
         await self.journal.open_call(call)
         recording = make.recording(call.call_id, slot)
         given = make.event("given", call.party_id)
