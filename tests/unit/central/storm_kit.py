@@ -35,7 +35,7 @@ class Storm:
         """From now on everything that this edge says goes through the storm."""
 
         async def request(
-            method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float
+            method: str, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float, bare: bool = False
         ) -> dict[str, Any]:
             url = URL(uplink._base + path, encoded=True)
             signed = {**headers, "Authorization": uplink._authorization(method, path, body)}
