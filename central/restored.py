@@ -29,7 +29,7 @@ from formats.shred import unseal_header
 
 _EDGE: Final = "restored_edge:"
 #: What tells of recordings and calls.
-_READS: Final = ("/v1/recordings", "/v1/calls")
+_READS: Final = ("/v1/recordings", "/v1/calls", "/v1/media")
 #: Tombstones in one request.
 PAGE: Final = 1000
 

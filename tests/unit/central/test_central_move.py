@@ -16,18 +16,22 @@ from central.move import move
 from central.sqlite import open_connection
 from rig.postgres import Postgres
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
+from tests.unit.central.media_kit import Told, with_folder
 from tests.unit.central.test_central_edges import Pulse, changed_key
 
 
 async def filled(folder: Path) -> tuple[TestCentral, TestEdge, str]:
     """A central on SQLite with some of everything, stopped."""
-    central = TestCentral(folder)
+    central = with_folder(TestCentral(folder))
     await central.start()
     edge, recording = TestEdge(central), an_id()
     await edge.send(*(edge.opened(n, an_id(), key=secrets.token_bytes(32)) for n in range(2, 40)))
     await edge.send(edge.opened(1, recording, key=secrets.token_bytes(32)))
     order = await central.signed_order(recording)
     assert (await central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    told = Told.make(edge)
+    await told.tell(1000)
+    await told.upload()
     assert central.running is not None
     await Pulse.of(edge).beat(oldest=1000.0)
     old = edge.key
@@ -42,7 +46,7 @@ async def test_everything_goes_and_central_goes_on(tmp_path: Path, server: Postg
         slots = {row[0] for row in conn.execute("SELECT keeper_slot FROM header")}
         before = {
             t: conn.execute(f"SELECT count(*) FROM {t}").fetchone()[0]
-            for t in ("event", "call", "header", "log", "heartbeat", "episode", "edge_key")
+            for t in ("event", "call", "header", "media", "log", "heartbeat", "episode", "edge_key")
         }
     conninfo = server.database()
     moved = move(central.config, conninfo)
@@ -60,7 +64,7 @@ async def test_everything_goes_and_central_goes_on(tmp_path: Path, server: Postg
         order = await central.signed_order(recording)
         assert (await central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
         _, listed = await central.admin("GET", "/v1/recordings")
-        assert len(listed["recordings"]) == 40
+        assert len(listed["recordings"]) == 41
     finally:
         await central.stop()
 
@@ -104,4 +108,4 @@ async def test_killed_on_the_way_it_is_done_again(tmp_path: Path, server: Postgr
     assert subprocess.run(words, cwd=os.getcwd(), check=False).returncode == -9
     moved = move(central.config, conninfo)
     assert moved.before is (at == "mark")
-    assert moved.rows["header"] == 39
+    assert moved.rows["header"] == 40

@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from central.errors import CentralError
+from central.media import leaving
 from central.media.folder import FolderStore
 from central.media.s3 import S3Store
 from central.media.settings import MediaConfig
 from central.media.sigv4 import EMPTY, Credentials, authorization
 from central.media.store import Store, key_of, open_store
+from tests.unit.central.central_kit import TestCentral, TestEdge
+from tests.unit.central.media_kit import Told, fetched
 
 #: A real service: CALLWARDEN_TEST_S3="https://HOST BUCKET REGION ACCESS_FILE SECRET_FILE". Its bucket is written to.
 REAL = os.environ.get("CALLWARDEN_TEST_S3", "")
@@ -178,6 +181,31 @@ async def test_every_version_goes_and_a_locked_one_is_not_called_gone(service: A
         await store.remove(key)
     assert caught.value.code == "media.not_gone"
     await store.close()
+
+
+async def test_a_payload_comes_to_a_bucket_is_read_and_goes(service: Any, tmp_path: Path) -> None:
+    """The whole way through central's doors."""
+    client, _ = service
+    central = TestCentral(tmp_path / "central")
+    media = config_of(service, tmp_path, incoming=tmp_path / "incoming")
+    central.config = replace(central.config, media=media)
+    await central.start()
+    try:
+        told = Told.make(TestEdge(central))
+        await told.tell(1)
+        await told.upload()
+        key = key_of("pbx-1", told.sha512())
+        assert client.get_object(Bucket=media.bucket, Key=key)["Body"].read() == told.payloads[0]
+        assert (await fetched(central, told))[1] == told.payloads[0]
+        assert (await fetched(central, told, ranges="bytes=5-9"))[1] == told.payloads[0][5:10]
+        body = {"recording_id": told.recording_id, "key_ids": [], "jti": None}
+        await told.edge.ask("POST", told.edge.path("keeper/shred"), body)
+        assert central.running is not None
+        await leaving.remove_all(central.running.central)
+        assert client.list_objects_v2(Bucket=media.bucket)["KeyCount"] == 0
+        assert await central.rows("SELECT state, place FROM media") == [("gone", f"s3/{media.bucket}")]
+    finally:
+        await central.stop()
 
 
 async def test_a_service_that_is_not_there_is_said_and_may_come_back(tmp_path: Path) -> None:
