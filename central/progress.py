@@ -14,7 +14,7 @@ from central.people import is_over
 from central.problems import query_int
 from central.state import CENTRAL
 from formats.certificate_facts import is_last_word
-from formats.orders import read_order, read_receipt
+from formats.orders import ReceiptClaims, read_order, read_receipt
 
 
 def doors() -> list[Door]:
@@ -42,12 +42,13 @@ def progress(conn: Conn, jti: str, now: str) -> list[dict[str, Any]]:
         " JOIN edge e ON e.edge_id=d.edge_id WHERE d.jti=? GROUP BY d.edge_id ORDER BY d.edge_id",
         (jti,),
     ).fetchall()
-    return [dict(row) | _of_edge(conn, jti, row["edge_id"], kind, over=over) for row in rows]
+    said: dict[str, list[ReceiptClaims]] = {}
+    for row in conn.execute("SELECT edge_id, jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall():
+        said.setdefault(row["edge_id"], []).append(read_receipt(row["jws"]))
+    return [dict(row) | _of_edge(said.get(row["edge_id"], []), kind, over=over) for row in rows]
 
 
-def _of_edge(conn: Conn, jti: str, edge_id: str, kind: str, *, over: bool) -> dict[str, Any]:
-    receipts = conn.execute("SELECT jws FROM receipt WHERE jti=? AND edge_id=? ORDER BY n", (jti, edge_id)).fetchall()
-    said = [read_receipt(row["jws"]) for row in receipts]
+def _of_edge(said: list[ReceiptClaims], kind: str, *, over: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"calls": 0, "done": 0, "shred_at": None, "due_at": None}
     if not said:
         return found | {"state": "over" if over else "silent", "result": None, "reason": None, "at": None}
@@ -72,7 +73,7 @@ def missing(rows: list[dict[str, Any]]) -> list[str]:
 async def get_orders(request: web.Request) -> web.Response:
     """Orders, newest first: `?before=` (time and number of the last one seen) `?limit=`."""
     central = request.app[CENTRAL]
-    limit = query_int(request, "limit", 100, low=1, high=1000)
+    limit = query_int(request, "limit", 20, low=1, high=100)
     at, _, jti = request.query.get("before", "").partition("~")
 
     def job(conn: Conn) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from edge.model.entities import OrderRow, ReceiptRow
 from edge.model.ordered import PinnedRow
 from edge.pinned import PinnedKeys, lacking, replaced, without
 from edge.retention.clockwatch import ClockWatch
-from edge.retention.means import Means
+from edge.retention.means import Means, fleet_of
 from edge.retention.receipts import Receipts
 from formats.ids import format_time
 from formats.keyset import KeySet
@@ -52,6 +52,8 @@ class KeyOrders:
         if (role := lacking(keys, trust, now)) is not None:
             why = f"no key of role {role} would be left: name the new one beside the old one first, drop the old one later"
             return await self._says(row, "refused:command.keys", reason=why)
+        if fleet_of(keys) != fleet_of(trust):
+            return await self._says(row, "refused:command.fleet", reason="its witness is another fleet's")
         if set(_facts(keys)) == set(_facts(trust)):
             return await self._says(row, "already")
         says = f"{len(facts['added'])} new key(s) count from {acts_at} on; {len(facts['removed'])} count no more"

@@ -280,6 +280,17 @@ async def test_an_edge_is_not_left_without_a_store_or_a_dpo(here: Here, gone: Si
     assert here.trust.entries == TRUST.entries
 
 
+async def test_a_key_set_does_not_move_an_edge_into_another_fleet(here: Here) -> None:
+    keys = [one for one in TRUST.entries if one.role != "edge"]
+    mine = of(SigningKey.from_seed(bytes([11]) * 32), "witness", "callwarden/fleet/witness")
+    here.trust.become(KeySet.of([*TRUST.entries, mine]))
+    theirs = of(SigningKey.from_seed(bytes([12]) * 32), "witness", "callwarden/other/witness")
+    assert (await here.last(await here.keys(*keys, theirs)))[0] == "refused:command.fleet"
+    assert (await here.last(await here.keys(*keys)))[0] == "refused:command.keys"
+    both = of(SigningKey.from_seed(bytes([12]) * 32), "witness", "callwarden/fleet/witness")
+    assert (await here.last(await here.keys(*keys, mine, both)))[0] == "deferred"
+
+
 async def test_a_key_set_needs_the_store_and_a_dpo_and_is_newer_than_the_last(here: Here) -> None:
     alone = await here.keys(*people(), of(NEW), keys=(STORE,))
     assert (await here.last(alone))[0] == "refused:auth.count"
