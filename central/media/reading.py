@@ -20,6 +20,7 @@ from central.media.ledger import is_buried
 from central.media.store import key_of
 from central.media.upload import room_of
 from central.media.words import MediaList
+from central.minimise.purposes import noted, reading_of, refusal
 from central.problems import query_int
 from central.state import CENTRAL
 from formats.ids import is_id
@@ -50,8 +51,9 @@ def doors() -> list[Door]:
             "dpo supervisor",
             "A payload as it was sealed, whole or a range.",
             query=(
-                Param("purpose", "What for.", _WORDS, required=True),
+                Param("purpose", "What for: one that the answer grants.", _WORDS, required=True),
                 Param("reason", "Why.", _WORDS, required=True),
+                "case",
             ),
             headers=(Param("Range", "bytes=FIRST-LAST, one range."),),
             gives="application/octet-stream",
@@ -92,6 +94,7 @@ async def get_payload(request: web.Request) -> web.StreamResponse:
     purpose, reason = (request.query.get(name, "") for name in ("purpose", "reason"))
     if not _WORD.fullmatch(purpose) or not _WORD.fullmatch(reason):
         raise CentralError("usage.purpose", "say ?purpose= and ?reason= in a few words", where="query")
+    wanted = reading_of(who, purpose, request.query.get("case", ""))
 
     def job(conn: Conn) -> Any:
         row = conn.execute(
@@ -104,14 +107,14 @@ async def get_payload(request: web.Request) -> web.StreamResponse:
         if row["state"] != "stored" or is_buried(conn, row["edge_id"], recording_id):
             raise CentralError("media.erased", "the payload was erased", status=410, where=recording_id)
         first, behind = _range(request.headers.get("Range", ""), int(row["bytes"]))
-        body = {
-            "recording_id": recording_id, "segment": int(number), "by": who.label, "role": who.role, "purpose": purpose,
-            "reason": reason, "first": first, "behind": behind,
-        }  # fmt: skip
-        central.log.append(conn, central.now(), "media.read", body)
-        return row, first, behind
+        call = conn.execute("SELECT call_id FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+        facts = {"segment": int(number), "reason": reason, "first": first, "behind": behind}
+        verdict = noted(central, conn, wanted, "media.read", call and call["call_id"], recording_id, **facts)
+        return row, first, behind, verdict
 
-    row, first, behind = await central.db.run(job)
+    row, first, behind, verdict = await central.db.run(job)
+    if verdict.refused:
+        raise refusal(verdict, recording_id)
     key, size = key_of(row["edge_id"], row["sha512"]), int(row["bytes"])
     whole = (first, behind) == (0, size)
     headers = {

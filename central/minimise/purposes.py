@@ -102,19 +102,25 @@ async def admit(
     """
 
     def job(conn: Conn) -> Verdict:
-        call = _call_of(conn, call_id, recording_id)
-        verdict = judge(conn, wanted, call, recording_id)
-        body = {**facts, **_named(call, recording_id), **wanted.said()}
-        if verdict.refused:
-            central.log.append(conn, central.now(), "read.refused", {**body, "what": kind, "why": verdict.refused})
-        else:
-            central.log.append(conn, central.now(), kind, {**body, "purpose": verdict.purpose})
-        return verdict
+        return noted(central, conn, wanted, kind, _call_of(conn, call_id, recording_id), recording_id, **facts)
 
     verdict = await central.db.run(job)
     if verdict.refused:
         raise refusal(verdict, recording_id or call_id or "")
     return verdict.purpose
+
+
+def noted(
+    central: Central, conn: Conn, wanted: Reading, kind: str, call_id: str | None, recording_id: str = "", **facts: Any
+) -> Verdict:
+    """Job: `judge`, with its entry. Whoever calls it raises `refusal` only once this is committed, or the entry is lost."""
+    verdict = judge(conn, wanted, call_id, recording_id)
+    body = {**facts, **_named(call_id, recording_id), **wanted.said()}
+    if verdict.refused:
+        central.log.append(conn, central.now(), "read.refused", {**body, "what": kind, "why": verdict.refused})
+    else:
+        central.log.append(conn, central.now(), kind, {**body, "purpose": verdict.purpose})
+    return verdict
 
 
 def refusal(verdict: Verdict, where: str) -> CentralError:

@@ -61,6 +61,7 @@ class Told:
     async def tell(self, seq: int) -> None:
         """Opened with a key, and sealed: two events from `seq` on."""
         opened = self.edge.opened(seq, self.recording_id, key=os.urandom(32), segment_id=self.segments[0])
+        opened.data["purposes"] = ["quality"]
         body = {"recording_id": self.recording_id, "state": "sealed", "ending": "complete", "manifest": self.manifest}
         status, answer = await self.edge.send(
             opened, self.edge.event(seq + 1, "recording.sealed", self.recording_id, body)

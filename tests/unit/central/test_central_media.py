@@ -24,7 +24,7 @@ from formats.certificate import open_certificate
 from formats.certificate_facts import BEYOND, MEDIA_TYP
 from formats.jws import verify_compact
 from formats.keys import SigningKey
-from tests.unit.central.central_kit import TestCentral, TestEdge
+from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 from tests.unit.central.media_kit import AT, Told, fetched, files, with_folder
 from tests.unit.central.test_central_audit import note, send
 from tests.unit.central.test_central_orders import receipt
@@ -360,3 +360,21 @@ async def test_killed_at(point: str, tmp_path: Path) -> None:
         assert files(central.config.media.incoming) == []
     finally:
         await central.stop()
+
+
+async def test_a_payload_is_read_for_a_purpose_of_the_answer(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    await told.upload()
+    status, body, _ = await fetched(central, told, query="purpose=marketing&reason=case-7")
+    assert (status, b"command.purpose" in body) == (403, True)
+    hold = an_id()
+    [(call,)] = await central.rows("SELECT call_id FROM recording WHERE recording_id=?", told.recording_id)
+    placed = {"call_id": call, "hold_id": hold, "recording_id": told.recording_id}
+    await edge.send(edge.event(9, "restriction.placed", call, placed))
+    status, body, _ = await fetched(central, told)
+    assert (status, b"command.restricted" in body) == (403, True)
+    assert (await fetched(central, told, query="purpose=legal_claims&reason=claim&case=7"))[0] == 200
+    log = [row[0] for row in await central.rows("SELECT entry FROM log ORDER BY idx")]
+    assert [why for one in log for why in ("purpose", "restricted") if f'"why":"{why}"' in one] == [
+        "purpose",
+        "restricted",
+    ]
