@@ -99,6 +99,9 @@ class Package:
         except CallwardenError as error:
             self._left_out(call_id, error)
             return
+        if row["call"] is None:  # a time at which the daemon was away
+            self._miss(call_id, "not_found.call")
+            return
         self._made.calls += 1
         self._remember(row)
         self._documents(archive, call_id, row)

@@ -161,6 +161,8 @@ def _order(
 ) -> None:
     """What is not ordered yet. A person where nothing was left out, for then what comes to light later is covered, too; else each call
     by itself, but one order with exceptions where it erases."""
+    from edge.errors import CallwardenError
+
     ref, out = case["ref"], [m["call_id"] for m in case["matches"] if m["included"] is False]
     if case["kind"] != "erasure":
         _restrict(client, case, included, whole=not out)
@@ -170,6 +172,9 @@ def _order(
     numbers = numbers_of(client, ref, "erasure")
     before = sum(o["cmd"] == "erase" for o in case["orders"])
     located = searches[-len(numbers) :]
+    if len(located) < len(numbers):
+        hint = f"callwarden central case search {ref}"
+        raise CallwardenError("case.search", "not every number of the person was searched for", hint=hint, where=ref)
     for number, found in list(zip(numbers, located, strict=True))[before:]:
         asked = {"cmd": "erase", "reason": f"erasure, {ref}", "case_ref": ref, "located": found, "exclude": out}
         _person(client, number, asked, keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 from central.cases import clock, machine, sealed
 from central.cases.model import Method, NewCase
@@ -16,6 +16,9 @@ from central.errors import CentralError
 from central.state import Central
 from formats.errors import FormatError
 from formats.ids import format_time, parse_time
+
+#: A receipt before that is a slip of the pen.
+OLDEST: Final = timedelta(days=3653)
 
 
 def settings(central: Central) -> CaseSettings:
@@ -53,8 +56,8 @@ def _received(text: str | None, now: str) -> str:
         received = format_time(parse_time(text))
     except FormatError as error:
         raise CentralError("usage.time", error.message, where="received_at", hint="2026-01-31T12:00:00.000Z") from error
-    if received > now:
-        raise CentralError("usage.time", "a request cannot come later than now", where="received_at")
+    if not format_time(parse_time(now) - OLDEST) <= received <= now:
+        raise CentralError("usage.time", "a request came by now, and within ten years", where="received_at")
     return received
 
 

@@ -12,6 +12,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
 Short = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Id = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: How a person was identified; the words stay when what names the person is destroyed.
 Method = Literal["document", "signature", "callback", "account", "in_person", "known_channel", "representative"]
 
@@ -74,10 +75,10 @@ class NewPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """A package that was made: SHA-256 and bytes of the age file, what is in it, how much was left out, and where it goes."""
 
     sha256: Sha256
-    size: int
-    calls: int
+    size: Count
+    calls: Count
     recordings: Annotated[list[Id], msgspec.Meta(max_length=10_000)]
-    missing: int
+    missing: Count
     to: Text
 
 

@@ -253,6 +253,8 @@ async def test_packages_are_listed_and_hold_nothing_that_was_left_out(central: T
         "to": "by post, to the person",
     }
     assert (await office.on("packages", body))[1]["code"] == "case.state"
+    for wrong in ({"size": -5}, {"missing": -1}, {"sha256": "AB" * 32}, {"recordings": ["x"]}):
+        assert (await office.on("packages", body | wrong))[1]["code"] == "usage.field"
     await searched(office, [edge], {edge.edge_id: calls})
     await office.on("choices", {"choices": [choice(edge, calls[0]), choice(edge, calls[1], False)]})
     await office.step("review")
@@ -303,6 +305,7 @@ async def test_who_may_do_what(central: TestCentral, office: Office) -> None:
         ({"kind": "access", "numbers": ["1" * 65]}, "usage.field"),
         ({"kind": "access", "numbers": ["777"], "received_at": "2999-01-01T00:00:00.000Z"}, "usage.time"),
         ({"kind": "access", "numbers": ["777"], "received_at": "yesterday"}, "usage.time"),
+        ({"kind": "access", "numbers": ["777"], "received_at": "0001-01-01T00:00:00.000Z"}, "usage.time"),
         ({"kind": "access", "numbers": ["777"], "state": "closed"}, "usage.field"),
     ],
 )

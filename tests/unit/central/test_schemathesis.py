@@ -126,10 +126,10 @@ async def known_things(central: TestCentral, edge: TestEdge) -> dict[str, str]:
 
 
 def learn(known: dict[str, str], answer: Any) -> None:
-    """Names in an answer are names of things: `incident_id` of what was just opened."""
+    """Names in an answer are names of things: `incident_id` and `ref` (a case) of what was just opened."""
     if isinstance(answer, dict):
         for name, value in answer.items():
-            if name.endswith("_id") and isinstance(value, str):
+            if (name.endswith("_id") or name == "ref") and isinstance(value, str):
                 known.setdefault(name, value)
             learn(known, value)
     elif isinstance(answer, list):
