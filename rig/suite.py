@@ -1,8 +1,9 @@
 """`make test`: files side by side, then the tests that must be alone, then a second look at what may be the machine's fault.
 
 Most tests with telephones measure seconds, and a phone of the rig that gets no processor for one is silent, late or cut
-off. A test on real processes that failed beside others is therefore run once more by itself, and its first failure stays
-in the report. A unit test gets no second look, and neither does anything when more than MOST fail: that is no accident.
+off. A test on real processes, or of a capture that goes on in real time, that failed beside others is therefore run once more
+by itself, and its first failure stays in the report. Other tests get no second look, and neither does anything when more than
+MOST fail: that is no accident.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import sys
 
 from rig.places import PROJECT
 
-#: Where a second look is given: the tests that wait for telephones and for killed processes.
-REAL = ("tests/asterisk/", "tests/crash/")
+#: Where a second look is given: the tests that wait for telephones, for killed processes and for a line that goes on talking.
+REAL = ("tests/asterisk/", "tests/crash/", "tests/unit/recorder/")
 #: So many failures are looked at again; more are a fault of the program.
-MOST = 6
+MOST = 8
 #: pytest's exit codes: some failed; none was found (a narrowed run has no test of one of the two kinds).
 FAILED, NONE = 1, 5
 
