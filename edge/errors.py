@@ -36,6 +36,7 @@ EXIT_OF: dict[str, Exit] = {
     "calls.unreachable": Exit.UNREACHABLE,
     "calls.pause_late": Exit.PENDING,
     "command": Exit.REFUSED,
+    "incident": Exit.REFUSED,
     "adopt": Exit.REFUSED,
     "auth": Exit.REFUSED,
     "auth.passphrase": Exit.ENVIRONMENT,

@@ -36,6 +36,7 @@ _COMMANDS = {
         _AT + "central_erase:erase",
         "Order a recording, a call, a person or a policy erased, and wait for a receipt, which goes to stdout.",
     ),
+    "incident": (_AT + "central_incident:incident", "Incidents: look, note, assess within 72 hours, close."),
     "init": (_AT + "central_setup:init", "Make central's keys, CA, token, database and configuration."),
     "keeper": (
         _AT + "central_setup:keeper",
@@ -108,6 +109,7 @@ _COMMANDS = {
         _AT + "central_carried:void",
         "Give up the number of a delivery that an edge cannot get past. Its order goes again under the next one.",
     ),
+    "webhook": (_AT + "central_webhook:webhook", "Receivers of webhooks and mail: look, try, send again."),
 }
 
 
