@@ -55,6 +55,17 @@ async def order(stack: Stack, cmd: str, call_id: str) -> subprocess.CompletedPro
     )
 
 
+async def test_central_hears_how_the_edge_fares(stack: Stack) -> None:
+    """The daemon's heartbeat comes by itself, over a connection with the edge's own certificate."""
+
+    def heard() -> bool:
+        (edge,) = json.loads(stack.callwarden("central", "edge", "list", "--json").stdout)
+        beat = edge["heartbeat"]
+        return bool(beat and beat["ready"] and edge["certificate_ends"] and not edge["alarms"])
+
+    await until("a heartbeat that says it is ready", heard, 60)
+
+
 async def test_central_orders_on_a_real_call_and_the_erasure_that_follows(stack: Stack, tmp_path: Path) -> None:
     """Pause, resume and withdraw by central; once the call is over the recording goes, and both receipts hold."""
     set_policy(stack, 'erase_after = "0s"')
