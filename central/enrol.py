@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
@@ -128,6 +129,8 @@ def register(
         "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=?", (key.kid,) * 2
     ).fetchone():
         raise CentralError("auth.edge_cloned", "this key belongs to another edge", status=409, where=edge_id)
+    if conn.execute("SELECT 1 FROM key WHERE kid=?", (key.kid,)).fetchone():
+        raise CentralError("auth.role", "this key is a person's", status=409, where="jwk")
     conn.execute(
         "INSERT INTO edge(edge_id, kid, jwk, enrolled_at, state, state_at, code) VALUES (?,?,?,?,?,?,?)",
         (
@@ -143,8 +146,9 @@ def register(
     return True
 
 
-def register_person(conn: Conn, now: str, role: str, owner: str, key: VerifyKey) -> bool:
-    """Job: add a DPO's or auditor's public key to the key set; False when it is there already with that role."""
+def register_person(conn: Conn, now: str, role: str, owner: str, key: VerifyKey, own: Collection[str]) -> bool:
+    """Job: add a DPO's or auditor's public key to the key set; False when it is there already with that role. own: the kids of
+    central's keys. A key that is listed twice would make the whole set one that nobody may believe."""
     if role not in ("dpo", "auditor"):
         raise CentralError("usage.role", "role must be dpo or auditor", where="role")
     row = conn.execute("SELECT role FROM key WHERE kid=?", (key.kid,)).fetchone()
@@ -152,6 +156,9 @@ def register_person(conn: Conn, now: str, role: str, owner: str, key: VerifyKey)
         if row["role"] != role:
             raise CentralError("auth.role", "this key has another role already", status=409, where="jwk")
         return False
+    edges = "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=?"
+    if key.kid in own or conn.execute(edges, (key.kid,) * 2).fetchone() is not None:
+        raise CentralError("auth.role", "this key is central's or an edge's", status=409, where="jwk")
     conn.execute(
         "INSERT INTO key VALUES (?,?,?,?,?,NULL)", (key.kid, role, owner, canonical.dumps(key.jwk()).decode(), now)
     )
@@ -268,7 +275,7 @@ async def post_key(request: web.Request) -> web.Response:
     role, owner, key = body.role, body.owner, public_key(body.jwk)
 
     def job(conn: Conn) -> bool:
-        made = register_person(conn, central.now(), role, owner, key)
+        made = register_person(conn, central.now(), role, owner, key, (central.store.kid, central.witness.kid))
         if made:
             central.log.append(conn, central.now(), "key.registered", {"kid": key.kid, "role": role})
             # Whoever has only the token could make a person of their own for the edges to come.

@@ -110,9 +110,10 @@ def register_edge(config: CentralConfig, edge_id: str, key: VerifyKey) -> bool:
 def register_key(config: CentralConfig, role: str, owner: str, key: VerifyKey) -> bool:
     """Add a person's public key (`dpo`, `auditor`) directly; False when it was there. Raises CentralError."""
     now = format_time(utc_now())
+    own = [read_key(path).kid for path in (config.store_key, config.witness_key)]
 
     def job(conn: Conn) -> bool:
-        made = register_person(conn, now, role, owner, key)
+        made = register_person(conn, now, role, owner, key, own)
         if made:
             OwnLog().append(conn, now, "key.registered", {"kid": key.kid, "role": role})
         return made

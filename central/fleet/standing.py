@@ -80,10 +80,11 @@ def change_key(central: Central, conn: Conn, edge_id: str, statement: dict[str, 
         return change
     change = verify_key_change(statement, edge_id, _key(row["jwk"]))
     if conn.execute(
-        "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=?", (change.key.kid, change.key.kid)
+        "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=? UNION SELECT kid FROM key WHERE kid=?",
+        (change.key.kid,) * 3,
     ).fetchone():
         raise CentralError(
-            "auth.edge_cloned", "this key was another edge's, or this one's before", status=409, where=edge_id
+            "auth.edge_cloned", "this key was another's, or this edge's before", status=409, where=edge_id
         )
     conn.execute(
         "INSERT INTO edge_key(kid, edge_id, jwk, retired_at, statement) VALUES (?,?,?,?,?)",

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from central import setup
+from central.errors import CentralError
 from formats.ids import format_time
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
 
@@ -160,3 +161,19 @@ async def test_only_a_signed_request_counts_as_a_sign_of_life(central: TestCentr
     await book.write()
     ((seen,),) = await central.rows("SELECT last_seen_at FROM edge")
     assert seen is not None
+
+
+async def test_no_key_is_listed_twice(central: TestCentral, edge: TestEdge) -> None:
+    """A key set with a doubled key is believed by nobody: one registration would stop every order and enrolment."""
+    assert central.running is not None
+    own = central.running.central
+    for key in (edge.key, own.store, own.witness):
+        body = {"role": "auditor", "owner": "Eve", "jwk": key.verify_key.jwk()}
+        status, problem = await central.admin("POST", "/v1/keys", body)
+        assert (status, problem["code"]) == (409, "auth.role")
+        with pytest.raises(CentralError, match="central's or an edge's"):
+            setup.register_key(central.config, "auditor", "Eve", key.verify_key)
+    _, made = await central.admin("POST", "/v1/enrolments", {"edge_id": "pbx-9"})
+    as_edge = TestEdge(central, "pbx-9", key=central.dpo, enrol=False)
+    assert (await _enrol(as_edge, made["token"]))[1]["code"] == "auth.role"
+    assert (await central.admin("GET", "/v1/keys"))[0] == 200

@@ -1,6 +1,6 @@
 """What central publishes about its doors.
 
-Renew docs/openapi.json with: CALLWARDEN_WRITE_DOCS=1 python -m pytest tests/unit/central/test_openapi.py
+Renew docs/openapi.json and the table in docs/api.md with: CALLWARDEN_WRITE_DOCS=1 python -m pytest tests/unit/central/test_openapi.py
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from central.app import all_doors
 from central.doors import Param, door
 from central.openapi.document import document
 from central.openapi.serve import text
-from central.roles import EDGE
+from central.roles import ADMIN, EDGE, ROLES
 from tests.unit.central.central_kit import TestCentral
 from tests.unit.central.conformance import conforms
 
 DOCS = Path(__file__).parents[3] / "docs" / "openapi.json"
+PAGE = DOCS.with_name("api.md")
+BEGIN, END = "<!-- doors begin -->\n", "<!-- doors end -->\n"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,24 @@ def test_the_published_file_is_what_is_served() -> None:
         DOCS.write_text(new, "utf-8")
         return
     assert DOCS.read_text("utf-8") == new, "a door changed: renew docs/openapi.json (see the head of this test)"
+
+
+def test_the_table_of_doors_is_the_declarations() -> None:
+    head, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    old, _, tail = rest.partition(END)
+    new = table()
+    if os.environ.get("CALLWARDEN_WRITE_DOCS") == "1":
+        PAGE.write_text(head + BEGIN + new + END + tail, "utf-8")
+        return
+    assert old == new, "a door changed: renew docs/api.md (see the head of this test)"
+
+
+def table() -> str:
+    rows = ["| door | who | |", "|---|---|---|"]
+    for one in sorted(all_doors(), key=lambda one: (one.path, one.method)):
+        who = " ".join(role for role in ROLES if role in one.roles and role != ADMIN) or ADMIN
+        rows.append(f"| `{one.method} {one.path}` | {who if one.roles else ' '.join(one.who)} | {one.summary} |")
+    return "\n".join(rows) + "\n"
 
 
 async def test_anybody_can_read_it(central: TestCentral) -> None:
