@@ -58,6 +58,8 @@ EXIT_OF: dict[str, Exit] = {
     "keeper": Exit.ENVIRONMENT,
     "usage": Exit.USAGE,
     "backup": Exit.UNVERIFIED,
+    "export": Exit.UNVERIFIED,
+    "register": Exit.CONFIG,
     "backup.place": Exit.ENVIRONMENT,
     "backup.busy": Exit.ENVIRONMENT,
     "restore": Exit.ENVIRONMENT,

@@ -31,6 +31,10 @@ _COMMANDS = {
         _AT + "central_register:dpia",
         "Print the annex to the data protection impact assessment, per policy (GDPR Art. 35(7)).",
     ),
+    "contract-end": (
+        _AT + "central_contract_end:contract_end",
+        "Take everything under a policy out, verify it, order it erased at every edge, and fetch the certificate.",
+    ),
     "enrol-token": (_AT + "central_setup:enrol_token", "Make a one-time token with which an edge enrols."),
     "erase": (
         _AT + "central_erase:erase",

@@ -19,6 +19,7 @@ from callwarden import keyfiles
 from central import app
 from central.config import load as load_central
 from formats import canonical
+from tests.contract.contract_end_kit import ended, recorded
 from tests.contract.recovery_kit import fill, surroundings, syncing, vault_of
 from tests.unit.central.central_kit import TestCentral, a_central
 from tests.unit.cli import cli_makers as make
@@ -187,6 +188,30 @@ async def test_lost_key(edge: make.Edge, tmp_path: Path) -> None:
         old = await edge.arun("export", two.recording_id, "-i", edge.paths["operator_identity"], "-o", tmp_path / "no")
         assert "[vault.no_match]" in old.err
         assert "retired" in page.ran[-1].out
+
+
+async def test_contract_end(central: TestCentral, tmp_path: Path, run_dir: Path) -> None:  # noqa: F811
+    edge = make.make_edge(tmp_path / "etc", run_dir)
+    async with make.opened(edge) as files:
+        await recorded(edge, files, central)
+    async with served(edge) as files, ended(edge, central, files, tmp_path) as fleet:
+        env = surroundings(central)
+        words = {
+            "/srv/handover": str(tmp_path / "handover"),
+            "/media/keys/dpo.jwk": str(fleet.dpo),
+            "/media/keys/operator.identity": str(edge.paths["operator_identity"]),
+            "/etc/callwarden/trust.json": str(fleet.trust),
+            "--wait 86400": "--wait 60",
+        }
+        page = Page("contract-end.md", edge, words, {})
+        page.env |= env
+        async with fleet.working():
+            await page.run()
+        assert page.ran[-1].out.startswith("holds: ")
+        for name in ("two", "cut"):
+            row = await files.journal.recording(edge.facts[name].recording_id)
+            assert row is not None
+            assert row.state == "erased"
 
 
 def test_every_page_of_the_table_is_run() -> None:
