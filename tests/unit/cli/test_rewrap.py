@@ -20,6 +20,7 @@ from callwarden.rewrapping import Rewrap, tasks
 from edge.errors import CallwardenError
 from formats.age import make_header, parse_recipient
 from formats.keys import b64url
+from formats.orders import RewrapContent, content_as
 from formats.rewrap import RewrapClaims, sign_rewrap
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.key_kit import header_rows, new_reader, served, set_recipients
@@ -209,3 +210,23 @@ async def test_the_second_suite_is_rewrapped_by_its_own_rules(edge: make.Edge, t
         opened = await edge.arun("export", one.recording_id, "-i", tmp_path / "new", "-o", out)
         assert opened.code == 0, opened.err
         assert audio(out) == one.audio
+
+
+async def test_headers_in_a_file_are_what_an_order_brings_and_change_nothing_by_themselves(
+    filled: make.Edge, tmp_path: Path
+) -> None:
+    edge, file = filled, tmp_path / "headers.json"
+    set_recipients(edge, new_reader(tmp_path / "new"), edge.recipients[1])
+    before = header_rows(edge)
+    async with served(edge):
+        done = await edge.arun(*rewrap_args(edge), "--out", file, "--json")
+        assert done.code == 0, done.err
+        assert header_rows(edge) == before
+        made = json.loads(file.read_text())["headers"]
+        assert sum(len(one) for one in made.values()) == 3
+        door = SocketDoor(edge.loaded.edge.socket)
+        for recording_id, headers in made.items():
+            for one in content_as({"headers": headers}, RewrapContent).headers:
+                body = {"statement": one.statement, "header": one.header}
+                answer = await asyncio.to_thread(door.rewrap, recording_id, one.segment, body)
+                assert answer["did"] == "replaced"
