@@ -45,8 +45,12 @@ class PolicyOrders:
             return None
         rows = [one for one in await self._means.journal.ordered_policies() if one.name == claims.target.id]
         mine = next((one for one in rows if one.jti == row.jti), None)
-        if mine is not None and mine.acting:
-            return await self._done(row, order, desk.version(mine.name))
+        if (
+            mine is not None and mine.acting
+        ):  # filed, and perhaps not in effect: something failed, or was killed, in between
+            return await self._done(row, order, await desk.adopt(mine, _filed))
+        if mine is not None and mine.acts_at > format_time(now):
+            return None
         if row.state == "executing" and mine is None:
             return await self._says(row, "refused:command.superseded", reason="a later order about it took its place")
         change = OrderedPolicy(claims.target.id, row.jti, content.toml, claims.iat, format_time(now), acting=True)
@@ -56,8 +60,6 @@ class PolicyOrders:
             new = await desk.judge(change)
             if mine is None and (looser := loosens(desk.policy(change.name), new)):
                 await self._wait(row, change, looser)
-                return None
-            if mine is not None and mine.acts_at > change.acts_at:
                 return None
             version = await desk.adopt(change, lambda: self._file(change))
         except CallwardenError as error:
@@ -103,3 +105,7 @@ class PolicyOrders:
 
     async def _says(self, row: OrderRow, result: str, **facts: Any) -> ReceiptRow:
         return await self._receipts.of_order(row, result, at=self._means.clock.wall_text(), **facts)
+
+
+async def _filed() -> None:
+    """Its row is there already."""
