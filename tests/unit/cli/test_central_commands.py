@@ -384,3 +384,35 @@ def test_edges_are_listed_shown_and_revoked(central: Running) -> None:
     assert "auth.enrolment_code" in central.run("edge", "approve", "edge-1", "--code", "0000-0000-0000").err
     done = central.run("edge", "revoke", "edge-1", "--reason", "sold")
     assert (done.code, "state: revoked" in done.out, "state_reason: sold" in done.out) == (0, True, True)
+
+
+def test_a_search_says_what_it_could_not_look_at(central: Running) -> None:
+    with sqlite3.connect(central.database) as conn:
+        conn.execute("INSERT INTO call(call_id, edge_id, first_seen) VALUES (?, 'edge-1', ?)", ("cd" * 16, make.AT))
+    asked = ("--purpose", "quality", "--reason", "a complaint")
+    found = central.run("search", "+420 777 123 456", *asked)
+    assert (found.code, found.out.count("\n")) == (0, 1), found.err  # the head of a table without rows
+    assert "1 not searched: their number did not come to central" in found.err
+    assert "central locate" in found.err
+    answer = central.run("search", "777 123 456", "--country", "CZ", *asked, "--json").json
+    assert (answer["calls"], answer["not_searched"]) == ([], {"no_number": 1, "gone": 0, "other_key": 0})
+    wrong = central.run("search", "1001", *asked)
+    assert (wrong.code, "usage.number" in wrong.err) == (2, True), wrong.err
+    assert central.run("search", "+420777123456", "--purpose", "quality").code == 2  # no reason
+
+
+def test_the_search_key_is_shown_and_made_anew(central: Running) -> None:
+    def keys(*more: str) -> list[str]:
+        ran = command("central", "search-key", "--central-config", central.config, "--json", *more)
+        assert ran.code == 0, ran.err
+        found: list[str] = ran.json["keys"]
+        return found
+
+    [first] = keys()
+    assert keys("--new")[0] == first
+    assert len(keys()) == 2
+    [last] = keys("--new", "--retire")
+    assert last != first
+    secret = (load(central.config).search_keys).read_text().strip()
+    assert secret not in command("central", "search-key", "--central-config", central.config).out
+    assert command("central", "search-key", "--central-config", central.config, "--retire").code == 2

@@ -302,3 +302,15 @@ def test_a_caller_who_never_stops_pressing_comes_to_an_end() -> None:
     for mode in ("opt_in", "opt_out", "notice", "prior"):
         decision = converse(Script(mode, ask=ask), "7" * 50)
         assert decision.outcome in ("refused", "objected", "notified", "unavailable")
+
+
+@pytest.mark.parametrize(("form", "says"), [("none", "no number"), ("hashed", "a hash"), ("clear", "in clear")])
+def test_it_says_what_central_is_told(form: str, says: str) -> None:
+    from callwarden.dryrun_words import details
+    from edge.consent.policy import CentralSharing, Policy
+
+    sharing = msgspec.convert({"number": form}, CentralSharing)
+    policy = Policy(name="support", mode="opt_in", purposes=("quality",), central=sharing)
+    told = details(policy, "")["told to central"]
+    assert says in told.partition("; ")[2]
+    assert CentralSharing().number == "none"
