@@ -31,7 +31,7 @@ def changed(**fields: Any) -> Policy:
         ({"hold": "record"}, {"hold": "pause"}),
         ({"on_withdraw": "stop"}, {"on_withdraw": "stop_and_erase"}),
         ({}, {"beep": Seconds(10)}),
-        ({}, {"central": CentralSharing(number="none")}),
+        ({"central": CentralSharing(number="hashed")}, {"central": CentralSharing(number="none")}),
         ({"central": CentralSharing(number="clear")}, {"central": CentralSharing(number="hashed")}),
     ],
 )
