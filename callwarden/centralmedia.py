@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from callwarden.centralclient import CentralClient
 from callwarden.recovering import payload_path
@@ -33,12 +33,13 @@ class Fetched:
 
 
 def fetch(
-    client: CentralClient, vault: Path | None, trust: KeySet, purpose: str, reason: str, recordings: Sequence[str] = (),
-    edge_id: str | None = None,
+    client: CentralClient, vault: Path | None, trust: KeySet, reason: str, recordings: Sequence[str] = (),
+    edge_id: str | None = None, *, purpose: str = "", case: str = "",
 ) -> Fetched:  # fmt: skip
     """Every payload that central has (of these recordings) into a folder laid out as a vault; None: only look whether each is what
     the manifest says. What is there already and right is left alone. Raises what stops everything."""
     told = Fetched()
+    words = {name: text for name, text in (("reason", reason), ("purpose", purpose), ("case", case)) if text}
     for row in client.pages("/v1/recordings", "recordings"):
         recording_id = str(row["recording_id"])
         if not is_id(recording_id):
@@ -59,7 +60,7 @@ def fetch(
                 told.absent.append(f"{recording_id} {entry.number}")
                 continue
             try:
-                told.files.append(_one(client, vault, recording_id, entry, purpose, reason))
+                told.files.append(_one(client, vault, recording_id, entry, words))
             except CallwardenError as error:
                 if error.code in _STOPS:
                     raise
@@ -86,12 +87,11 @@ def _entries(manifest: str, recording_id: str, trust: KeySet) -> list[SegmentEnt
 
 
 def _one(
-    client: CentralClient, vault: Path | None, recording_id: str, entry: SegmentEntry, purpose: str, reason: str
+    client: CentralClient, vault: Path | None, recording_id: str, entry: SegmentEntry, words: Mapping[str, str]
 ) -> Path:
     """Under its name once it is whole and right. Raises vault.payload."""
     target = payload_path(vault or Path(), recording_id, entry.segment_id)
-    query = f"purpose={quote(purpose)}&reason={quote(reason)}"
-    path = f"/v1/recordings/{recording_id}/segments/{entry.number}/media?{query}"
+    path = f"/v1/recordings/{recording_id}/segments/{entry.number}/media?{urlencode(words)}"
     if vault is None:
         _check(entry, client.download(path, None, entry.payload_bytes), recording_id)
         return target

@@ -45,7 +45,8 @@ def list_(central_config: Path | None, recording: str | None, json_: bool) -> No
 @central_config
 @_only
 @_trust
-@click.option("--purpose", default="recovery", show_default=True, help="What for, for central's log.")
+@click.option("--purpose", default="", help="What they are read for: one that the answers grant (default: the first).")
+@click.option("--case", default="", help="The number of a case, for central's log.")
 @click.option("--reason", required=True, help="A word or a case number for central's log.")
 @click.option(
     "-o",
@@ -56,8 +57,8 @@ def list_(central_config: Path | None, recording: str | None, json_: bool) -> No
 )
 @as_json
 def get(
-    central_config: Path | None, recordings: tuple[str, ...], trust: Path | None, purpose: str, reason: str, output: Path,
-    json_: bool,
+    central_config: Path | None, recordings: tuple[str, ...], trust: Path | None, purpose: str, case: str,
+    reason: str, output: Path, json_: bool,
 ) -> int:  # fmt: skip
     """Bring payloads from central into a folder that `callwarden recover` reads.
 
@@ -65,7 +66,7 @@ def get(
 
     Exit 7: some are not there, or not what the manifest says.
     """
-    return _run(central_config, output, recordings, trust, purpose, reason, json_)
+    return _run(central_config, output, recordings, trust, reason, json_, purpose=purpose, case=case)
 
 
 @media.command()
@@ -81,12 +82,12 @@ def verify(
 
     Exit 7: one is not what its manifest says.
     """
-    return _run(central_config, None, recordings, trust, "verify", reason, json_)
+    return _run(central_config, None, recordings, trust, reason, json_)
 
 
 def _run(
-    central_config: Path | None, output: Path | None, recordings: tuple[str, ...], trust: Path | None, purpose: str,
-    reason: str, json_: bool,
+    central_config: Path | None, output: Path | None, recordings: tuple[str, ...], trust: Path | None, reason: str,
+    json_: bool, *, purpose: str = "", case: str = "",
 ) -> int:  # fmt: skip
     import os
 
@@ -102,7 +103,7 @@ def _run(
     keys = keyfiles.read_trust(trust) if trust else KeySet.load(canonical.dumps(client.get("/v1/keys")))
     if output is not None:
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = fetch(client, output, keys, purpose, reason, recordings)
+    told = fetch(client, output, keys, reason, recordings, purpose=purpose, case=case)
     failed = {name: {"code": error.code, "why": error.message} for name, error in told.failed.items()}
     if json_:
         print_json({"right": [str(path) for path in told.files], "failed": failed, "absent": told.absent})

@@ -68,7 +68,8 @@ def recover(
     keys = keyfiles.read_trust(trust) if trust else KeySet.load(canonical.dumps(client.get("/v1/keys")))
     if from_central:
         vault.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, error in fetch(client, vault, keys, "recovery", reason, recordings, edge_id).failed.items():
+        got = fetch(client, vault, keys, reason, recordings, edge_id, purpose=purpose, case=case)
+        for name, error in got.failed.items():
             note(f"{name}: {plain(error.message)} [{error.code}]")
     elif not vault.is_dir():
         raise CallwardenError("usage.vault", "there is no such folder", where=str(vault))

@@ -20,12 +20,12 @@ from central.media.ledger import is_buried
 from central.media.store import key_of
 from central.media.upload import room_of
 from central.media.words import MediaList
-from central.minimise.purposes import noted, reading_of, refusal
+from central.minimise.purposes import noted, reading, refusal
 from central.problems import query_int
 from central.state import CENTRAL
 from formats.ids import is_id
 
-#: Purposes and reasons are words and case numbers, not stories.
+#: Reasons are words and case numbers, not stories.
 _WORDS: Final = {"type": "string", "minLength": 1, "maxLength": 80}
 _WORD: Final = re.compile(r"[\w .:/#-]{1,80}")
 _RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
@@ -85,16 +85,16 @@ async def get_list(request: web.Request) -> web.Response:
 
 
 async def get_payload(request: web.Request) -> web.StreamResponse:
-    """→ the bytes. One range of bytes may be asked for. 404 media.missing; 410 media.erased."""
+    """→ the bytes. One range of bytes may be asked for. 403 command.purpose where the answer does not cover it; 404 media.missing;
+    410 media.erased."""
     central, who = request.app[CENTRAL], asker(request)
     room = room_of(central)
     recording_id, number = request.match_info["recording_id"], request.match_info["number"]
     if not is_id(recording_id) or not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise CentralError("usage.id", "recordings have ids of 32 hex digits, segments numbers", where="path")
-    purpose, reason = (request.query.get(name, "") for name in ("purpose", "reason"))
-    if not _WORD.fullmatch(purpose) or not _WORD.fullmatch(reason):
-        raise CentralError("usage.purpose", "say ?purpose= and ?reason= in a few words", where="query")
-    wanted = reading_of(who, purpose, request.query.get("case", ""))
+    reason, wanted = request.query.get("reason", ""), reading(request, who)
+    if not _WORD.fullmatch(reason):
+        raise CentralError("usage.reason", "say ?reason= in a few words", where="query")
 
     def job(conn: Conn) -> Any:
         row = conn.execute(

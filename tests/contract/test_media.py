@@ -83,7 +83,7 @@ async def test_what_replicates_is_at_central_and_opens_without_its_edge(
         assert audio(Path(found[one.recording_id]["file"])) == one.audio, word
         assert found[one.recording_id]["verified"] is True
     _, log = await central.admin("GET", "/v1/log")
-    assert sum('"media.read"' in one["entry"] for one in log["entries"]) == 8
+    assert sum('"kind":"media.read"' in one["entry"] for one in log["entries"]) == 8
 
 
 async def test_a_payload_that_was_changed_at_central_is_found_and_not_written(

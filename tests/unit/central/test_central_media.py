@@ -244,10 +244,11 @@ async def test_reading_is_for_roles_says_why_and_is_logged(central: TestCentral,
         assert headers["Content-Range"].endswith(f"/{size}")
     assert (await fetched(central, told, ranges=f"bytes={size}-"))[0] == 416
     assert (await fetched(central, told, query="purpose=quality"))[0] == 400
+    assert (await fetched(central, told, query="purpose=marketing&reason=x"))[0] == 403
     assert (await fetched(central, told, number=1))[0] == 404
     assert (await fetched(central, told, token="nobody"))[0] == 401
     _, log = await central.admin("GET", "/v1/log")
-    reads = [canonical.loads(one["entry"]) for one in log["entries"] if '"media.read"' in one["entry"]]
+    reads = [canonical.loads(one["entry"]) for one in log["entries"] if '"kind":"media.read"' in one["entry"]]
     bodies: list[Any] = [one["body"] for one in reads if isinstance(one, dict)]
     assert [(one["purpose"], one["reason"], one["first"]) for one in bodies][:2] == [
         ("quality", "case-7", 0),
