@@ -195,6 +195,8 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
     )
     for edge_id in edges:
         queue(conn, central.store, edge_id, claims.jti, document, now, expiry(claims))
+    if claims.cmd == "erase" and claims.target.kind == "policy":  # who signed it may not have meant all of it
+        central.alarm(conn, "", "order.bulk", f"order {claims.jti} erases every recording of a policy")
     central.log.append(
         conn,
         now,

@@ -42,13 +42,10 @@ CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
         "vault.planted": Cause("failed_seal", "critical", clock=True),
         "retention.bulk_holds": Cause("bulk_deletion", "medium", clock=False),
         "order.bulk": Cause("bulk_deletion", "high", clock=True),
-        "recordings.bulk_erased": Cause("bulk_deletion", "high", clock=True),
         "edge.unsealed": Cause("failed_seal", "medium", clock=False),
         "edge.silent": Cause("lost_edge", "medium", clock=False),
-        "edge.lost": Cause("lost_edge", "high", clock=True),
         "edge.cloned": Cause("cloned_edge", "critical", clock=True),
         "restore.key_gone": Cause("key_lost", "high", clock=True),
-        "keeper.lost": Cause("key_lost", "high", clock=True),
         "vault.missing_keys": Cause("key_lost", "high", clock=True),
     }
 )

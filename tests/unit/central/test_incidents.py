@@ -11,7 +11,10 @@ import pytest
 
 from central.hooks.settings import Outgoing
 from central.incidents import clock, duty, kinds
+from formats import canonical
 from formats.ids import format_time
+from formats.orders import sign_order
+from formats.orders.claims import OrderClaims, decode
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 from tests.unit.central.hooks_kit import a_hook, a_receiver, a_secret, telling
 
@@ -147,6 +150,17 @@ async def test_a_fork_of_an_audit_log_is_an_incident(world: World) -> None:
     await inner.db.run(lambda conn: inner.alarm(conn, "pbx-1", "audit.fork", "an entry differs"))
     (one,) = await world.listed()
     assert (one["kind"], one["severity"], one["state"]) == ("audit_fork", "critical", "open")
+
+
+async def test_an_order_that_erases_a_policy_is_a_bulk_deletion(world: World) -> None:
+    asked = {"cmd": "erase", "target": {"kind": "policy", "id": "support"}, "reason": "asked for"}
+    status, draft = await world.central.admin("POST", "/v1/orders/draft", asked)
+    assert status == 200, draft
+    order = sign_order(decode(canonical.dumps(draft["claims"]), OrderClaims), (world.central.dpo,))
+    assert (await world.central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    assert [(one["kind"], one["severity"], one["edge_id"]) for one in await world.listed()] == [
+        ("bulk_deletion", "high", "")
+    ]
 
 
 async def test_the_clock_is_said_once_at_24_hours_and_once_when_over(world: World) -> None:
