@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from central.config import CentralConfig
 from central.conn import Conn
@@ -36,9 +37,25 @@ def read_answers(path: Path | None) -> Answers:
         ) from error
 
 
+def configured(config: CentralConfig) -> list[Place]:
+    """Whom central's own configuration names; of an address the host alone, since a path may be a secret."""
+    media, outgoing = config.media, config.outgoing
+    found = []
+    if media.store == "s3":
+        found.append(Place("media", f"{urlsplit(media.endpoint).hostname}, {media.bucket}", "ciphertext"))
+    elif media.store == "folder":
+        found.append(Place("media", "central", "ciphertext"))
+    for hook in outgoing.webhooks:
+        found.append(Place("webhook", urlsplit(hook.url).hostname or hook.name, ", ".join(hook.events)))
+    if outgoing.mail is not None:
+        found.append(Place("mail", ", ".join(outgoing.mail.to), ", ".join(outgoing.mail.events)))
+    return found
+
+
 def setting(conn: Conn, config: CentralConfig) -> Setting:
-    """Job: the level, and whom recordings were handed to before a policy was erased."""
-    places = []
+    """Job: the level, and who gets data: the media store, webhooks, mail, and whom recordings were handed to before a policy
+    was erased."""
+    places = configured(config)
     rows = conn.execute("SELECT target, jws FROM orders WHERE cmd='erase' AND target_kind='policy' ORDER BY at, jti")
     for row in rows:
         if to := read_order(row["jws"]).exported_to:

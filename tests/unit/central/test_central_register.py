@@ -14,8 +14,11 @@ import pytest
 
 from central import move, setup
 from central.config import load
+from central.hooks.settings import Mail, Outgoing, Webhook
+from central.media.settings import MediaConfig
 from central.postgres import once
 from central.register import reviews
+from central.register.facts import configured
 from formats import canonical
 from formats.ids import format_time
 from formats.register import KINDS, Document
@@ -179,6 +182,20 @@ async def test_a_question_that_makes_no_sense_is_refused(
         session.get(central.url + path) as answer,
     ):
         assert (answer.status, (await answer.json(content_type=None))["code"]) == (status, code)
+
+
+def test_whom_the_configuration_names_is_a_recipient_without_secrets_of_addresses(tmp_path: Path) -> None:
+    made = setup.init(tmp_path / "c", "127.0.0.1:0", use_tls=False)
+    assert configured(made.config) == []
+    hook = Webhook("crm", "https://crm.example/hook/secret", tmp_path, ("erasure.done",))
+    mail = Mail("smtp.example", 465, "tls", "", None, "a@x.example", ("dpo@x.example",), ("incident.opened",))
+    media = MediaConfig(store="s3", endpoint="https://s3.example", bucket="calls")
+    full = replace(made.config, media=media, outgoing=Outgoing((hook,), mail))
+    assert [(one.kind, one.name, one.gets) for one in configured(full)] == [
+        ("media", "s3.example, calls", "ciphertext"),
+        ("webhook", "crm.example", "erasure.done"),
+        ("mail", "dpo@x.example", "incident.opened"),
+    ]
 
 
 async def test_a_mistake_in_register_toml_is_told_with_its_file_and_the_next_look_reads_it_anew(
