@@ -58,7 +58,7 @@ WORDS: Final[dict[str, str]] = {
     "recipient.central": (
         "centrála: údaje o hovorech a odpovědích, zapečetěné hlavičky a jejich klíče; zvuk: {audio}; čísla: {number}"
     ),
-    "audio.never": "jen jednotlivé nahrávky vyžádané příkazem, šifrované",
+    "audio.stay": "jen jednotlivé nahrávky vyžádané příkazem, šifrované",
     "audio.replicate": "šifrované kopie všech nahrávek",
     "recipient.gateway": "brána textových zpráv {host}: číslo a oznámení",
     "recipient.place": "{kind} {name}: {gets}",

@@ -59,7 +59,7 @@ WORDS: Final[dict[str, str]] = {
         "Zentrale: Angaben zu Gesprächen und Antworten, versiegelte Köpfe und deren Schlüssel; Ton: "
         "{audio}; Nummern: {number}"
     ),
-    "audio.never": "keiner außer einzeln angeforderten Aufzeichnungen, verschlüsselt",
+    "audio.stay": "keiner außer einzeln angeforderten Aufzeichnungen, verschlüsselt",
     "audio.replicate": "verschlüsselte Kopien aller Aufzeichnungen",
     "recipient.gateway": "Dienst für Textnachrichten {host}: Nummer und Hinweis",
     "recipient.place": "{kind} {name}: {gets}",

@@ -58,7 +58,7 @@ WORDS: Final[dict[str, str]] = {
     "recipient.central": (
         "central store: facts about calls and answers, sealed headers and their keys; audio: {audio}; numbers: {number}"
     ),
-    "audio.never": "none but single recordings fetched by order, encrypted",
+    "audio.stay": "none but single recordings fetched by order, encrypted",
     "audio.replicate": "encrypted copies of all",
     "recipient.gateway": "gateway for text messages {host}: number and notice",
     "recipient.place": "{kind} {name}: {gets}",

@@ -58,7 +58,7 @@ WORDS: Final[dict[str, str]] = {
     "recipient.central": (
         "central: datos de llamadas y respuestas, cabeceras selladas y sus claves; sonido: {audio}; números: {number}"
     ),
-    "audio.never": "solo grabaciones pedidas una a una, cifradas",
+    "audio.stay": "solo grabaciones pedidas una a una, cifradas",
     "audio.replicate": "copias cifradas de todas las grabaciones",
     "recipient.gateway": "pasarela de mensajes de texto {host}: número y aviso",
     "recipient.place": "{kind} {name}: {gets}",

@@ -58,7 +58,7 @@ WORDS: Final[dict[str, str]] = {
     "recipient.central": (
         "centrale : faits des appels et réponses, en-têtes scellés et leurs clés ; son : {audio} ; numéros : {number}"
     ),
-    "audio.never": "seuls des enregistrements demandés un à un, chiffrés",
+    "audio.stay": "seuls des enregistrements demandés un à un, chiffrés",
     "audio.replicate": "copies chiffrées de tous les enregistrements",
     "recipient.gateway": "passerelle de messages texte {host} : numéro et avis",
     "recipient.place": "{kind} {name} : {gets}",

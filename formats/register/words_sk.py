@@ -58,7 +58,7 @@ WORDS: Final[dict[str, str]] = {
     "recipient.central": (
         "centrála: údaje o hovoroch a odpovediach, zapečatené hlavičky a ich kľúče; zvuk: {audio}; čísla: {number}"
     ),
-    "audio.never": "len jednotlivé nahrávky vyžiadané príkazom, šifrované",
+    "audio.stay": "len jednotlivé nahrávky vyžiadané príkazom, šifrované",
     "audio.replicate": "šifrované kópie všetkých nahrávok",
     "recipient.gateway": "brána textových správ {host}: číslo a oznámenie",
     "recipient.place": "{kind} {name}: {gets}",
