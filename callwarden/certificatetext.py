@@ -46,7 +46,10 @@ def in_words(claims: Mapping[str, Any]) -> str:
         when = f" {one['at']}" if one["at"] else ""
         lines.append(f"  {one['place']}: {_STATES[one['state']]}{when} ({one['evidence']})")
     if claims.get("outstanding"):
-        lines += ["", "INTERIM. Nothing is said about these edges, which have not answered:"]
+        lines += [
+            "",
+            "Nothing is said about these edges, which have not answered. Unless all of them were revoked, this is INTERIM:",
+        ]
         lines += [f"  {one['edge_id']} since {one['since']}" for one in claims["outstanding"]]
     if claims["failed"]:
         lines += ["", "Not done:"]

@@ -13,7 +13,7 @@ from central.conn import Conn
 from central.doors import Door, Param, door
 from central.errors import CentralError
 from central.openapi import answers
-from central.progress import progress
+from central.progress import missing, progress
 from central.state import CENTRAL, Central
 from formats import canonical, merkle
 from formats.certificate import LogEntry, entries_of, make_certificate
@@ -45,7 +45,8 @@ def doors() -> list[Door]:
 
 async def get_certificate(request: web.Request) -> web.Response:
     """Administrator: the certificate of an order. 409 certificate.pending while an edge has not given its last word, or its log
-    is not cosigned that far. `?interim=1`: over those that have, with the outstanding ones by name; that one is not kept."""
+    is not cosigned that far. `?interim=1`: over those that have, with the outstanding ones by name; that one is not kept.
+    A revoked edge is outstanding for good and waited for no longer."""
     central = request.app[CENTRAL]
     jti, interim = request.match_info["jti"], request.query.get("interim") == "1"
     return json_answer(await central.db.run(lambda conn: _certificate(central, conn, jti, interim=interim)))
@@ -63,15 +64,22 @@ def _certificate(central: Central, conn: Conn, jti: str, *, interim: bool) -> di
         document: dict[str, Any] = canonical.loads(known["document"])
         return document
     now = central.now()
-    waits = [
+    rows = progress(conn, jti, now)
+    waits = bool(missing(rows))
+    outstanding = [
         {"edge_id": str(one["edge_id"]), "since": str(one["queued_at"])}
-        for one in progress(conn, jti, now)
-        if one["state"] in ("silent", "under way")
+        for one in rows
+        if one["state"] in ("silent", "under way", "revoked")
     ]
-    away = {one["edge_id"] for one in waits}
-    rows = conn.execute("SELECT edge_id, jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
-    receipts = [str(row["jws"]) for row in rows if row["edge_id"] not in away]
-    if not receipts or (away and not interim):
+    away = {one["edge_id"] for one in outstanding}
+    said = conn.execute("SELECT edge_id, jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall()
+    receipts = [str(row["jws"]) for row in said if row["edge_id"] not in away]
+    if not receipts and outstanding and not waits:
+        raise CentralError(
+            "certificate.revoked", "every edge that it was for is revoked: nobody can say what was destroyed", status=409,
+            where=jti, hint="what became of their recordings is for the incident to say (docs/incidents.md)",
+        )  # fmt: skip
+    if not receipts or (waits and not interim):
         raise _pending("an edge has not given its last word", jti)
     keys = central.keys(conn)
     claims = [verify_receipt(one, keys)[0] for one in receipts]
@@ -87,12 +95,12 @@ def _certificate(central: Central, conn: Conn, jti: str, *, interim: bool) -> di
             issuer="central",
             level=central.config.level,
             log=_log(conn, claims, keys),
-            outstanding=waits,
+            outstanding=outstanding,
             media=media,
         )
     except FormatError as error:
         raise CentralError(error.code, error.message, status=409, where=jti) from error
-    facts = {"jti": jti, "certificate_id": document["claims"]["certificate_id"], "outstanding": len(waits)}
+    facts = {"jti": jti, "certificate_id": document["claims"]["certificate_id"], "outstanding": len(outstanding)}
     if not waits and not leaving:  # else the next one can say more
         text = canonical.dumps(document).decode()
         conn.execute("INSERT INTO certificate(jti, document, at) VALUES (?,?,?)", (jti, text, now))

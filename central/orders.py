@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from central import withoutedge
 from central.auth import json_answer
 from central.cases import orders as cases
 from central.conn import Conn
@@ -195,6 +196,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
     )
     for edge_id in edges:
         queue(conn, central.store, edge_id, claims.jti, document, now, expiry(claims))
+        withoutedge.destroy(central, conn, edge_id, claims.jti)
     if claims.cmd == "erase" and claims.target.kind == "policy":  # who signed it may not have meant all of it
         central.alarm(conn, "", "order.bulk", f"order {claims.jti} erases every recording of a policy")
     central.log.append(
@@ -213,7 +215,8 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
 
 
 def _edges(conn: Conn, claims: OrderClaims) -> list[str]:
-    """The edges that an order is for: those it names, or that hold its target. Raises CentralError not_found.* (404)."""
+    """The edges that an order is for: those it names, or that hold its target; also revoked ones, whose delivery nobody fetches:
+    it is what names them in progress and certificate. Raises CentralError not_found.* (404)."""
     target = claims.target
     if claims.cmd == "policy" and (named := content_as(claims.content, PolicyContent).edges):
         for edge_id in named:

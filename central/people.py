@@ -54,14 +54,15 @@ def expiry(claims: OrderClaims) -> str | None:
 
 def complete(conn: Conn, jti: str, now: str) -> bool:
     """Whether every edge that got the order gave its last word (`formats.certificate_facts.is_last_word`), or said nothing in
-    the order's life: an edge that was off stores such a delivery as void and answers nothing."""
+    the order's life: an edge that was off stores such a delivery as void and answers nothing. A revoked edge is told nothing more and
+    is waited for no longer."""
     order = conn.execute("SELECT cmd, target_kind, jws FROM orders WHERE jti=?", (jti,)).fetchone()
     if order is None:
         return False
     kind = order["target_kind"] if order["cmd"] == "erase" else ""  # nothing else has answers for parts of its target
     last = conn.execute(
         "SELECT (SELECT r.jws FROM receipt r WHERE r.edge_id=d.edge_id AND r.jti=d.jti ORDER BY r.n DESC LIMIT 1) AS jws"
-        " FROM delivery d WHERE d.jti=?",
+        " FROM delivery d JOIN edge e ON e.edge_id=d.edge_id WHERE d.jti=? AND e.state<>'revoked'",
         (jti,),
     ).fetchall()
     said = [row["jws"] for row in last if row["jws"] is not None]

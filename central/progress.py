@@ -38,20 +38,25 @@ def progress(conn: Conn, jti: str, now: str) -> list[dict[str, Any]]:
     kind = order["target_kind"] if order["cmd"] == "erase" else ""
     over = is_over(read_order(order["jws"]), now)
     rows = conn.execute(
-        "SELECT d.edge_id, max(d.seq) AS seq, max(d.queued_at) AS queued_at, max(e.last_seen_at) AS last_seen_at FROM delivery d"
-        " JOIN edge e ON e.edge_id=d.edge_id WHERE d.jti=? GROUP BY d.edge_id ORDER BY d.edge_id",
+        "SELECT d.edge_id, max(d.seq) AS seq, max(d.queued_at) AS queued_at, max(e.last_seen_at) AS last_seen_at,"
+        " max(e.state) AS standing FROM delivery d JOIN edge e ON e.edge_id=d.edge_id WHERE d.jti=? GROUP BY d.edge_id ORDER BY d.edge_id",
         (jti,),
     ).fetchall()
     said: dict[str, list[ReceiptClaims]] = {}
     for row in conn.execute("SELECT edge_id, jws FROM receipt WHERE jti=? ORDER BY edge_id, n", (jti,)).fetchall():
         said.setdefault(row["edge_id"], []).append(read_receipt(row["jws"]))
-    return [dict(row) | _of_edge(said.get(row["edge_id"], []), kind, over=over) for row in rows]
+    found = []
+    for row in map(dict, rows):
+        silent = "revoked" if row.pop("standing") == "revoked" else "over" if over else "silent"
+        found.append(row | _of_edge(said.get(row["edge_id"], []), kind, silent))
+    return found
 
 
-def _of_edge(said: list[ReceiptClaims], kind: str, *, over: bool) -> dict[str, Any]:
+def _of_edge(said: list[ReceiptClaims], kind: str, silent: str) -> dict[str, Any]:
+    """silent: the state of an edge that said nothing; one that was revoked says no more, however far it was."""
     found: dict[str, Any] = {"calls": 0, "done": 0, "shred_at": None, "due_at": None}
     if not said:
-        return found | {"state": "over" if over else "silent", "result": None, "reason": None, "at": None}
+        return found | {"state": silent, "result": None, "reason": None, "at": None}
     for one in said:
         evidence = one.evidence
         if one.result == "deferred" and isinstance(calls := evidence.get("calls"), int):
@@ -61,7 +66,7 @@ def _of_edge(said: list[ReceiptClaims], kind: str, *, over: bool) -> dict[str, A
             if isinstance(text := evidence.get(name), str):
                 found[name] = text
     last = said[-1]
-    state = "answered" if is_last_word(last, kind) else "under way"
+    state = "answered" if is_last_word(last, kind) else "revoked" if silent == "revoked" else "under way"
     return found | {"state": state, "result": last.result, "reason": last.reason, "at": last.at}
 
 

@@ -28,7 +28,7 @@ TYP = "callwarden-certificate+json"
 _MEMBERS = {"type", "claims", "jws", "order", "receipts"}
 #: What a certificate says besides what follows from its receipts.
 _OWN = {"certificate_id", "at", "issuer", "level", "log"}
-#: In an interim certificate alone: edges whose last word central still waits for.
+#: Edges whose last word central does not have: it still waits for them (an interim certificate), or they were revoked.
 OUTSTANDING = "outstanding"
 #: And where central kept payloads: its statements that they are gone.
 _MEDIA = "media"
@@ -73,7 +73,7 @@ def make_certificate(
     media: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The signed document. `receipts`: every receipt of the order, or of the ground, as compact JWS; `issuer`: `central` or the
-    edge's name. `outstanding`: of an interim one, `edge_id` and `since` of each edge that it says nothing about. `media`: central's
+    edge's name. `outstanding`: `edge_id` and `since` of each edge that it says nothing about. `media`: central's
     signed statements about payloads it kept. Raises ReceiptError where it would not hold: nothing is signed that its reader would
     refuse."""
     proofs = [open_receipt_document(receipt_document(one, order), keys) for one in receipts]

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from central import withoutedge
 from central.auth import check_certificate, check_signature, check_standing, edge_request, json_answer
 from central.conn import Conn
 from central.doors import Door, Param, asker, door
@@ -202,7 +203,8 @@ async def post_revoke(request: web.Request) -> web.Response:
         raise CentralError("usage.field", "say why", where="reason")
 
     def job(conn: Conn) -> dict[str, Any]:
-        revoke(central, conn, edge_id, reason, asked.label)
+        if revoke(central, conn, edge_id, reason, asked.label):
+            withoutedge.destroy_what_waits(central, conn, edge_id)
         return whole_edge(conn, edge_id)
 
     answer = await central.db.run(job)

@@ -235,9 +235,10 @@ class Queued(Struct, frozen=True):
 
 
 class EdgeProgress(Struct, frozen=True):
-    """How far one edge is. `state`: `silent` (no answer yet), `under way`, `answered`, or `over` (it said nothing in the order's
-    life). `seq`: its delivery's number. `calls`, `shred_at`, `due_at`: of an erasure of many calls, what it found, from when on it
-    destroys, until when it looks; `done`: recordings it destroyed. `last_seen_at`: when the edge asked anything."""
+    """How far one edge is. `state`: `silent` (no answer yet), `under way`, `answered`, `over` (it said nothing in the order's
+    life), or `revoked` (it gave no last word, and is asked for none). `seq`: its delivery's number. `calls`, `shred_at`,
+    `due_at`: of an erasure of many calls, what it found, from when on it destroys, until when it looks; `done`: recordings it
+    destroyed. `last_seen_at`: when the edge asked anything."""
 
     edge_id: EdgeId
     seq: Count

@@ -372,7 +372,7 @@ TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
 
 
 def check_outstanding(edges, answered):
-    """Edges that an interim certificate says nothing about."""
+    """Edges that a certificate says nothing about: it is interim, or they were revoked."""
     need(isinstance(edges, list) and edges, "no edge is outstanding")
     for one in edges:
         need(set(one) == {"edge_id", "since"}, "an outstanding edge is malformed")

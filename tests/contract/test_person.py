@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,6 +17,7 @@ import pytest
 
 from callwarden.certificatetext import in_words
 from central import setup
+from central.people import wipe_what_is_over
 from edge.retention.executor import Executor
 from edge.retention.means import Bounds
 from edge.vault.payloads import PayloadVault
@@ -120,6 +123,51 @@ async def test_an_edge_that_stays_away_is_named_in_an_interim_certificate(settin
     status, answer = await away.ask("GET", away.path("deliveries?after=0&wait=0"))
     assert status == 200
     assert answer["deliveries"][0]["opening"]["number"] == NUMBER, "it is still asked for, after forty days"
+
+
+async def test_a_revoked_edge_holds_nothing_up_and_is_named_in_the_final_certificate(
+    setting: Setting, tmp_path: Path
+) -> None:
+    """Revoked before the order, or while it waits: the others' last words are enough, and the number leaves the keeper."""
+    central, edge = setting.central, setting.edge
+    for name in ("edge-2", "edge-3"):
+        TestEdge(central, edge_id=name)
+
+    async def revoke(name: str) -> None:
+        assert (await central.admin("POST", f"/v1/edges/{name}/revoke", {"reason": "stolen"}))[0] == 200
+
+    await revoke("edge-2")
+    await edge.record()
+    await edge.sync.flush()
+    person = Person(secrets.token_bytes(16), NUMBER)
+    order = sign_order(await setting.draft(person, "erase", located="ab" * 16), [central.dpo])
+    jti = (await setting.submit({"order": order, "opening": person.document()}))["jti"]
+    await setting.exchange()
+    await setting.exchange(hours=25)
+    await setting.exchange(days=8)
+    central.offset = timedelta(days=40)
+    found = await setting.order(jti)
+    assert [one["state"] for one in found["progress"]] == ["answered", "revoked", "silent"]
+    assert (found["complete"], (await central.admin("GET", f"/v1/certificates/{jti}"))[0]) == (False, 409)
+    await revoke("edge-3")
+    assert (await setting.order(jti))["complete"] is True
+    (line,) = (await central.admin("GET", "/v1/orders"))[1]["orders"]
+    assert (line["missing"], line["complete"]) == ([], True)
+    assert central.running is not None
+    await wipe_what_is_over(central.running.central)
+    assert await central.rows("SELECT opening_slot FROM orders WHERE jti=?", jti) == [(None,)]
+    status, document = await central.admin("GET", f"/v1/certificates/{jti}")
+    assert status == 200, document
+    proven = open_certificate(document, setup.trust(central.config))
+    assert [one["edge_id"] for one in proven.claims["outstanding"]] == ["edge-2", "edge-3"]
+    assert {one.edge.edge_id for one in proven.receipts} == {"edge-1"}
+    assert "edge-3 since" in in_words(proven.claims)
+    assert await central.rows("SELECT count(*) FROM certificate") == [(1,)], "it is final"
+    file, trust = tmp_path / "certificate.json", tmp_path / "trust.json"
+    file.write_bytes(canonical.dumps(document))
+    trust.write_bytes(setup.trust(central.config).dump())
+    alone = [sys.executable, Path("docs/verify/certificate.py").absolute(), file, trust]
+    assert (await asyncio.to_thread(subprocess.run, alone, check=False)).returncode == 0
 
 
 async def test_from_the_search_to_the_certificate(setting: Setting, tmp_path: Path) -> None:

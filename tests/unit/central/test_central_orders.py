@@ -260,6 +260,39 @@ async def test_an_edge_that_was_off_does_not_keep_the_number_for_ever(edge: Test
     assert await central.rows("SELECT count(*) FROM log WHERE entry LIKE '%order.wiped%'") == [(1,)]
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("held", [True, False])
+async def test_of_a_revoked_edge_s_recording_central_s_own_keys_go_unless_it_may_be_held(
+    edge: TestEdge, recording: str, *, first: bool, held: bool
+) -> None:
+    """Revoked before the order or while it waits."""
+    central = edge.central
+    ((slot,),) = await central.rows("SELECT keeper_slot FROM header WHERE recording_id=?", recording)
+    if held:
+        body = {"cmd": "hold", "target": {"kind": "recording", "id": recording}, "reason": "x"}
+        _, draft = await central.admin("POST", "/v1/orders/draft", body)
+        assert (await central.admin("POST", "/v1/orders", {"claims": draft["claims"]}))[0] == 202
+    order = await central.signed_order(recording)
+    steps = [
+        lambda: submit(central, order),
+        lambda: central.admin("POST", "/v1/edges/pbx-1/revoke", {"reason": "lost"}),
+    ]
+    for step in reversed(steps) if first else steps:
+        assert (await step())[0] in (200, 202)
+    jti = read_order(order).jti
+    found = (await central.admin("GET", f"/v1/orders/{jti}"))[1]
+    assert (found["complete"], [one["state"] for one in found["progress"]]) == (True, ["revoked"])
+    assert (await central.admin("GET", f"/v1/certificates/{jti}"))[1]["code"] == "certificate.revoked"
+    tombs = await central.rows("SELECT jti FROM tombstone WHERE recording_id=?", recording)
+    assert tombs == ([] if held else [(jti,)])
+    assert central.running is not None
+    if held:
+        assert central.running.central.keeper.read(slot)
+    else:
+        with pytest.raises(CentralError):
+            central.running.central.keeper.read(slot)
+
+
 async def test_receipts_that_prove_nothing_are_rejected(edge: TestEdge, recording: str) -> None:
     central = edge.central
     other = TestEdge(central, "pbx-2")
