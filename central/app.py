@@ -113,17 +113,18 @@ class Running:
     async def stop(self) -> None:
         """Answer long-polls, finish requests, close the files."""
         self.central.wake_all()
-        await self._runner.cleanup()
-        if self._duties is not None:
-            self._duties.cancel()
-            await asyncio.gather(self._duties, return_exceptions=True)
-            with contextlib.suppress(CentralError):  # when edges were seen is no reason not to stop
-                await self.central.edges.write()
-                await self.central.beats.write(self.central)
-        await self.central.db.close()
-        self.central.keeper.close()
-        if self.central.media is not None:
-            await self.central.media.store.close()
+        async with contextlib.AsyncExitStack() as files:  # closed last first, whatever fails before
+            if self.central.media is not None:
+                files.push_async_callback(self.central.media.store.close)
+            files.callback(self.central.keeper.close)
+            files.push_async_callback(self.central.db.close)
+            await self._runner.cleanup()
+            if self._duties is not None:
+                self._duties.cancel()
+                await asyncio.gather(self._duties, return_exceptions=True)
+                with contextlib.suppress(CentralError):  # when edges were seen is no reason not to stop
+                    await self.central.edges.write()
+                    await self.central.beats.write(self.central)
 
 
 async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_now) -> Running:

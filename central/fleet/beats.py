@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+import structlog
 
 from central.conn import Conn, Row
 from central.fleet.episodes import settle
@@ -21,6 +22,8 @@ from formats.ids import format_time, parse_time
 if TYPE_CHECKING:
     from central.state import Central
 
+_log = structlog.get_logger("central")
+
 #: Rows read at once.
 _PAGE: Final = 500
 #: Heartbeats of one edge that wait for the next writing; an edge that speaks faster is not listened to.
@@ -29,6 +32,14 @@ _WAITING: Final = 4
 _OVERTAKEN: Final = timedelta(seconds=60)
 #: Two daemons are believed to be one again after this time without a sign of the other.
 CLONE_QUIET: Final = timedelta(hours=1)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What is read of the heartbeat on file, which a later version may have written."""
+
+    log: str = ""
+    size: int = -1
+    root: str = ""
 
 
 @dataclass
@@ -68,9 +79,14 @@ def _write(central: Central, conn: Conn, taken: dict[str, list[tuple[str, Heartb
             for row in conn.execute(f"SELECT * FROM heartbeat WHERE edge_id IN ({marks})", tuple(names))  # noqa: S608
         }
         for edge_id in names:
-            before = known.get(edge_id)
-            unclear = (edge_id, AUDIT) in standing
-            row, said = _one(conn, central.config.edges, edge_id, before, taken[edge_id], unclear)
+            try:
+                row, said, log_moved = _one(central.config.edges, edge_id, known.get(edge_id), taken[edge_id])
+            except Exception:  # whatever one edge says must not silence the others
+                _log.exception("the heartbeats of an edge cannot be judged: this is a bug", edge_id=edge_id)
+                continue
+            if log_moved or (edge_id, AUDIT) in standing:
+                heard, beat = taken[edge_id][-1]
+                said[AUDIT] = _against_mirror(conn, edge_id, beat, heard)
             rows.append(row)
             judged.append((edge_id, said))
     conn.executemany(
@@ -86,9 +102,9 @@ def _write(central: Central, conn: Conn, taken: dict[str, list[tuple[str, Heartb
 
 
 def _one(
-    conn: Conn, limits: EdgeAlarms, edge_id: str, before: Row | None, beats: list[tuple[str, Heartbeat]], unclear: bool
-) -> tuple[tuple[str | None, ...], dict[str, str | None]]:
-    """The row after these heartbeats of one edge, and what they say. unclear: its audit log did not fit when last looked at."""
+    limits: EdgeAlarms, edge_id: str, before: Row | None, beats: list[tuple[str, Heartbeat]]
+) -> tuple[tuple[str | None, ...], dict[str, str | None], bool]:
+    """The row after these heartbeats of one edge, what they say, and whether its audit log has another head. Asks no database."""
     known: tuple[Session, ...] = ()
     cloned_at: str | None = None
     if before is not None:
@@ -103,12 +119,11 @@ def _one(
     if cloned_at is not None and parse_time(heard) - parse_time(cloned_at) > CLONE_QUIET:
         said[CLONED], cloned_at = None, None
     said |= findings(beat, parse_time(heard), limits)
-    old = None if before is None else msgspec.json.decode(before["data"], type=Heartbeat)
-    if old is None or (old.log, old.size, old.root) != (beat.log, beat.size, beat.root) or unclear:
-        said[AUDIT] = _against_mirror(conn, edge_id, beat, heard)
+    old = None if before is None else msgspec.json.decode(before["data"], type=_Head)
+    moved = old is None or (old.log, old.size, old.root) != (beat.log, beat.size, beat.root)
     since = heard if before is None or before["policy"] != beat.policy else before["policy_since"]
     data, sessions = msgspec.json.encode(beat).decode(), msgspec.json.encode(known).decode()
-    return (edge_id, heard, beat.policy, since, data, sessions, cloned_at), said
+    return (edge_id, heard, beat.policy, since, data, sessions, cloned_at), said, moved
 
 
 def _against_mirror(conn: Conn, edge_id: str, beat: Heartbeat, heard: str) -> str | None:

@@ -55,7 +55,7 @@ def sessions_after(known: Sequence[Session], beat: Heartbeat) -> tuple[tuple[Ses
         return tuple(
             known
         ), None if late else "one start of the daemon counts its heartbeats twice: a running machine was copied"
-    if late or at < parse_time(known[0].started) + _LATE:
+    if late or at - parse_time(known[0].started) < _LATE:  # a sum may lie beyond what a time can name
         return tuple(known), None
     where = "with one journal" if old.instance == known[0].instance else "with two journals"
     return (now, *rest), f"two daemons speak in turn, {where}, started {old.started} and {known[0].started}"
