@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from central.log import OwnLog
 from central.minimise.numbers import forget_for_good, forget_lost
 from central.openapi import bodies, edge_answers
 from central.problems import Handler, field, object_body
+from central.revocations import UNNOTED, Again, revoke_again
 from central.slotfile import SlotFile
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
@@ -49,16 +51,25 @@ def doors() -> list[Door]:
     ]
 
 
-def mark(conn: Conn, log: OwnLog, now: str, restore_id: str, backup_id: str, made_at: str) -> list[str]:
-    """Job on a copy before it becomes the database: every edge is to be asked; their names."""
+def mark(
+    conn: Conn, log: OwnLog, now: str, restore_id: str, backup_id: str, made_at: str, keeper: Path
+) -> tuple[list[str], Again]:
+    """Job on a copy before it becomes the database: every edge is to be asked, their names; what was revoked since, by the
+    list beside the keeper's slot file, is so again. Raises OSError."""
+    again = revoke_again(conn, keeper)
+    if not again.listed:
+        message = f"no list of revocations lay beside the keeper: revoke again what was revoked since {made_at}"
+        conn.execute("INSERT INTO alarm(at, edge_id, code, message) VALUES (?,'',?,?)", (now, UNNOTED, message))
+        log.append(conn, now, "alarm.raised", {"edge_id": "", "code": UNNOTED})
     edges = [str(row[0]) for row in conn.execute("SELECT edge_id FROM edge ORDER BY edge_id").fetchall()]
     for edge_id in edges:
         conn.execute(
             "INSERT INTO meta VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
             (_EDGE + edge_id, restore_id),
         )
-    log.append(conn, now, "central.restored", {"backup_id": backup_id, "made_at": made_at, "edges": edges})
-    return edges
+    said = {"backup_id": backup_id, "made_at": made_at, "edges": edges}
+    log.append(conn, now, "central.restored", {**said, "revoked": again.edges, "tokens": again.tokens})
+    return edges, again
 
 
 def forget_lost_keys(conn: Conn, keeper: SlotFile) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from central import tls
 from central.config import CentralConfig, from_table, load
 from central.conn import Conn
@@ -26,6 +28,7 @@ from formats.keyset import KeySet
 from formats.note import COSIGNATURE, NoteKey
 
 T = TypeVar("T")
+_log = structlog.get_logger("central")
 
 
 @dataclass
@@ -141,7 +144,12 @@ def token_list(config: CentralConfig) -> list[TokenRow]:
 
 def token_revoke(config: CentralConfig, token_id: str) -> TokenRow:
     """The token opens nothing any more. Raises CentralError not_found.token."""
-    return locally(config, lambda conn: revoke(conn, OwnLog(), format_time(utc_now()), token_id, None))
+
+    def unnoted(why: str) -> None:
+        _log.warning("the token is revoked, but a restore of the database would not know", why=why)
+
+    now = format_time(utc_now())
+    return locally(config, lambda conn: revoke(conn, OwnLog(), now, token_id, None, config.keeper, unnoted))
 
 
 def trust(config: CentralConfig, edge_id: str | None = None) -> KeySet:

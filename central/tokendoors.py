@@ -9,6 +9,7 @@ from central.auth import json_answer
 from central.conn import Conn
 from central.doors import Door, asker, door, taken
 from central.openapi import answers, bodies
+from central.revocations import UNNOTED
 from central.roles import ADMIN
 from central.state import CENTRAL
 
@@ -60,5 +61,12 @@ async def delete_token(request: web.Request) -> web.Response:
     """Revoke one; a repeat is answered the same. Also the one that asks, and the last: `callwarden central token new
     --central-config` makes another on central's host."""
     central, who, token_id = request.app[CENTRAL], asker(request), request.match_info["token_id"]
-    row = await central.db.run(lambda conn: tokens.revoke(conn, central.log, central.now(), token_id, who.token_id))
-    return json_answer(row.answer())
+
+    def job(conn: Conn) -> tokens.TokenRow:
+        def unnoted(why: str) -> None:
+            central.alarm(conn, "", UNNOTED, f"token {token_id} is revoked, but a restore would not know: {why}")
+
+        now, keeper = central.now(), central.config.keeper
+        return tokens.revoke(conn, central.log, now, token_id, who.token_id, keeper, unnoted)
+
+    return json_answer((await central.db.run(job)).answer())

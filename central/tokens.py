@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from central.conn import Conn, Row
 from central.errors import CentralError
 from central.log import OwnLog
+from central.revocations import note_token
 from formats.ids import format_time, parse_time
 from formats.keys import b64url
 
@@ -93,8 +96,11 @@ def listed(conn: Conn) -> list[TokenRow]:
     return [_read(row) for row in rows]
 
 
-def revoke(conn: Conn, log: OwnLog, now: str, token_id: str, by: str | None) -> TokenRow:
-    """Job: the token opens nothing from the commit on; a repeat changes nothing. Raises CentralError not_found.token."""
+def revoke(
+    conn: Conn, log: OwnLog, now: str, token_id: str, by: str | None, keeper: Path, unnoted: Callable[[str], None]
+) -> TokenRow:
+    """Job: the token opens nothing from the commit on; a repeat changes nothing. keeper: beside it revocations are listed
+    (`central.revocations`); unnoted: is told why this one is not. Raises CentralError not_found.token."""
     found = next((one for one in listed(conn) if one.id == token_id), None)
     if found is None:
         raise CentralError(
@@ -106,6 +112,8 @@ def revoke(conn: Conn, log: OwnLog, now: str, token_id: str, by: str | None) -> 
         )
     if found.revoked_at is not None:
         return found
+    if (why := note_token(keeper, found.id, found.role, now)) is not None:
+        unnoted(why)
     conn.execute("UPDATE admin_token SET revoked_at=? WHERE substr(token_sha256, 1, 16)=?", (now, token_id))
     log.append(conn, now, "token.revoked", {"id": token_id, "role": found.role, "by": by})
     return TokenRow(found.id, found.label, found.role, found.created_at, found.expires_at, now)

@@ -22,6 +22,7 @@ from central.errors import CentralError
 from central.keyfiles import read_key
 from central.log import OwnLog
 from central.restored import forget_lost_keys, heard, mark
+from central.revocations import Again
 from central.slotfile import SlotFile
 from central.sqlite import SCHEMA, open_connection
 from central.state import utc_now
@@ -40,13 +41,14 @@ class CentralBack:
     """What a restore of central did.
 
     made: the backup's list, None where another program put it back. edges: those that are to be heard. keys: headers whose key
-    was destroyed since.
+    was destroyed since. again: what was revoked since, and is so again.
     """
 
     made: BackupList | None
     edges: list[str]
     keys: int
     set_aside: Path | None
+    again: Again
 
 
 def store_keys(config: CentralConfig) -> KeySet:
@@ -111,7 +113,7 @@ def restore(config: CentralConfig, root: Path) -> CentralBack:
                 Path(f"{fresh}{tail}").unlink(missing_ok=True)
             with folder.opened(made.database.path) as source:
                 copied(source, made.database, fresh)
-            edges, keys = _marked(fresh, made, keeper)
+            edges, keys, again = _marked(fresh, made, keeper, config.keeper)
             hit("restore.central_marked")
             aside = set_aside(path, open_connection)
             os.rename(fresh, path)
@@ -119,7 +121,7 @@ def restore(config: CentralConfig, root: Path) -> CentralBack:
             hit("restore.central_placed")
         finally:
             keeper.close()
-    return CentralBack(made, edges, keys, aside)
+    return CentralBack(made, edges, keys, aside, again)
 
 
 def mark_restored(config: CentralConfig, what: str) -> CentralBack:
@@ -133,23 +135,25 @@ def mark_restored(config: CentralConfig, what: str) -> CentralBack:
         keeper = SlotFile(config.keeper, allow_copy_on_write=config.allow_copy_on_write)
         try:
 
-            def job(conn: Conn) -> tuple[list[str], int]:
+            def job(conn: Conn) -> tuple[list[str], int, Again]:
                 keys = forget_lost_keys(conn, keeper)
                 now = format_time(utc_now())
-                return mark(conn, OwnLog(), now, secrets.token_hex(16), "", what), keys
+                edges, again = mark(conn, OwnLog(), now, secrets.token_hex(16), "", what, config.keeper)
+                return edges, keys, again
 
-            edges, keys = locally(config, job)
+            edges, keys, again = locally(config, job)
         finally:
             keeper.close()
-    return CentralBack(None, edges, keys, None)
+    return CentralBack(None, edges, keys, None, again)
 
 
-def _marked(fresh: Path, made: BackupList, keeper: SlotFile) -> tuple[list[str], int]:
+def _marked(fresh: Path, made: BackupList, keeper: SlotFile, slots: Path) -> tuple[list[str], int, Again]:
     conn = open_connection(fresh)
     try:
         conn.execute("BEGIN IMMEDIATE")
         keys = forget_lost_keys(conn, keeper)
-        edges = mark(conn, OwnLog(), format_time(utc_now()), secrets.token_hex(16), made.backup_id, made.made_at)
+        now, restore_id = format_time(utc_now()), secrets.token_hex(16)
+        edges, again = mark(conn, OwnLog(), now, restore_id, made.backup_id, made.made_at, slots)
         conn.execute("COMMIT")
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         conn.execute("PRAGMA journal_mode=DELETE")
@@ -160,7 +164,7 @@ def _marked(fresh: Path, made: BackupList, keeper: SlotFile) -> tuple[list[str],
         os.fsync(fd)
     finally:
         os.close(fd)
-    return edges, keys
+    return edges, keys, again
 
 
 def accept(config: CentralConfig, edge_id: str, reason: str) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from callwarden.options import as_json
+
+if TYPE_CHECKING:
+    from callwarden.backup.central import CentralBack
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _config = click.option(
@@ -66,19 +70,21 @@ def restore(
         done = central.restore(config, folder.absolute())
         aside = str(done.set_aside) if done.set_aside else None
         assert done.made is not None
-        answer = {**facts(done.made), "edges": done.edges, "keys_gone": done.keys, "set_aside": aside}
+        answer = {**facts(done.made), "edges": done.edges, "keys_gone": done.keys, "set_aside": aside} | _again(done)
         if not json_:
             print(f"central's database is that of {done.made.made_at} now; {done.keys} keys were destroyed since")
             print(f"waits for: {', '.join(done.edges) or 'nobody'}")
             if aside:
                 print(f"the database of before lies in {aside}: remove it once you do not need it")
+            _print_again(done, done.made.made_at)
     if mark:
         done = central.mark_restored(config, reason)
-        answer = {"edges": done.edges, "keys_gone": done.keys}
+        answer = {"edges": done.edges, "keys_gone": done.keys} | _again(done)
         if not json_:
             print(
                 f"marked as put back; {done.keys} keys were destroyed since; waits for: {', '.join(done.edges) or 'nobody'}"
             )
+            _print_again(done, "then")
     if accept_edge is not None:
         central.accept(config, accept_edge, reason)
         answer["accepted"] = accept_edge
@@ -86,3 +92,19 @@ def restore(
             print(f"accepted: {accept_edge} is not waited for")
     if json_:
         print_json(answer)
+
+
+def _again(done: CentralBack) -> dict[str, object]:
+    return {
+        "revoked": done.again.edges,
+        "tokens_revoked": done.again.tokens,
+        "revocations_listed": done.again.listed,
+    }
+
+
+def _print_again(done: CentralBack, since: str) -> None:
+    for kind, names in (("edge", done.again.edges), ("token", done.again.tokens)):
+        for name in names:
+            print(f"revoked again: {kind} {name}")
+    if not done.again.listed:
+        print(f"no list of revocations lay beside the keeper: revoke again what was revoked since {since}")

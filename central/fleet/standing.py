@@ -9,6 +9,7 @@ from typing import Any
 
 from central.conn import Conn, Row
 from central.errors import CentralError
+from central.revocations import UNNOTED, note_edge
 from central.state import Central
 from formats import canonical
 from formats.enrolcode import same_code
@@ -51,6 +52,8 @@ def revoke(central: Central, conn: Conn, edge_id: str, reason: str, by: str) -> 
     if row["state"] == "revoked":
         return False
     now = central.now()
+    if (why := note_edge(central.config.keeper, edge_id, row["kid"], now)) is not None:
+        central.alarm(conn, edge_id, UNNOTED, f"it is revoked, but a restore of the database would not know: {why}")
     conn.execute("UPDATE edge SET state='revoked', state_at=?, state_reason=? WHERE edge_id=?", (now, reason, edge_id))
     conn.execute("DELETE FROM episode WHERE edge_id=?", (edge_id,))
     said = {"edge_id": edge_id, "kid": row["kid"], "reason": reason, "by": by}

@@ -17,8 +17,10 @@ from callwarden.backup import central as backups
 from central import setup
 from edge.errors import CallwardenError
 from edge.store.anonymous import anonymise
+from formats.ids import format_time
+from formats.keychange import sign_key_change
 from formats.keys import SigningKey
-from tests.unit.central.central_kit import TestCentral, a_central
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_central, a_key
 from tests.unit.cli.cli_makers import acommand
 from tests.unit.retention.restore_kit import RestoredEdge
 from tests.unit.store import store_makers as makers
@@ -104,6 +106,67 @@ async def test_59_a_restored_central_hears_its_edges_first(
     await edge.sync._inbox.poll(0)
     rows = await edge.journal.audit_entries(0, 1000)
     assert sum("sync.central_restored" in one.entry for one in rows) == 1
+
+
+async def test_who_was_revoked_since_the_backup_stays_out(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    """An edge whose key was changed in between, and a token; what was revoked before, or never, is as it was."""
+    token, row = setup.token_new(central.config, "ops", "night shift", None)
+    other = TestEdge(central, "edge-2")
+    await said("backup", tmp_path / "backup", *toml(central))
+    new = a_key()
+    change = sign_key_change("edge-2", other.key, new, format_time(central.wall()))
+    other.key, old = new, other.key
+    assert (await other.ask("POST", other.path("key"), {"statement": change}))[0] == 200
+    assert (await central.admin("POST", "/v1/edges/edge-2/revoke", {"reason": "stolen"}))[0] == 200
+    assert (await central.admin("DELETE", f"/v1/tokens/{row.id}"))[0] == 200
+    place = central.config.keeper.with_suffix(".revoked")
+    assert place.stat().st_mode & 0o777 == 0o600
+    with place.open("a") as torn:
+        torn.write("edge edge-1 x 2026-")  # a power cut in the middle of a line
+    second = setup.token_new(central.config, "dpo", "left", None)[1]
+    setup.token_revoke(central.config, second.id)  # is not in the backup at all
+    await central.stop()
+    done = await said("restore", tmp_path / "backup", *toml(central))
+    assert (done["revoked"], done["tokens_revoked"], done["revocations_listed"]) == (["edge-2"], [row.id], True)
+    await central.start()
+    for key in (old, new):
+        other.key = key
+        status, answer = await other.ask("GET", other.path("audit"))
+        assert (status, answer["code"]) == ((403, "auth.edge_revoked") if key is old else (401, "auth.unknown_key"))
+    assert (await central.admin("GET", "/v1/edges", token=token))[1]["code"] == "auth.token_over"
+    _, listed = await central.admin("GET", "/v1/edges")
+    assert [(one["edge_id"], one["state"]) for one in listed["edges"]] == [
+        ("edge-1", "enrolled"),
+        ("edge-2", "revoked"),
+    ]
+    assert (await central.admin("GET", "/v1/alarms"))[1]["alarms"] == []
+
+
+async def test_a_restore_without_the_list_says_what_to_do(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    await said("backup", tmp_path / "backup", *toml(central))
+    assert (await central.admin("POST", "/v1/edges/edge-1/revoke", {"reason": "stolen"}))[0] == 200
+    await central.stop()
+    central.config.keeper.with_suffix(".revoked").unlink()  # the host was lost with it
+    done = await said("restore", tmp_path / "backup", *toml(central))
+    assert (done["revoked"], done["revocations_listed"]) == ([], False)
+    await central.start()
+    [alarm] = (await central.admin("GET", "/v1/alarms"))[1]["alarms"]
+    assert (alarm["code"], "revoke again" in alarm["message"]) == ("central.revocation_unnoted", True)
+
+
+async def test_a_revocation_that_cannot_be_listed_is_one_and_alarms(central: TestCentral, tmp_path: Path) -> None:
+    central.config.keeper.with_suffix(".revoked").symlink_to(tmp_path / "elsewhere")
+    _, row = setup.token_new(central.config, "ops", "night shift", None)
+    status, answer = await central.admin("POST", "/v1/edges/edge-1/revoke", {"reason": "stolen"})
+    assert (status, answer["state"]) == (200, "revoked")
+    assert (await central.admin("DELETE", f"/v1/tokens/{row.id}"))[0] == 200
+    codes = [one["code"] for one in (await central.admin("GET", "/v1/alarms"))[1]["alarms"]]
+    assert codes.count("central.revocation_unnoted") == 2
+    assert not (tmp_path / "elsewhere").exists()
 
 
 async def test_a_restored_central_hears_which_calls_became_anonymous(
