@@ -22,8 +22,9 @@ FACTS = ("nature", "categories", "subjects", "records", "consequences", "measure
 
 
 def heard(central: Central, conn: Conn, edge_id: str, code: str, message: str, subject: str = "") -> None:
-    """Job: an alarm was filed. It opens an incident, joins the open one of its cause, or is none. subject: the recording or
-    call it names, "" where it names none; anything else is left out."""
+    """Job: an alarm was filed. It opens an incident, joins the one of its cause that nobody has judged yet, or is none: what
+    comes after a verdict was not part of it. subject: the recording or call it names, "" where it names none; anything else
+    is left out."""
     cause = kinds.CAUSES.get(code)
     if cause is None:
         return
@@ -31,7 +32,7 @@ def heard(central: Central, conn: Conn, edge_id: str, code: str, message: str, s
     now = central.now()
     since = format_time(central.wall() - clock.EPISODE)
     row = conn.execute(
-        "SELECT incident_id, severity, clock, notifiable, alarms FROM incident WHERE edge_id=? AND kind=? AND state<>'closed'"
+        "SELECT incident_id, severity, clock FROM incident WHERE edge_id=? AND kind=? AND state IN ('open','acknowledged')"
         " AND last_at>=? ORDER BY seq DESC LIMIT 1",
         (edge_id, cause.kind, since),
     ).fetchone()

@@ -192,6 +192,26 @@ async def test_an_assessment_stops_the_clock(world: World) -> None:
     assert await world.alarms() == ["incident.overdue"]
 
 
+@pytest.mark.parametrize("notified", [False, True])
+async def test_an_alarm_after_a_verdict_is_an_incident_of_its_own(world: World, notified: bool) -> None:
+    await world.alarm("edge.cloned")
+    assert (await world.post("acknowledge", {"text": "looking"}))[0] == 200
+    await world.alarm("edge.cloned")  # nobody has judged it yet: it joins
+    assert (await world.post("assess", {"notifiable": notified, "text": "x"}))[0] == 200
+    if notified:
+        assert (await world.post("notified", {"text": "no. 7"}))[0] == 200
+    world.central.offset = timedelta(hours=2)
+    await world.alarm("edge.cloned")
+    first, second = await world.listed()
+    assert (first["alarms"], first["clock"]) == (2, "stopped")
+    assert (second["alarms"], second["clock"], second["state"]) == (1, "running", "open")
+    assert second["aware_at"] == second["opened_at"] > first["last_at"]
+    told = await world.central.rows("SELECT type, body FROM hook_message ORDER BY seq")
+    opened = [row[1] for row in told if row[0] == "incident.opened"]
+    assert len(opened) == 2
+    assert second["incident_id"] in opened[1]
+
+
 async def test_the_steps_and_what_stands_against_them(world: World) -> None:
     await world.alarm("watchdog.rogue_monitor")
     for step, body, status in (
