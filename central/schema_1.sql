@@ -159,7 +159,12 @@ CREATE TABLE hook_message(
   state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'dead')), made_at TEXT NOT NULL, due_at TEXT NOT NULL,
   give_up TEXT NOT NULL, lease TEXT NOT NULL, owner TEXT NOT NULL, attempts INTEGER NOT NULL, why TEXT NOT NULL,
   done_at TEXT) STRICT;
-CREATE INDEX hook_message_due ON hook_message(state, due_at);
+-- A receiver that is away for days has hundreds of thousands that wait: no look at them may walk or sort them all.
+CREATE INDEX hook_message_due ON hook_message(hook, state, due_at, seq);
+CREATE INDEX hook_message_test ON hook_message(hook, due_at, seq) WHERE state='waiting' AND type='webhook.test';
+CREATE INDEX hook_message_leased ON hook_message(hook, lease) WHERE lease<>'';
+CREATE INDEX hook_message_over ON hook_message(give_up) WHERE state='waiting';
+CREATE INDEX hook_message_done ON hook_message(state, done_at) WHERE done_at IS NOT NULL;
 CREATE INDEX hook_message_hook ON hook_message(hook, state, seq);
 -- A receiver as a whole. `failures` in a row; `paused`: nothing is sent before; `alarmed`: it was said since the last success.
 CREATE TABLE hook(

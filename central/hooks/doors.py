@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -158,17 +159,30 @@ async def post_replay(request: web.Request) -> web.Response:
     name, by = _configured(request), asker(request).label
     message_id = taken(request, bodies.ReplayBody).message_id
 
-    def job(conn: Conn) -> int:
-        now = central.now()
-        count = queue.replay(conn, name, message_id, now, format_time(central.wall() + GIVE_UP))
-        if message_id is not None and not count:
+    now, give_up = central.now(), format_time(central.wall() + GIVE_UP)
+
+    def one(conn: Conn, message_id: str) -> None:
+        queue.enable(conn, name)
+        if not queue.replay_one(conn, name, message_id, now, give_up):
             raise CentralError(
                 "not_found.message", "it has no such message that is sent or dead", status=404, where=message_id
             )
-        central.log.append(conn, now, "webhook.replayed", {"hook": name, "count": count, "by": by})
-        return count
+        central.log.append(conn, now, "webhook.replayed", {"hook": name, "count": 1, "by": by})
 
-    return json_answer({"replayed": await central.db.run(job)})
+    def first(conn: Conn) -> tuple[int, int]:
+        count = queue.enable(conn, name)
+        central.log.append(conn, now, "webhook.replayed", {"hook": name, "count": count, "by": by})
+        return queue.replay(name, now, give_up, 0, conn)
+
+    if message_id is not None:
+        await central.db.run(lambda conn: one(conn, message_id))
+        return json_answer({"replayed": 1})
+    total, last = await central.db.run(first)
+    moved = total
+    while moved >= queue.MANY:
+        moved, last = await central.db.run(partial(queue.replay, name, now, give_up, last))
+        total += moved
+    return json_answer({"replayed": total})
 
 
 def _configured(request: web.Request) -> str:

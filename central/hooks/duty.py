@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import structlog
 
-from central.conn import Conn
 from central.credentials import too_open
 from central.errors import CentralError
 from central.hooks import mail, post, queue
@@ -52,8 +51,7 @@ class Sender:
     async def look(self) -> None:
         """One look: begin with each receiver that has something due and is not being sent to by this process."""
         outgoing = self._central.config.outgoing
-        now = self._central.now()
-        for name in await self._central.db.run(lambda conn: queue.due(conn, now)):
+        for name in await self._central.db.run(partial(queue.due, outgoing.names(), self._central.now())):
             receiver = outgoing.mail if name == MAIL else outgoing.webhook(name)
             if receiver is not None and name not in self._busy:
                 task = asyncio.create_task(self._work(name, receiver))
@@ -82,13 +80,15 @@ class Sender:
 
     async def tidy(self) -> None:
         """Old rows go; what nobody sends is a dead letter."""
-        now = self._central.now()
+        central = self._central
+        await self._bury()
+        while await central.db.run(lambda conn: told(conn, central.now(), KEEP, queue.MANY)) >= queue.MANY:
+            pass
 
-        def job(conn: Conn) -> int:
-            queue.bury(conn, now)
-            return told(conn, now, KEEP)
-
-        await self._central.db.run(job)
+    async def _bury(self) -> None:
+        central = self._central
+        while await central.db.run(lambda conn: queue.bury(central, conn)) >= queue.MANY:
+            pass
 
     # ------------------------------------------------------------ one receiver
 
@@ -120,6 +120,8 @@ class Sender:
         await self._central.db.run(
             lambda conn: queue.finish(self._central, conn, self._owner, message, answer, uniform)
         )
+        if answer.what == "gone":
+            await self._bury()
 
 
 class _Batch:

@@ -50,9 +50,16 @@ def message_id(name: str, kind: str, key: str) -> str:
     return hashlib.sha256(f"{name}\0{kind}\0{key}".encode()).hexdigest()[:32]
 
 
-def told(conn: Conn, now: str, keep: timedelta) -> int:
-    """Job: remove what was sent before `keep` ago, and dead letters three times as old; how many rows."""
-    at = parse_time(now)
-    sent = conn.execute("DELETE FROM hook_message WHERE state='sent' AND done_at<?", (format_time(at - keep),))
-    dead = conn.execute("DELETE FROM hook_message WHERE state='dead' AND done_at<?", (format_time(at - 3 * keep),))
-    return sent.rowcount + dead.rowcount
+def told(conn: Conn, now: str, keep: timedelta, most: int) -> int:
+    """Job: remove what was sent before `keep` ago, and dead letters three times as old, at most so many rows of each; how
+    many: fewer than `most` means all."""
+    conn.exclusive("hooks")
+    at, count = parse_time(now), 0
+    for state, before in (("sent", at - keep), ("dead", at - 3 * keep)):
+        rows = conn.execute(
+            "SELECT seq FROM hook_message WHERE state=? AND done_at<? ORDER BY done_at LIMIT ?",
+            (state, format_time(before), most),
+        ).fetchall()
+        conn.executemany("DELETE FROM hook_message WHERE seq=? AND state=?", [(row["seq"], state) for row in rows])
+        count += len(rows)
+    return count

@@ -7,11 +7,12 @@ could last longer than its lease, so a message has one sender at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from central.conn import Conn
+from central.conn import Conn, Row
 from central.hooks.signing import Answer, backoff
 from formats.ids import format_time
 
@@ -24,6 +25,8 @@ LEASE: Final = timedelta(minutes=2)
 MAIL_LEASE: Final = timedelta(minutes=10)
 #: Messages of one claim.
 BATCH: Final = 64
+#: Rows that one transaction changes at most where there may be hundreds of thousands; who calls repeats it.
+MANY: Final = 1000
 #: A receiver that failed for so long is alarmed, once until it takes something again.
 ALARM_AFTER: Final = timedelta(minutes=15)
 
@@ -41,36 +44,37 @@ class Message:
     give_up: str
 
 
-def due(conn: Conn, now: str) -> list[str]:
-    """Job: receivers with something to send that are not paused."""
-    rows = conn.execute(
-        "SELECT DISTINCT m.hook FROM hook_message m LEFT JOIN hook h ON h.name=m.hook WHERE m.state='waiting'"
-        " AND m.due_at<=? AND m.lease<=? AND coalesce(h.paused, '')<=?",
-        (now, now, now),
+def due(names: Sequence[str], now: str, conn: Conn) -> list[str]:
+    """Job: which of these receivers have something to send and are not paused."""
+    rows = {row["name"]: row for row in conn.execute("SELECT name, disabled, paused FROM hook")}
+    return [name for name in names if _ready(conn, name, rows.get(name), now, 1)]
+
+
+def _ready(conn: Conn, name: str, hook: Row | None, at: str, most: int) -> list[Row]:
+    """What may be sent now, tests and the oldest first; only tests to one that is disabled. hook: its row."""
+    if hook is not None and hook["paused"] > at:
+        return []
+    wanted = (
+        "SELECT seq, message_id, hook, type, body, attempts, give_up FROM hook_message WHERE hook=? AND state='waiting'"
+        " AND due_at<=? AND lease<=? AND "
     )
-    return [row[0] for row in rows]
+    end = " ORDER BY due_at, seq LIMIT ?"  # each as its index has it: the first `most` are read and no more
+    rows = conn.execute(wanted + "type='webhook.test'" + end, (name, at, at, most)).fetchall()
+    if len(rows) == most or (hook is not None and hook["disabled"]):
+        return rows
+    return rows + conn.execute(wanted + "type<>'webhook.test'" + end, (name, at, at, most - len(rows))).fetchall()
 
 
 def claim(name: str, owner: str, now: datetime, lease: timedelta, most: int, conn: Conn) -> list[Message]:
     """Job: take what is due of one receiver, tests and the oldest first; only one message while it fails (its probe)."""
     conn.exclusive(f"hook:{name}")
     at = format_time(now)
-    row = conn.execute("SELECT failures, paused FROM hook WHERE name=?", (name,)).fetchone()
-    if row is not None and row["paused"] > at:
-        return []
+    row = conn.execute("SELECT disabled, failures, paused FROM hook WHERE name=?", (name,)).fetchone()
     failing = row is not None and row["failures"] > 0
-    if (
-        failing
-        and conn.execute(
-            "SELECT 1 FROM hook_message WHERE hook=? AND state='waiting' AND lease>? LIMIT 1", (name, at)
-        ).fetchone()
-    ):
+    leased = "SELECT 1 FROM hook_message WHERE hook=? AND lease<>'' AND lease>? LIMIT 1"
+    if failing and conn.execute(leased, (name, at)).fetchone():
         return []  # another process probes
-    rows = conn.execute(
-        "SELECT seq, message_id, hook, type, body, attempts, give_up FROM hook_message WHERE hook=? AND state='waiting'"
-        " AND due_at<=? AND lease<=? ORDER BY CASE type WHEN 'webhook.test' THEN 0 ELSE 1 END, due_at, seq LIMIT ?",
-        (name, at, at, 1 if failing else most),
-    ).fetchall()
+    rows = _ready(conn, name, row, at, 1 if failing else most)
     until = format_time(now + lease)
     conn.executemany(
         "UPDATE hook_message SET lease=?, owner=? WHERE seq=?", [(until, owner, row["seq"]) for row in rows]
@@ -141,41 +145,90 @@ def _failed(
 
 
 def disable(central: Central, conn: Conn, name: str, why: str) -> None:
-    """Job: send it nothing more; what waits becomes dead letters, so does what comes."""
+    """Job: send it nothing more; what waits becomes dead letters, the first of them now, the others by `bury`; so does what
+    comes."""
     conn.execute(
         "INSERT INTO hook(name, disabled, failures, failing_since, paused, alarmed, last_sent) VALUES (?,?,0,NULL,'',1,NULL)"
         " ON CONFLICT(name) DO UPDATE SET disabled=excluded.disabled, failures=0, paused='', alarmed=1",
         (name, why),
     )
-    conn.execute(
-        "UPDATE hook_message SET state='dead', why='disabled', done_at=?, lease='', owner='' WHERE hook=? AND state='waiting'",
-        (central.now(), name),
-    )
+    _bury_disabled(conn, name, central.now())
     central.alarm(conn, "", "webhook.disabled", f"{name} answered 410: nothing more is sent; replay it when it is back")
 
 
-def bury(conn: Conn, now: str) -> None:
-    """Job: what nobody could send in its time (a receiver that is not configured any more) is a dead letter."""
-    conn.execute(
-        "UPDATE hook_message SET state='dead', why=CASE why WHEN '' THEN 'not_sent' ELSE why END, done_at=?"
-        " WHERE state='waiting' AND give_up<=? AND lease<=?",
-        (now, now, now),
+def _bury_disabled(conn: Conn, name: str, now: str) -> int:
+    rows = conn.execute(
+        "SELECT seq FROM hook_message WHERE hook=? AND state='waiting' AND type<>'webhook.test' ORDER BY due_at, seq LIMIT ?",
+        (name, MANY),
+    ).fetchall()
+    conn.executemany(
+        "UPDATE hook_message SET state='dead', why='disabled', done_at=?, lease='', owner='' WHERE seq=? AND state='waiting'",
+        [(now, row["seq"]) for row in rows],
     )
+    return len(rows)
 
 
-def replay(conn: Conn, name: str, message_id: str | None, now: str, give_up: str) -> int:
-    """Job: enable a receiver and put its dead letters (or the one, dead or sent) into the queue again; how many."""
+def bury(central: Central, conn: Conn) -> int:
+    """Job: what nobody could send in its time is a dead letter, and an alarm for each receiver unless it is alarmed already (it
+    is not configured any more, or no attempt came to an end); what still waits for a disabled one too. How many: fewer than
+    `MANY` means all."""
+    conn.exclusive("hooks")
+    now, count = central.now(), 0
+    for row in conn.execute("SELECT name FROM hook WHERE disabled<>'' ORDER BY name").fetchall():
+        name = row["name"]
+        conn.exclusive(f"hook:{name}")  # a replay may have enabled it meanwhile
+        if conn.execute("SELECT 1 FROM hook WHERE name=? AND disabled<>''", (name,)).fetchone():
+            count += _bury_disabled(conn, name, now)
+    rows = conn.execute(
+        "SELECT seq, hook FROM hook_message WHERE state='waiting' AND give_up<=? AND lease<=? ORDER BY give_up LIMIT ?",
+        (now, now, MANY),
+    ).fetchall()
+    conn.executemany(
+        "UPDATE hook_message SET state='dead', why=CASE why WHEN '' THEN 'not_sent' ELSE why END, done_at=?"
+        " WHERE seq=? AND state='waiting' AND lease<=?",
+        [(now, row["seq"], now) for row in rows],
+    )
+    for name in sorted({row["hook"] for row in rows}):
+        said = conn.execute(
+            "INSERT INTO hook(name, disabled, failures, failing_since, paused, alarmed, last_sent) VALUES (?,'',0,?,'',1,NULL)"
+            " ON CONFLICT(name) DO UPDATE SET alarmed=1 WHERE hook.alarmed=0",
+            (name, now),
+        )
+        if said.rowcount:
+            central.alarm(conn, "", "webhook.dead_letter", f"{name}: what waited for it was not sent in its time")
+    return count + len(rows)
+
+
+def enable(conn: Conn, name: str) -> int:
+    """Job: send a receiver again what comes; how many dead letters it has."""
     conn.exclusive(f"hook:{name}")
     conn.execute(
         "UPDATE hook SET disabled='', failures=0, failing_since=NULL, paused='', alarmed=0 WHERE name=?", (name,)
     )
-    again = (
-        "UPDATE hook_message SET state='waiting', attempts=0, why='', done_at=NULL, due_at=?, give_up=?, lease='', owner=''"
-        " WHERE hook=? AND "
-    )
-    if message_id is None:
-        return conn.execute(again + "state='dead'", (now, give_up, name)).rowcount
-    return conn.execute(again + "state<>'waiting' AND message_id=?", (now, give_up, name, message_id)).rowcount
+    found = conn.execute("SELECT count(*) FROM hook_message WHERE hook=? AND state='dead'", (name,)).fetchone()
+    return int(found[0])
+
+
+_AGAIN: Final = (
+    "UPDATE hook_message SET state='waiting', attempts=0, why='', done_at=NULL, due_at=?, give_up=?, lease='', owner=''"
+    " WHERE state<>'waiting' AND "
+)
+
+
+def replay_one(conn: Conn, name: str, message_id: str, now: str, give_up: str) -> bool:
+    """Job: put a message that is dead or sent into the queue again; False where there is none."""
+    return bool(conn.execute(_AGAIN + "hook=? AND message_id=?", (now, give_up, name, message_id)).rowcount)
+
+
+def replay(name: str, now: str, give_up: str, after: int, conn: Conn) -> tuple[int, int]:
+    """Job: put dead letters whose number is above `after` into the queue again, the oldest `MANY`: how many, and the last one's
+    number. One that dies anew meanwhile is not met again."""
+    conn.exclusive(f"hook:{name}")
+    rows = conn.execute(
+        "SELECT seq FROM hook_message WHERE hook=? AND state='dead' AND seq>? ORDER BY seq LIMIT ?", (name, after, MANY)
+    ).fetchall()
+    conn.executemany(_AGAIN + "seq=?", [(now, give_up, row["seq"]) for row in rows])
+    return len(rows), rows[-1]["seq"] if rows else after
 
 
 def counts(conn: Conn, name: str) -> dict[str, Any]:

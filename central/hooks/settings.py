@@ -56,6 +56,11 @@ class Outgoing:
     webhooks: tuple[Webhook, ...] = ()
     mail: Mail | None = None
 
+    def names(self) -> tuple[str, ...]:
+        """Every receiver's name."""
+        names = tuple(one.name for one in self.webhooks)
+        return names if self.mail is None else (*names, MAIL)
+
     def wanted(self, kind: str) -> tuple[str, ...]:
         """The names of those who want to hear of this type."""
         names = tuple(one.name for one in self.webhooks if matches(one.events, kind))

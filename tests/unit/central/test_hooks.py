@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 
 from central.app import start
-from central.conn import Conn
-from central.hooks import duty, queue
+from central.conn import Conn, Cursor
+from central.hooks import duty, outbox, queue
 from central.hooks.outbox import tell
 from central.hooks.settings import Outgoing
 from central.hooks.signing import GIVE_UP
@@ -375,3 +375,98 @@ async def test_old_rows_go_and_what_nobody_sends_dies(told: Told) -> None:
     told.central.offset = 4 * duty.KEEP + timedelta(days=4)
     await told.sender.tidy()
     assert await told.messages() == []
+
+
+class Explained:
+    """A connection that keeps the plan of each statement about messages."""
+
+    def __init__(self, conn: Conn, postgres: bool) -> None:
+        self._conn, self._explain = conn, "EXPLAIN " if postgres else "EXPLAIN QUERY PLAN "
+        self.plans: list[str] = []
+
+    def _plan(self, sql: str, values: Sequence[Any]) -> None:
+        if "hook_message" in sql:
+            plan = self._conn.execute(self._explain + sql, values).fetchall()
+            self.plans.append("\n".join([sql, *(str(row[len(list(row)) - 1]) for row in plan)]))
+
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> Cursor:
+        self._plan(sql, values)
+        return self._conn.execute(sql, values)
+
+    def executemany(self, sql: str, values: Iterable[Sequence[Any]], /) -> Cursor:
+        several = list(values)
+        for one in several[:1]:
+            self._plan(sql, one)
+        return self._conn.executemany(sql, several)
+
+    def exclusive(self, name: str, /) -> None:
+        self._conn.exclusive(name)
+
+
+async def test_what_waits_for_a_dead_receiver_is_not_walked(told: Told) -> None:
+    """Of 8000 messages no look, claim or tidying reads or sorts all."""
+    await told.tell(8000)
+    told.central.offset = timedelta(seconds=1)
+    found: list[str] = []
+
+    def job(raw: Conn) -> None:
+        if told.central.postgres:
+            raw.execute("ANALYZE hook_message")
+        conn, now = Explained(raw, bool(told.central.postgres)), told.inner.now()
+        assert queue.due(["crm", "mail"], now, conn) == ["crm"]
+        claimed = queue.claim("crm", "me", told.inner.wall(), queue.LEASE, 64, conn)
+        assert [one.seq for one in claimed] == list(range(claimed[0].seq, claimed[0].seq + 64))
+        refused = queue.Answer("retry", "http_500", whole=True)
+        queue.finish(told.inner, conn, "me", claimed[0], refused, 0.5)
+        assert queue.claim("crm", "other", told.inner.wall() + timedelta(minutes=1), queue.LEASE, 64, conn) == []
+        queue.disable(told.inner, conn, "crm", "http_410")
+        assert queue.bury(told.inner, conn) == queue.MANY
+        assert outbox.told(conn, now, duty.KEEP, queue.MANY) == 0
+        queue.enable(conn, "crm")
+        assert queue.replay("crm", now, now, 0, conn)[0] == queue.MANY
+        found.extend(conn.plans)
+
+    await told.inner.db.run(job)
+    bad = ("Seq Scan", "Sort") if told.central.postgres else ("SCAN hook_message", "TEMP B-TREE")
+    count = "SELECT count(*)"  # asked once by a person, of an index
+    assert [plan for plan in found if any(word in plan for word in bad) and not plan.startswith(count)] == []
+    assert len(found) > 10
+
+
+async def test_many_rows_are_changed_a_few_at_a_time(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all of them in the end, each once."""
+    monkeypatch.setattr(queue, "MANY", 3)
+    told.receiver.answer = status(410)
+    await told.tell(10)
+    await told.look()
+    assert {row[0] for row in await told.messages()} == {"dead"}
+    told.receiver.answer = None
+    _, answer = await told.central.admin("POST", "/v1/webhooks/crm/replay", {})
+    assert answer == {"replayed": 10}
+    await told.look()
+    assert await told.messages() == [("sent", 1, "")] * 10
+    told.central.offset = duty.KEEP + timedelta(minutes=1)
+    await told.sender.tidy()
+    assert await told.messages() == []
+
+
+async def test_what_waits_for_a_disabled_receiver_dies_if_its_sender_was_killed_meanwhile(told: Told) -> None:
+    await told.tell(3)
+    await told.inner.db.run(lambda conn: queue.disable(told.inner, conn, "crm", "http_410"))
+    await told.inner.db.run(lambda conn: conn.execute("UPDATE hook_message SET state='waiting', done_at=NULL"))
+    await told.look()
+    assert told.receiver.got == []  # it is disabled: nothing but tests is sent
+    await told.sender.tidy()
+    assert [row[0] for row in await told.messages()] == ["dead"] * 3
+
+
+async def test_what_died_without_an_attempt_is_alarmed_once_for_each_receiver(told: Told) -> None:
+    await told.tell(3)
+    told.central.offset = GIVE_UP + timedelta(minutes=1)
+    await told.sender.tidy()
+    assert await told.messages() == [("dead", 0, "not_sent")] * 3
+    assert await told.alarms() == ["webhook.dead_letter"]
+    await told.tell()
+    told.central.offset = 2 * GIVE_UP + timedelta(minutes=2)
+    await told.sender.tidy()
+    assert await told.alarms() == ["webhook.dead_letter"]  # until it takes something again
