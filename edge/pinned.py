@@ -1,17 +1,21 @@
 """The keys this edge believes: the trust file, and what orders made of it since.
 
 Every part of the daemon holds the one `PinnedKeys`, whose keys are exchanged in it: a key that an order removes counts
-nowhere from then on. The trust file wins once somebody changed it by hand: its SHA-256 is not the one that was amended.
+nowhere from then on. Edges' own keys are the trust file's alone, so a new one of this edge changes nothing that was ordered.
+The trust file wins once somebody changed another key in it by hand: those are not the ones that were amended.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
+from edge.model.entities import ReceiptRow
 from edge.model.ordered import PinnedRow
 from formats.keyset import KeyEntry, KeySet
 
@@ -22,20 +26,27 @@ class PinnedNotes(Protocol):
     """What is needed of the journal."""
 
     async def pinned(self) -> PinnedRow | None: ...
+    async def pin(
+        self, row: PinnedRow, receipt: ReceiptRow | None, *, due_at: str | None, facts: Mapping[str, Any]
+    ) -> None: ...
     async def unpin(self) -> None: ...
     async def alarm(self, code: str, message: str, *, where: str = "") -> None: ...
 
 
 class PinnedKeys(KeySet):
-    """A key set whose keys are exchanged in place. `file_sha256`: of the trust file it was read from."""
+    """A key set whose keys are exchanged in place. SHA-256 (hex) of the trust file it was read from: `file_sha256` of its
+    keys but edges' own, as one key set document; `whole_sha256` of its bytes, which is what older journals noted."""
 
     file_sha256: str = ""
+    whole_sha256: str = ""
 
     @classmethod
     def of_file(cls, data: bytes) -> PinnedKeys:
         """The keys of a trust file. Raises FormatError."""
         found = cls(KeySet.load(data).entries)
-        object.__setattr__(found, "file_sha256", hashlib.sha256(data).hexdigest())
+        people = KeySet.of(one for one in found.entries if one.role != "edge")
+        object.__setattr__(found, "file_sha256", hashlib.sha256(people.dump()).hexdigest())
+        object.__setattr__(found, "whole_sha256", hashlib.sha256(data).hexdigest())
         return found
 
     def become(self, keys: KeySet) -> None:
@@ -44,16 +55,22 @@ class PinnedKeys(KeySet):
         self.__post_init__()
 
     async def take_up(self, journal: PinnedNotes) -> None:
-        """At the start of the daemon: what orders left, unless the trust file was changed since."""
+        """At the start of the daemon: what orders left, beside the file's keys of edges, unless another key in the trust file
+        was changed since."""
         row = await journal.pinned()
         if row is None:
             return
+        if row.file_sha256 == self.whole_sha256 != self.file_sha256:
+            row = replace(row, file_sha256=self.file_sha256)
+            await journal.pin(row, None, due_at=None, facts={"file_sha256": row.file_sha256})
         if row.file_sha256 != self.file_sha256:
             await journal.unpin()
             what = f"the trust file was changed by hand since order {row.jti}: it alone counts now"
             await journal.alarm("auth.trust_file", f"{what}; fix: have the key set ordered again if that was not meant")
             return
-        self.become(KeySet.load(row.keyset.encode()))
+        own = [one for one in self.entries if one.role == "edge"]
+        ordered = KeySet.load(row.keyset.encode()).entries
+        self.become(KeySet.of([*own, *(one for one in ordered if one.role != "edge")]))
         log.info("the pinned keys are those of an order", order=row.jti)
 
 
@@ -87,18 +104,18 @@ def replaced(old: KeySet, new: KeySet, now: str, acts_at: str) -> tuple[KeySet, 
 
 def lacking(keys: KeySet, before: KeySet, now: str) -> str | None:
     """A role without which this edge could not be told anything any more: one that somebody has now and that nobody has who
-    counts, or will."""
+    counts already and stays. One who only will count does not do: anybody may cancel that."""
     for role in ("store", "dpo", "witness"):
         if before.active(now).with_role(role) and not any(
-            one.retired is None or one.retired > now for one in keys.with_role(role)
+            one.retired is None for one in keys.active(now).with_role(role)
         ):
             return role
     return None
 
 
-def without(keys: KeySet, kids: frozenset[str], now: str) -> KeySet:
-    """`keys` less those of `kids` that do not count yet."""
-    return KeySet.of(one for one in keys.entries if one.kid not in kids or not one.not_before or one.not_before <= now)
+def without(keys: KeySet, kids: frozenset[str]) -> KeySet:
+    """`keys` less `kids`."""
+    return KeySet.of(one for one in keys.entries if one.kid not in kids)
 
 
 __all__ = ["PinnedKeys", "lacking", "replaced", "without"]

@@ -28,6 +28,9 @@ class Source:
         try:
             text = file.read_text(encoding="utf-8") if instead is None else instead
             tree = tomllib.loads(text)
+            list(leaves(tree))  # what is nested too deeply ends here, before its places take the memory
+            lines = places(text)
+            self._merge(file, {key: f"{file}:{line}" for key, line in lines.items()}, tree)
         except FileNotFoundError as e:
             hint = "callwarden init writes one; --config names another"
             raise CallwardenError("config.missing", "there is no configuration", hint=hint, where=str(file)) from e
@@ -39,8 +42,9 @@ class Source:
             raise CallwardenError(
                 "config.syntax", f"not TOML: {e}", hint="quotes around text, one key per line", where=place
             ) from e
-        lines = places(text)
-        self._merge(file, {key: f"{file}:{line}" for key, line in lines.items()}, tree)
+        except RecursionError as e:
+            hint = "no setting is nested deeper than a table in a table"
+            raise CallwardenError("config.syntax", "it is nested too deeply", hint=hint, where=str(file)) from e
 
     def replace(self, key: Key, file: Path, text: str | None) -> None:
         """What stands at a table `key` is not there; in its place what `text` says, as if it stood in `file` (None: nothing).

@@ -43,6 +43,7 @@ log = structlog.get_logger("retention")
 RETRY_S: Final = 3.0
 #: How often everything is looked at whose time may be over, seconds; answers that are past theirs count for nothing meanwhile.
 LOOK_EVERY_S: Final = 600.0
+_BUG: Final = "bug"
 
 
 class Executor:
@@ -141,6 +142,12 @@ class Executor:
                         await self._carry_out(fresh)
             except CallwardenError as error:
                 self._say(order.jti, error)
+                if claims is not None:
+                    ordered.add(claims.target.id)
+            except Exception:  # of this order alone: the others go on, and so does the daemon
+                if self._said.get(order.jti) != _BUG:
+                    log.exception("an order failed: this is a bug", order=order.jti)
+                self._said[order.jti] = _BUG
                 if claims is not None:
                     ordered.add(claims.target.id)
             if claims is not None and claims.target.kind in MANY:  # what it has begun has its receipts from it alone

@@ -82,8 +82,8 @@ class Ordered(Base):
         """See `edge.ports.OrderedBook`."""
 
         def job(conn: sqlite3.Connection) -> None:
-            last = conn.execute("SELECT jti, keyset FROM pinned ORDER BY seq DESC LIMIT 1").fetchone()
-            if last is not None and (last[0], last[1]) == (row.jti, row.keyset):
+            last = conn.execute("SELECT jti, keyset, file_sha256 FROM pinned ORDER BY seq DESC LIMIT 1").fetchone()
+            if last is not None and tuple(last) == (row.jti, row.keyset, row.file_sha256):
                 return
             at = self._clock.wall_text()
             conn.execute(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from edge.config import EdgeConfig, load
 from edge.errors import CallwardenError
 from edge.pinned import PinnedKeys, replaced
 from edge.policybook import PolicyBook
-from edge.retention import fetchorders
+from edge.retention import fetchorders, keyorders
 from edge.retention.executor import Executor
+from edge.retention.receipts import Receipts
+from formats.ids import format_time
+from formats.keychange import read_key_change, sign_key_change, with_new_key
 from formats.keys import SigningKey
 from formats.keyset import KeyEntry, KeySet
 from formats.orders import verify_receipt
-from tests.unit.retention.retention_kit import AUDITOR, DPO, DPO2, STORE, TRUST, Place
+from tests.unit.retention.retention_kit import AUDITOR, DPO, DPO2, EDGE, STORE, TRUST, Place
 from tests.unit.retention.test_many import Clock
 from tests.unit.store import store_makers as makers
 
@@ -170,6 +175,8 @@ async def test_a_looser_policy_waits_a_day_alarms_and_can_be_cancelled(here: Her
         (TABLE.replace('"opt_in"', '"ask_nicely"'), "config.value", ":2: "),
         ('[policy.sales]\nmode = "notice"\n', "policy.", "fix: "),
         ("[policy.sales\n", "config.syntax", ":1: "),
+        ("x = " + "[" * 5000, "config.syntax", "nested too deeply"),
+        ("x." * 5000 + "x = 1", "config.syntax", "nested too deeply"),
         ('[policy.other]\nmode = "never"\n', "config.order", "fix: "),
         (TABLE + '[edge]\nid = "mine"\n', "config.order", "[policy.sales] alone"),
     ],
@@ -280,6 +287,35 @@ async def test_an_edge_is_not_left_without_a_store_or_a_dpo(here: Here, gone: Si
     assert here.trust.entries == TRUST.entries
 
 
+async def test_a_key_is_replaced_by_two_orders_and_a_cancellation_leaves_one_that_counts(here: Here) -> None:
+    swap = await here.keys(*people(DPO, DPO2), of(NEW))
+    assert (await here.last(swap))[0] == "refused:command.keys", "cancelled, it would leave nobody"
+    beside = await here.keys(*people(DPO2), of(NEW))
+    here.clock.go(seconds=1)
+    assert (await here.last(await here.keys(*people(DPO, DPO2), of(NEW))))[0] == "refused:command.keys"
+    await here.order("cancel", "order", beside, keys=(AUDITOR,))
+    assert (await here.last(beside))[0] == "refused:command.cancelled"
+    assert [one.kid for one in here.trust.active(here.clock.wall_text()).with_role("dpo")] == [DPO.kid]
+    here.clock.go(seconds=1)
+    assert (await here.last(await here.keys(*people(DPO2), of(NEW))))[0] == "deferred"
+    await here.later(hours=24.1)
+    assert (await here.last(await here.keys(*people(DPO, DPO2), of(NEW))))[0] == "done"
+    recording, _ = await here.place.record()
+    erased = await here.order("erase", "recording", recording.recording_id, keys=(STORE, NEW))
+    assert (await here.place.results(erased))[-1] == "done"
+
+
+@pytest.mark.parametrize("soon", [True, False])
+async def test_a_key_that_ends_or_never_begins_is_not_what_is_left(here: Here, soon: bool) -> None:
+    if soon:
+        ends = format_time(here.clock.wall() + timedelta(seconds=5))
+        left = [msgspec.structs.replace(one, retired=ends) if one.role == "dpo" else one for one in people()]
+    else:
+        left = [*people(DPO, DPO2), msgspec.structs.replace(of(NEW), not_before="2099-01-01T00:00:00.000Z")]
+    assert (await here.last(await here.keys(*left)))[0] == "refused:command.keys"
+    assert here.trust.entries == TRUST.entries
+
+
 async def test_a_key_set_does_not_move_an_edge_into_another_fleet(here: Here) -> None:
     keys = [one for one in TRUST.entries if one.role != "edge"]
     mine = of(SigningKey.from_seed(bytes([11]) * 32), "witness", "callwarden/fleet/witness")
@@ -316,6 +352,90 @@ async def test_a_trust_file_that_somebody_changed_wins_with_an_alarm(here: Here)
     await here.start()
     assert {DPO2.kid, NEW.kid} <= {one.kid for one in here.trust.active(here.clock.wall_text()).entries}
     assert "auth.trust_file" in await here.alarms()
+
+
+@pytest.mark.parametrize("older_row", [False, True])
+async def test_a_new_key_of_the_edge_leaves_what_was_ordered(here: Here, older_row: bool) -> None:
+    """`callwarden key change-edge` rewrites the trust file: about this edge alone. Also where the journal is of a version
+    that noted the SHA-256 of the whole file."""
+    await here.keys(*people(DPO2))
+    file = here.folder / "trust.json"
+    if older_row:
+        whole = hashlib.sha256(file.read_bytes()).hexdigest()
+        await here.place.journal._writer.do(lambda conn: conn.execute("UPDATE pinned SET file_sha256=?", (whole,)))
+        await here.start()
+        await here.start()
+    old, new = EDGE, SigningKey.from_seed(bytes([13]) * 32)
+    change = read_key_change(sign_key_change("edge-1", old, new, here.clock.wall_text()))
+    file.write_bytes(with_new_key(TRUST, change).dump())
+    await here.start()
+    counting = {one.kid for one in here.trust.active(here.clock.wall_text()).entries}
+    assert DPO2.kid not in counting, "it was ordered away"
+    assert {new.kid, DPO.kid} <= counting
+    assert old.kid not in counting
+    assert here.trust.find(old.kid).role == "edge"
+    assert "auth.trust_file" not in await here.alarms()
+    here.clock.go(seconds=1)
+    assert (await here.last(await here.keys(*people(DPO2), of(NEW))))[0] == "deferred"
+    await here.start()
+    assert {one.kid for one in here.trust.with_role("edge")} == {old.kid, new.kid}
+
+
+async def test_a_key_set_that_lists_the_edges_own_key_is_refused(here: Here) -> None:
+    jti = await here.keys(*people(), of(EDGE, "auditor", "Eve"))
+    assert (await here.last(jti))[0] == "refused:command.keys"
+    assert here.trust.entries == TRUST.entries
+
+
+async def test_a_bug_in_one_order_stops_no_other(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    recording, _ = await here.place.record()
+    monkeypatch.setattr(keyorders, "replaced", breaks)
+    jti = await here.keys(*people(DPO2))
+    assert await here.place.results(jti) == []
+    done = await here.order("erase", "recording", recording.recording_id)
+    assert (await here.place.results(done))[-1] == "done"
+    monkeypatch.undo()
+    await here.executor.once()
+    assert (await here.last(jti))[0] == "done"
+
+
+async def test_a_cancellation_counts_while_the_clock_is_doubted(here: Here) -> None:
+    jti = await here.keys(*people(), of(NEW))
+    here.clock.jump = timedelta(hours=30)
+    await here.executor.once()
+    assert here.executor.clock.doubt
+    await here.place.order("cancel", "order", jti, keys=(AUDITOR,))
+    await here.executor.once()
+    assert (await here.last(jti))[0] == "refused:command.cancelled"
+    await here.start()
+    assert NEW.kid not in {one.kid for one in here.trust.entries}
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_journal_put_back_does_not_revive_a_cancelled_key_set(here: Here, tmp_path: Path, again: bool) -> None:
+    """Its last answer came back from central, with the order that cancelled it (`again`) or without."""
+    jti = await here.keys(*people(), of(NEW))
+    journal = here.place.journal
+    before = await journal.pinned()
+    row = await journal.order(jti)
+    assert before is not None
+    assert row is not None
+    gone = await Receipts(here.place.means).of_order(
+        row, "refused:command.cancelled", at=here.clock.wall_text(), reason="cancelled by order 1"
+    )
+    await journal.take_back_receipts([gone])
+    here.clock.go(hours=25)
+    await here.start()
+    if again:
+        stop = await here.order("cancel", "order", jti, keys=(AUDITOR,))
+        assert (await here.last(stop))[0] == "done"
+    await here.executor.once()
+    assert (await here.last(jti))[0] == "refused:command.cancelled"
+    await here.start()
+    assert NEW.kid not in {one.kid for one in here.trust.entries}
 
 
 def test_a_key_that_stays_neither_begins_earlier_nor_ends_later() -> None:
