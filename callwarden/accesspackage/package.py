@@ -13,18 +13,19 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from callwarden.accesspackage import audio as sound
 from callwarden.accesspackage import cover, csvtable, tables, xlsx
 from callwarden.accesspackage.archive import Archive, sealed_archive
 from callwarden.accesspackage.cover_words import why
+from callwarden.accesspackage.reduced import audible_alone, reduced
 from callwarden.accesspackage.sources import Audio, AudioSource, first_that_has
 from callwarden.door import Door, Reading
 from callwarden.reading.files import PIECE, new_file
 from edge.consent.numbers import country_of, same
 from edge.errors import CallwardenError
-from formats import callrows, consent_receipt
+from formats import callrows, consent_receipt, vcon
 from formats.age.scrypt import WORK_FACTOR
 from formats.callrows import Row
 
@@ -67,7 +68,7 @@ class Package:
     def __init__(self, door: Door, sources: Sequence[AudioSource], asked: Asked) -> None:
         self._door, self._sources, self._asked = door, sources, asked
         self._edge_id = str(door.status()["edge_id"])
-        self._tables = tables.Tables(self._is_own, asked.named)
+        self._tables = tables.Tables(self._is_own, asked.ref, asked.named)
         self._lines: list[cover.CallLine] = []
         self._given: list[Audio] = []
         self._words: tuple[dict[str, None], dict[str, None], dict[str, None]] = ({}, {}, {})
@@ -108,7 +109,7 @@ class Package:
         files: list[str] = []
         recordings = callrows.kept(row)
         for recording in recordings:
-            told, why_not = self._recording(archive, recording)
+            told, why_not = self._recording(archive, row, recording)
             self._tables.add_call(edge_id, row, recording, told, why_not)
             files += told
         if not recordings:
@@ -120,24 +121,26 @@ class Package:
 
     def _documents(self, archive: Archive, call_id: str, row: Row) -> None:
         """The vCon, signed by the edge unless something had to be taken out of it, and the history of consent in words."""
-        signed = not self._asked.mask
+        told = reduced(row, self._is_own, named=self._asked.named)
         try:
-            document = self._door.evidence(call_id, "vcon", self._reading, signed=signed)
+            document = self._door.evidence(call_id, "vcon", self._reading, signed=told is row)
         except CallwardenError as error:
             self._left_out(call_id, error)
             return
-        if not signed:
-            document = self._without_others(document, row)
+        if told is not row:  # the edge noted that it went out; what goes out is made of less
+            document = vcon.vcon(told, edge_id=self._edge_id, at=document["created_at"])
         archive.add(f"vcon/{call_id}.vcon.json", (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
-        told = consent_receipt.receipt(row, edge_id=self._edge_id, at=self._asked.made, language=self._asked.language)
+        words = consent_receipt.receipt(told, edge_id=self._edge_id, at=self._asked.made, language=self._asked.language)
         if self._is_own(callrows.parties(row)[0]):  # it tells the first party's number and answer
-            archive.add(f"consent/{call_id}.txt", told["text"].encode())
+            archive.add(f"consent/{call_id}.txt", words["text"].encode())
 
-    def _recording(self, archive: Archive, recording: Row) -> tuple[list[str], str]:
+    def _recording(self, archive: Archive, row: Row, recording: Row) -> tuple[list[str], str]:
         """Names of its files, and why there are none."""
         recording_id, asked = recording["recording_id"], self._asked
         self._tables.add_listened(recording_id, self._door.reads(recording_id))
         try:
+            if asked.mask and not audible_alone(row, self._is_own):
+                raise CallwardenError("command.mask_party", "the person is not on the channel that a mask leaves")
             found = first_that_has(self._sources, recording_id)
             for piece in found.pieces:
                 sound.check(piece, asked.form, mask=asked.mask)
@@ -185,16 +188,8 @@ class Package:
         """Whether a party is the person: by number, or, where none is known, by being the one the call is about."""
         number = str(party.get("number") or "")
         if not self._asked.numbers:
-            return party.get("role") in ("caller", None)
+            return party.get("role") in ("caller", "callee", None)
         return bool(number) and any(same(number, one, country_of(one)) for one in self._asked.numbers)
-
-    def _without_others(self, document: dict[str, Any], row: Row) -> dict[str, Any]:
-        own = [self._is_own(party) for party in callrows.parties(row)]
-        parties = [
-            one if mine else {name: value for name, value in one.items() if name != "tel"}
-            for one, mine in zip(document["parties"], own, strict=True)
-        ]
-        return {**document, "parties": parties}
 
     def _left_out(self, what: str, error: CallwardenError) -> str:
         if error.code.partition(".")[0] not in _LEFT_OUT:

@@ -30,6 +30,7 @@ class Tables:
     """Rows of the three tables, as they are collected."""
 
     own: Callable[[Row], bool]
+    ref: str = ""
     named: bool = False
     calls: list[Sequence[Cell]] = field(default_factory=list)
     consent: list[Sequence[Cell]] = field(default_factory=list)
@@ -76,14 +77,18 @@ class Tables:
 
     def add_listened(self, recording_id: str, reads: Sequence[Row]) -> None:
         """A line for each reading. A reader is told apart, and named only where `named` says so: when and what for is the
-        person's to know, who of the staff it was is not, as a rule (CJEU, C-579/21, Pankki S)."""
+        person's to know, who of the staff it was is not, as a rule (CJEU, C-579/21, Pankki S). Of cases only the package's
+        own is named: another may be another person's."""
         for read in reads:
+            case, form = (_text(read.get(name)) for name in ("case", "form"))
+            if case != self.ref:
+                case, form = "", form.partition("/")[0]
             uid = str(read.get("uid", ""))
             reader = self._readers.setdefault(uid, f"reader {len(self._readers) + 1}")
             self.listened.append(
                 [
                     recording_id, read["at"], _DEEDS.get(read["kind"], read["kind"]), f"user {uid}" if self.named else reader,
-                    _text(read.get("purpose")), _text(read.get("case")), _text(read.get("form")),
+                    _text(read.get("purpose")), case, form,
                 ]
             )  # fmt: skip
 

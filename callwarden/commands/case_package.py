@@ -31,7 +31,7 @@ def _how(command: F) -> F:
                 "--format", "form", type=click.Choice(["wav", "flac", "opus"]), default="wav", show_default=True,
                 help="Of the audio. FLAC and Opus need the extra `studio`.",
             ),
-            click.option("--mask-agent", is_flag=True, help="Silence the other party's channel, and leave out their number."),
+            click.option("--mask-agent", is_flag=True, help="Silence the other party's channel."),
             click.option("--name-readers", is_flag=True, help="Name the users who listened, and not only when and what for."),
             click.option("--passphrase-to", type=_FILE, help="A file to make (0600) for the passphrase, instead of showing it."),
             click.option("--trust", type=_FILE, help="The key set to believe (default: the edge's trust file)."),

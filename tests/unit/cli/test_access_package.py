@@ -13,15 +13,21 @@ import wave
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
 
+from callwarden import keyfiles
+from callwarden.accesspackage.package import Asked, Made, Package
+from callwarden.accesspackage.sources import EdgeSource
+from callwarden.door import Reading, open_door
 from callwarden.keyfiles import read_signing_key, read_trust
 from central import setup
 from edge.api.server import make_app, serve
+from edge.model.live import NewParty
 from formats.age import ScryptIdentity, decrypt_file
 from formats.jws import verify_general
 from formats.orders import read_order
@@ -160,10 +166,92 @@ def test_the_other_voice_and_number_stay_out_where_they_are_masked(filled: make.
     left, right = zip(*(sides(made[f"audio/{two.recording_id}.{n}.wav"]) for n in (0, 1)), strict=True)
     assert b"".join(left) == split(two.audio)[0]
     assert set(b"".join(right)) == {0}
-    document = json.loads(made[f"vcon/{two.call.call_id}.vcon.json"])
-    assert "signatures" not in document  # something was taken out, so the edge's signature cannot stand
-    assert [("tel" in one, one["role"]) for one in document["parties"]] == [(True, "caller")]
+    assert "signatures" in json.loads(made[f"vcon/{two.call.call_id}.vcon.json"])  # nothing had to be taken out of it
     assert "Die rechte Seite ist still" in made["cover.html"].decode()
+
+
+COLLEAGUE = "+420666555444"
+
+
+async def conference(edge: make.Edge) -> make.Recorded:
+    """The call `two` as a third party joined it, was asked and refused its pause by an agent; it was read for another case."""
+    two: make.Recorded = edge.facts["two"]
+    third = NewParty(
+        "cd" * 16, two.call.call_id, "third", "7.7", "PJSIP/x-7", COLLEAGUE, "plain", "none", make.AT, COLLEAGUE
+    )
+    answer = replace(make.event("given", two.call, 900), party_id=third.party_id)
+    answer = replace(answer, evidence={**answer.evidence, "key": "7", "reason": "colleague's own"})
+    async with make.opened(edge) as files:
+        await files.journal.add_party(third)
+        await files.journal.add_event(two.call.call_id, answer)
+    with sqlite3.connect(edge.loaded.edge.journal) as conn:
+        conn.execute(
+            "INSERT INTO pause(pause_id, call_id, reason, actor_kind, actor_name, began_at, ended_at, ended_kind, ended_name)"
+            " VALUES(?, ?, 'asked', 'agent', 'Agneta', ?, ?, 'supervisor', 'Sverre')",
+            ("ef" * 16, two.call.call_id, make.AT, make.END),
+        )
+    other = ("--case", "case-2025-3-beef", "-i", edge.paths["operator_identity"], "-o", edge.folder / "other.age")
+    done = await edge.arun("access-package", *other, "--call", two.call.call_id)
+    assert done.code == 0, done.err
+    return two
+
+
+def of_number(edge: make.Edge, target: Path, number: str, **how: bool) -> tuple[Made, dict[str, bytes]]:
+    """A package of the call `two` for whoever has a number, as a case makes it."""
+    asked = Asked(CASE, [("edge-1", edge.facts["two"].call.call_id)], [number], make.AT, make.END, **how)
+    identities = keyfiles.read_identities(edge.paths["operator_identity"])
+    with open_door(edge.config) as door:
+        trust = read_trust(edge.loaded.edge.trust_file)
+        source = EdgeSource(door, trust, identities, Reading(case=CASE, form="package"))
+        made = Package(door, [source], asked).write(target, "a passphrase", lambda made: None, work_factor=8)
+    return made, opened(target, "a passphrase")
+
+
+async def test_a_mask_leaves_no_voice_to_somebody_who_is_not_on_the_channel_it_leaves(
+    filled: make.Edge, tmp_path: Path
+) -> None:
+    two = await conference(filled)
+    masked, made = await asyncio.to_thread(of_number, filled, tmp_path / "m.age", COLLEAGUE, mask=True)
+    assert [name for name in made if name.startswith("audio/")] == []
+    assert {one.what: one.code for one in masked.missing} == {two.recording_id: "command.mask_party"}
+    assert "not on a track of your own" in made["cover.html"].decode()
+    (line,) = csv.DictReader(io.StringIO(made["calls.csv"].decode("utf-8-sig"), newline=""))
+    assert "not on a track of your own" in line["notes"]
+    assert rows(filled, "SELECT count(*) FROM exported WHERE form='package/" + CASE + "'") == [(0,)]
+    # Whom the call is about has a channel, and it is the one that is left.
+    _, own = await asyncio.to_thread(of_number, filled, tmp_path / "o.age", make.NUMBER, mask=True)
+    left, right = zip(*(sides(own[f"audio/{two.recording_id}.{n}.wav"]) for n in (0, 1)), strict=True)
+    assert (b"".join(left), set(b"".join(right))) == (split(two.audio)[0], {0})
+
+
+@pytest.mark.parametrize("mask", [False, True])
+async def test_nothing_of_others_is_in_the_vcon_and_no_other_case_in_the_tables(
+    filled: make.Edge, tmp_path: Path, mask: bool
+) -> None:
+    two = await conference(filled)
+    call = two.call.call_id
+    for number, theirs in ((make.NUMBER, COLLEAGUE), (COLLEAGUE, make.NUMBER)):
+        _, made = await asyncio.to_thread(of_number, filled, tmp_path / f"{theirs}.age", number, mask=mask)
+        text = made[f"vcon/{call}.vcon.json"].decode()
+        document = json.loads(text)
+        assert "signatures" not in document  # something was taken out, so the edge's signature cannot stand
+        assert [one.get("tel") == f"tel:{number}" for one in document["parties"]] == [
+            number == make.NUMBER,
+            number == COLLEAGUE,
+        ]
+        for secret in (theirs, "Agneta", "Sverre"):
+            assert secret not in text
+        assert ("colleague's own" in text) == (number == COLLEAGUE)
+        buttons = [e["button"] for e in document["dialog"][0]["party_history"] if e["event"] == "keydown"]
+        assert buttons == (["1"] if number == make.NUMBER else ["7"])
+        bases = [one["party"] for one in document["attachments"] if one["purpose"] == "lawful_basis"]
+        assert bases == [0 if number == make.NUMBER else 1]
+        (pauses,) = (one["body"] for one in document["attachments"] if one["purpose"] == "callwarden_pauses")
+        assert [(one["by"], one["ended_by"]) for one in pauses] == [({"kind": "agent"}, {"kind": "supervisor"})]
+        assert "copy made" in made["listened.csv"].decode()
+        assert "case-2025-3-beef" not in made["listened.csv"].decode()
+    _, made = await asyncio.to_thread(of_number, filled, tmp_path / "named.age", make.NUMBER, named=True, mask=mask)
+    assert "Agneta" in made[f"vcon/{call}.vcon.json"].decode()
 
 
 def test_nothing_is_left_of_one_that_failed_and_nothing_in_the_clear(filled: make.Edge, tmp_path: Path) -> None:
