@@ -43,6 +43,7 @@ from central.fleet.issuing import authority
 from central.hooks import doors as hooks
 from central.incidents import doors as incidents
 from central.media import doors as media
+from central.media.place import settle_in
 from central.minimise import doors as minimise
 from central.openapi import answers
 from central.openapi import serve as published
@@ -141,6 +142,7 @@ async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_n
             _log.warning("keys without a row were destroyed", count=swept)
         if central.media is not None:
             await central.media.store.check()
+        await settle_in(central)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
     except OSError as error:

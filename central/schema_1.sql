@@ -139,7 +139,8 @@ CREATE TABLE case_package(
 -- ---------------------------------------------------------------- media
 --
 -- Payloads (ciphertext) that edges uploaded: one row each, before the first byte lies anywhere, kept after it is gone for the
--- statement that says so. `place`: the store's name. state: coming, stored, leaving (to be removed), gone.
+-- statement that says so. `place`: kind and id of the store, '' before it is put into one. state: coming, stored, leaving (to
+-- be removed), gone.
 CREATE TABLE media(
   edge_id TEXT NOT NULL REFERENCES edge, sha512 TEXT NOT NULL, recording_id TEXT NOT NULL, segment_id TEXT NOT NULL,
   number INTEGER NOT NULL, bytes INTEGER NOT NULL, place TEXT NOT NULL,

@@ -14,7 +14,7 @@ from typing import Final
 
 from central.errors import CentralError
 from central.failpoints import hit
-from central.media.store import PIECE, is_key
+from central.media.store import MARKER, PIECE, is_key
 
 #: Files that are not whole yet end so; they are no keys.
 _NEW: Final = ".new"
@@ -27,9 +27,38 @@ class FolderStore:
         self._root = root
 
     @property
-    def place(self) -> str:
+    def kind(self) -> str:
         """See `Store`."""
         return "folder"
+
+    async def marker(self) -> str | None:
+        """See `Store`."""
+        with _translated(self._root):
+            return await asyncio.to_thread(self._marker)
+
+    def _marker(self) -> str | None:
+        try:
+            fd = os.open(self._root / MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            return os.read(fd, 100).decode("ascii", "replace").strip()
+        finally:
+            os.close(fd)
+
+    async def mark(self, text: str) -> None:
+        """See `Store`. Order: bytes under another name, synced; then the name, and the folder synced."""
+        with _translated(self._root):
+            await asyncio.to_thread(self._mark, text)
+
+    def _mark(self, text: str) -> None:
+        new = self._root / f"{MARKER}.{secrets.token_hex(4)}{_NEW}"
+        with open(new, "xb", opener=_private) as writer:
+            writer.write(f"{text}\n".encode())
+            writer.flush()
+            os.fsync(writer.fileno())
+        new.rename(self._root / MARKER)
+        sync_folder(self._root)
 
     async def check(self) -> None:
         """See `Store`."""

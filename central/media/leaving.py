@@ -1,14 +1,14 @@
 """What has to go, goes: a duty that removes payloads, looks whether they are gone, and says so under central's signature.
 
-Order: the store's copy, looked for in every version; the unfinished upload; then statement, row and log entry in one commit. A
-kill before the commit removes nothing twice that is there, and says nothing.
+Order: the store is the one the row names; its copy, looked for in every version; the unfinished upload; then statement, row and
+log entry in one commit. A kill before the commit removes nothing twice that is there, and says nothing. Other processes work on
+the same rows: each commit changes a row only as it was read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -16,6 +16,7 @@ import structlog
 from central.conn import Conn
 from central.errors import CentralError
 from central.failpoints import hit
+from central.media.place import here, standing
 from central.media.room import Room
 from central.media.store import key_of
 from central.state import Central
@@ -43,7 +44,7 @@ async def remove_all(central: Central) -> None:
 
     def due(conn: Conn) -> list[Any]:
         rows = conn.execute(
-            "SELECT edge_id, sha512, recording_id, segment_id, number, place, attempts, touched_at, jti FROM media"
+            "SELECT edge_id, sha512, recording_id, segment_id, number, place, attempts, leaving_at, jti FROM media"
             " WHERE state='leaving' AND touched_at<=? ORDER BY touched_at LIMIT ?",
             (_later(central, 0), PAGE),
         )
@@ -58,10 +59,9 @@ async def _remove(central: Central, room: Room, row: dict[str, Any]) -> None:
     key = key_of(edge_id, sha512)
     async with room.lock(key):
         try:
-            if row["place"] != room.store.place:
-                what = f"it lies in {row['place']}, which this central is not configured for"
-                raise CentralError("media.not_gone", what, status=503, where=sha512)
-            await room.store.remove(key)
+            row["place"] = row["place"] or await here(room.store, "media.not_gone")  # "": it was put nowhere
+            async with standing(room.store, row["place"], "media.not_gone"):
+                await room.store.remove(key)
             hit("media.removed")
             await asyncio.to_thread(room.incoming.remove, edge_id, sha512)
             hit("media.part_gone")
@@ -88,54 +88,66 @@ def _state(central: Central, conn: Conn, row: dict[str, Any]) -> None:
         "result": "destroyed",
     }
     statement = sign_compact(canonical.dumps(claims), central.store, central.store.kid, MEDIA_TYP)
-    conn.execute(
-        "UPDATE media SET state='gone', gone_at=?, statement=?, why='' WHERE edge_id=? AND sha512=?",
-        (at, statement, row["edge_id"], row["sha512"]),
+    said = conn.execute(
+        "UPDATE media SET state='gone', gone_at=?, statement=?, why='', place=?"
+        " WHERE edge_id=? AND sha512=? AND state='leaving' AND leaving_at=?",
+        (at, statement, row["place"], row["edge_id"], row["sha512"], row["leaving_at"]),
     )
+    if said.rowcount != 1:
+        return  # another process said it, or it came back meanwhile and goes once more
     body = {name: claims[name] for name in ("edge_id", "recording_id", "segment_id", "sha512", "place", "jti")}
     central.log.append(conn, at, "media.destroyed", body)
 
 
 def _failed(central: Central, conn: Conn, row: dict[str, Any], error: CentralError) -> None:
-    attempts = row["attempts"] + 1
-    wait = min(LONGEST_S, 2.0 ** min(attempts, 12))
-    conn.execute(
-        "UPDATE media SET attempts=?, why=?, touched_at=? WHERE edge_id=? AND sha512=?",
-        (attempts, str(error.message)[:200], _later(central, wait), row["edge_id"], row["sha512"]),
-    )
-    if attempts == 1:
-        message = f"a payload of {row['recording_id']} cannot be removed from {row['place']}: {error.message}"
+    wait = min(LONGEST_S, 2.0 ** min(row["attempts"] + 1, 12))
+    failed = conn.execute(
+        "UPDATE media SET attempts=attempts+1, why=?, touched_at=?"
+        " WHERE edge_id=? AND sha512=? AND state='leaving' AND leaving_at=? RETURNING attempts",
+        (str(error.message)[:200], _later(central, wait), row["edge_id"], row["sha512"], row["leaving_at"]),
+    ).fetchone()
+    if failed is not None and failed["attempts"] == 1:
+        place = row["place"] or "the store"
+        message = f"a payload of {row['recording_id']} cannot be removed from {place}: {error.message}"
         central.alarm(conn, row["edge_id"], "media.not_removed", message)
 
 
 async def sweep(central: Central) -> None:
     """Uploads that stood still for too long go; so does what lies in the store under no row (a kill, a database that was put
-    back), once it is as old."""
+    back), once it is as old, and at once what lies there of a payload that is gone. Raises CentralError media.store."""
     room = central.media
     if room is None:
         return
-    old = _later(central, -room.config.half_days * 86400.0)
+    place = await here(room.store)
+    limit = central.wall() - timedelta(days=room.config.half_days)
 
     def halves(conn: Conn) -> list[Any]:
-        return list(conn.execute("SELECT edge_id, sha512 FROM media WHERE state='coming' AND touched_at<?", (old,)))
+        query = "SELECT edge_id, sha512, place FROM media WHERE state='coming' AND touched_at<? AND place IN ('', ?)"
+        return list(conn.execute(query, (format_time(limit), place)))
 
-    for edge_id, sha512 in [tuple(row) for row in await central.db.run(halves)]:
-        key = key_of(edge_id, sha512)
-        async with room.lock(key):
-            await room.store.remove(key)
-            await asyncio.to_thread(room.incoming.remove, edge_id, sha512)
-            await central.db.run(partial(_drop, edge_id=edge_id, sha512=sha512, old=old))
+    for row in await central.db.run(halves):
+        await _half(central, room, dict(row), format_time(limit))
     for edge_id, sha512 in await asyncio.to_thread(room.incoming.listing):
         await _leftover(central, room, edge_id, sha512)
     async for key, seconds in room.store.listing():
-        if seconds < central.wall().timestamp() - room.config.half_days * 86400.0:
-            await _orphan(central, room, key)
+        await _orphan(central, room, key, place, old=seconds < limit.timestamp())
 
 
-def _drop(conn: Conn, edge_id: str, sha512: str, old: str) -> None:
-    conn.execute(
-        "DELETE FROM media WHERE edge_id=? AND sha512=? AND state='coming' AND touched_at<?", (edge_id, sha512, old)
-    )
+async def _half(central: Central, room: Room, row: dict[str, Any], old: str) -> None:
+    """First the row, and only where it is still as it was: an upload that went on meanwhile keeps its bytes."""
+    edge_id, sha512 = row["edge_id"], row["sha512"]
+    key = key_of(edge_id, sha512)
+
+    def drop(conn: Conn) -> bool:
+        query = "DELETE FROM media WHERE edge_id=? AND sha512=? AND state='coming' AND touched_at<?"
+        return conn.execute(query, (edge_id, sha512, old)).rowcount == 1
+
+    async with room.lock(key):
+        if await central.db.run(drop):
+            if row["place"]:
+                async with standing(room.store, row["place"]):
+                    await room.store.remove(key)
+            await asyncio.to_thread(room.incoming.remove, edge_id, sha512)
 
 
 async def _leftover(central: Central, room: Room, edge_id: str, sha512: str) -> None:
@@ -151,21 +163,20 @@ async def _leftover(central: Central, room: Room, edge_id: str, sha512: str) -> 
             await asyncio.to_thread(room.incoming.remove, *at)
 
 
-async def _orphan(central: Central, room: Room, key: str) -> None:
+async def _orphan(central: Central, room: Room, key: str, place: str, *, old: bool) -> None:
     edge_id, _, sha512 = key.split("/")
 
-    def named(conn: Conn) -> bool:
-        at = (edge_id, sha512)
-        return (
-            conn.execute("SELECT 1 FROM media WHERE edge_id=? AND sha512=? AND state<>'gone'", at).fetchone()
-            is not None
-        )
+    def state(conn: Conn) -> str:
+        row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", (edge_id, sha512)).fetchone()
+        return "" if row is None else str(row["state"])
 
     async with room.lock(key):
-        if await central.db.run(named):
+        found = await central.db.run(state)
+        if found not in ("", "gone") or not (found or old):
             return
-        await room.store.remove(key)
-    message = f"a payload under no row was removed from {room.store.place}: {sha512[:16]}…"
+        async with standing(room.store, place):
+            await room.store.remove(key)
+    message = f"a payload under no row was removed from {place}: {sha512[:16]}…"
     await central.db.run(lambda conn: central.alarm(conn, edge_id, "media.orphan", message))
 
 

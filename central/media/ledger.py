@@ -45,7 +45,7 @@ def signed_segments(conn: Conn, recording_id: str, keys: KeySet) -> tuple[Segmen
     return manifest.segments
 
 
-def expect(conn: Conn, payload: Payload, keys: KeySet, place: str, now: str) -> tuple[str, int]:
+def expect(conn: Conn, payload: Payload, keys: KeySet, now: str) -> tuple[str, int]:
     """The row of a payload that comes, made where there is none: its state (`coming`, `stored`) and its length, as the edge's
     signed manifest says them.
 
@@ -78,24 +78,38 @@ def expect(conn: Conn, payload: Payload, keys: KeySet, place: str, now: str) -> 
         raise CentralError("media.differs", "the manifest names no such payload", status=409, where=payload.segment_id)
     conn.execute(
         "INSERT INTO media(edge_id, sha512, recording_id, segment_id, number, bytes, place, state, touched_at)"
-        " VALUES (?,?,?,?,?,?,?,'coming',?)",
+        " VALUES (?,?,?,?,?,?,'','coming',?)",
         (payload.edge_id, payload.sha512, payload.recording_id, payload.segment_id, entry.number, entry.payload_bytes,
-         place, now),
+         now),
     )  # fmt: skip
     return "coming", entry.payload_bytes
 
 
-def settle(conn: Conn, payload: Payload, now: str) -> bool:
+def goes_into(conn: Conn, payload: Payload, place: str, now: str) -> str:
+    """Before the payload is put anywhere, its row says where: the row's state, `coming` where it may be put."""
+    conn.exclusive(f"edge:{payload.edge_id}")
+    at = (payload.edge_id, payload.sha512)
+    row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", at).fetchone()
+    if row is not None and row["state"] == "coming":
+        conn.execute("UPDATE media SET place=?, touched_at=? WHERE edge_id=? AND sha512=?", (place, now, *at))
+    return "gone" if row is None else str(row["state"])
+
+
+def settle(conn: Conn, payload: Payload, place: str, now: str) -> bool:
     """The payload lies in the store. False where it must go again: a tombstone came meanwhile."""
     conn.exclusive(f"edge:{payload.edge_id}")
     at = (payload.edge_id, payload.sha512)
     row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", at).fetchone()
     if row is not None and row["state"] in ("coming", "stored"):
-        conn.execute("UPDATE media SET state='stored', stored_at=? WHERE edge_id=? AND sha512=?", (now, *at))
+        conn.execute(
+            "UPDATE media SET state='stored', stored_at=?, place=? WHERE edge_id=? AND sha512=?", (now, place, *at)
+        )
         return True
     # Removed while it came: it is removed once more, and that is said once more.
     conn.execute(
-        "UPDATE media SET state='leaving', leaving_at=?, touched_at=? WHERE edge_id=? AND sha512=?", (now, now, *at)
+        "UPDATE media SET attempts=CASE WHEN state='gone' THEN 0 ELSE attempts END, state='leaving', leaving_at=?,"
+        " touched_at=?, place=? WHERE edge_id=? AND sha512=?",
+        (now, now, place, *at),
     )
     return False
 

@@ -17,6 +17,7 @@ from central.conn import Conn
 from central.doors import Door, Param, asker, door
 from central.errors import CentralError
 from central.media.ledger import is_buried
+from central.media.place import require
 from central.media.store import key_of
 from central.media.upload import room_of
 from central.media.words import MediaList
@@ -98,8 +99,8 @@ async def get_payload(request: web.Request) -> web.StreamResponse:
 
     def job(conn: Conn) -> Any:
         row = conn.execute(
-            "SELECT edge_id, sha512, bytes, state, segment_id FROM media WHERE recording_id=? AND number=? AND state<>'coming'"
-            " ORDER BY state DESC LIMIT 1",
+            "SELECT edge_id, sha512, bytes, state, segment_id, place FROM media WHERE recording_id=? AND number=?"
+            " AND state<>'coming' ORDER BY state DESC LIMIT 1",
             (recording_id, int(number)),
         ).fetchone()
         if row is None:
@@ -115,6 +116,7 @@ async def get_payload(request: web.Request) -> web.StreamResponse:
     row, first, behind, verdict = await central.db.run(job)
     if verdict.refused:
         raise refusal(verdict, recording_id)
+    await require(room.store, row["place"])
     key, size = key_of(row["edge_id"], row["sha512"]), int(row["bytes"])
     whole = (first, behind) == (0, size)
     headers = {

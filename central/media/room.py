@@ -22,7 +22,7 @@ class Room:
     _locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     def lock(self, key: str) -> asyncio.Lock:
-        """Held by who changes what lies under a key."""
+        """Held by who changes what lies under a key in this process; other processes are told apart by the rows."""
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()

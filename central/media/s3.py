@@ -24,7 +24,7 @@ from central.credentials import too_open
 from central.errors import CentralError
 from central.media.settings import MediaConfig
 from central.media.sigv4 import EMPTY, Credentials, amz_date, authorization, encode, query_text
-from central.media.store import PIECE, is_key
+from central.media.store import MARKER, PIECE, is_key
 
 #: An answer of the service's own (a list, an error) is not longer; a thousand keys are 600 KiB.
 _MAX_ANSWER: Final = 4 * 1024 * 1024
@@ -60,9 +60,23 @@ class S3Store:
         self._session: aiohttp.ClientSession | None = None
 
     @property
-    def place(self) -> str:
+    def kind(self) -> str:
         """See `Store`."""
         return f"s3/{self._config.bucket}"
+
+    async def marker(self) -> str | None:
+        """See `Store`."""
+        status, body = await self._ask("GET", MARKER)
+        if status not in (200, 404):
+            raise _failed(f"the bucket's marker cannot be read: {_code(status, body)}", MARKER)
+        return None if status == 404 else body[:100].decode("ascii", "replace").strip()
+
+    async def mark(self, text: str) -> None:
+        """See `Store`."""
+        raw = f"{text}\n".encode()
+        status, body = await self._ask("PUT", MARKER, body=raw, body_sha256=hashlib.sha256(raw).hexdigest())
+        if status != 200:
+            raise _failed(f"the bucket does not take its marker: {_code(status, body)}", MARKER)
 
     async def check(self) -> None:
         """See `Store`."""
@@ -178,7 +192,7 @@ class S3Store:
     # ------------------------------------------------------------ requests
 
     def _path(self, key: str) -> str:
-        if key and not is_key(key):
+        if key and key != MARKER and not is_key(key):
             raise CentralError("usage.sha512", "this is no key of a payload", where=key[:200])
         return f"/{self._config.bucket}" + (f"/{self._config.prefix}{key}" if key else "")
 
@@ -188,7 +202,7 @@ class S3Store:
         key: str,
         *,
         query: Query = (),
-        body: Path | None = None,
+        body: Path | bytes | None = None,
         body_sha256: str = EMPTY,
         size: int = 0,
     ) -> tuple[int, bytes]:
@@ -210,7 +224,7 @@ class S3Store:
         path: str,
         query: Query = (),
         *,
-        body: Path | None = None,
+        body: Path | bytes | None = None,
         body_sha256: str = EMPTY,
         size: int = 0,
         extra: Mapping[str, str] | None = None,
@@ -228,11 +242,11 @@ class S3Store:
         sent = {**headers, "Authorization": signature, **(extra or {})}
         file = None
         try:
-            if body is not None:
+            if isinstance(body, Path):
                 sent["Content-Length"] = str(size)
                 file = await asyncio.to_thread(body.open, "rb")
             async with self._session.request(
-                method, url, headers=sent, data=file, ssl=self._tls, allow_redirects=False
+                method, url, headers=sent, data=file or body, ssl=self._tls, allow_redirects=False
             ) as answer:
                 yield answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -255,7 +269,6 @@ def _secret(path: Path) -> str:
 
 
 def _sha256(path: Path) -> tuple[str, int]:
-    """Digest and length."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 

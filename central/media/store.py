@@ -12,6 +12,8 @@ from central.media.settings import MediaConfig
 
 #: Bytes read at once from a store.
 PIECE: Final = 256 * 1024
+#: Name of the marker (central/media/place.py), in the root or below the prefix. No edge has such a name.
+MARKER: Final = "STORE-ID"
 _SHA512: Final = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}/[0-9a-f]{2}/[0-9a-f]{128}", re.ASCII)
 
@@ -20,8 +22,16 @@ class Store(Protocol):
     """Every method may be repeated. Raises CentralError media.store (503) where the store fails."""
 
     @property
-    def place(self) -> str:
-        """What certificates call it: "folder" or "s3/BUCKET"."""
+    def kind(self) -> str:
+        """What its places begin with: "folder" or "s3/BUCKET"."""
+        ...
+
+    async def marker(self) -> str | None:
+        """What the marker says now; None where there is none."""
+        ...
+
+    async def mark(self, text: str) -> None:
+        """Make the marker, durable."""
         ...
 
     async def check(self) -> None:

@@ -15,6 +15,7 @@ from central.errors import CentralError
 from central.failpoints import hit
 from central.media import ledger
 from central.media.ledger import Payload
+from central.media.place import here, standing
 from central.media.room import Room
 from central.media.store import is_sha512, key_of
 from central.media.words import UploadState
@@ -90,7 +91,7 @@ async def take(central: Central, payload: Payload, offset: int, piece: bytes) ->
 
     def expect(conn: Conn) -> tuple[str, int]:
         keys = central.keys(conn, payload.edge_id)
-        return ledger.expect(conn, payload, keys, room.store.place, central.now())
+        return ledger.expect(conn, payload, keys, central.now())
 
     lock = room.lock(key)
     async with lock:
@@ -98,6 +99,8 @@ async def take(central: Central, payload: Payload, offset: int, piece: bytes) ->
         hit("media.expected")
         if state == "stored":
             return state, size
+        if not offset:
+            await here(room.store)  # nobody sends everything for a store that is not there
         have = await asyncio.to_thread(room.incoming.append, *names, offset, piece, size)
         hit("media.piece_synced")
         if have < size:
@@ -108,10 +111,15 @@ async def take(central: Central, payload: Payload, offset: int, piece: bytes) ->
                 "media.hash", "the bytes are not what the manifest says", status=422, where=payload.sha512
             )
         hit("media.checked")
-        await room.store.put(key, room.incoming.path(*names), size)
-        hit("media.put")
-        kept = await central.db.run(lambda conn: ledger.settle(conn, payload, central.now()))
-        hit("media.settled")
+        place = await here(room.store)
+        state = await central.db.run(lambda conn: ledger.goes_into(conn, payload, place, central.now()))
+        kept = state == "stored"  # by another process
+        if state == "coming":
+            async with standing(room.store, place):
+                await room.store.put(key, room.incoming.path(*names), size)
+            hit("media.put")
+            kept = await central.db.run(lambda conn: ledger.settle(conn, payload, place, central.now()))
+            hit("media.settled")
         await asyncio.to_thread(room.incoming.remove, *names)
         hit("media.part_removed")
     if not kept:

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from central.media.settings import MediaConfig
+from central.media.store import MARKER
 from formats.manifest import Manifest, SegmentEntry, sign_manifest
 from formats.suites import suite_of
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
@@ -106,5 +107,5 @@ async def fetched(
 
 
 def files(folder: Path) -> list[Path]:
-    """Every file below."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """Every file below, without the marker of a store."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)

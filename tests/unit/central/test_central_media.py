@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ import pytest
 
 from central.errors import CentralError
 from central.media import leaving
+from central.media.ledger import Payload, settle
 from central.media.settings import from_table
+from central.media.store import MARKER, key_of
 from formats import canonical
 from formats.certificate import open_certificate
 from formats.certificate_facts import BEYOND, MEDIA_TYP
+from formats.ids import format_time
 from formats.jws import verify_compact
 from formats.keys import SigningKey
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
@@ -31,7 +35,8 @@ from tests.unit.central.test_central_orders import receipt
 
 
 @pytest.fixture
-async def central(tmp_path: Path, engine: str) -> AsyncIterator[TestCentral]:
+async def central(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestCentral]:
+    monkeypatch.setattr(leaving, "LOOK_S", 3600.0)  # what is removed when, the tests say
     running = with_folder(TestCentral(tmp_path / "central", postgres=engine))
     await running.start()
     yield running
@@ -47,6 +52,10 @@ async def told(edge: TestEdge) -> Told:
 
 def stored(central: TestCentral) -> list[Path]:
     return files(central.config.media.folder)
+
+
+def place_now(central: TestCentral) -> str:
+    return f"folder/{(central.config.media.folder / MARKER).read_text()[:8]}"
 
 
 async def shred(edge: TestEdge, recording_id: str) -> dict[str, Any]:
@@ -77,7 +86,7 @@ async def test_a_payload_comes_in_pieces_and_is_what_the_manifest_says(central: 
     assert await told.put(0, payload[:1000]) == (200, {"state": "stored", "offset": size})  # harmless
     _, listed = await central.admin("GET", f"/v1/media?recording_id={told.recording_id}")
     assert [(one["number"], one["state"], one["bytes"], one["place"]) for one in listed["media"]] == [
-        (0, "stored", size, "folder")
+        (0, "stored", size, place_now(central))
     ]
 
 
@@ -191,19 +200,157 @@ async def test_the_certificate_lists_each_payload_and_calls_none_gone_that_is_no
         return {(c["place"], c["evidence"][-16:]): c["state"] for c in found if c["place"].startswith("central/media")}
 
     first, second = (told.sha512(n)[:16] for n in (0, 1))
-    medium = ("central/media/medium", BEYOND[-16:])
+    medium, folder = ("central/media/medium", BEYOND[-16:]), f"central/media/{place_now(central)}"
     assert await certified() == {
-        ("central/media/folder", first): "destroyed", ("central/media", second): "unknown", medium: "unknown",
+        (folder, first): "destroyed", ("central/media", second): "unknown", medium: "unknown",
     }  # fmt: skip
     path.rmdir()
     central.offset += timedelta(seconds=5)
     await leaving.remove_all(running)
     central.offset += timedelta(seconds=1)
-    gone = {("central/media/folder", one): "destroyed" for one in (first, second)} | {medium: "unknown"}
+    gone = {(folder, one): "destroyed" for one in (first, second)} | {medium: "unknown"}
     assert await certified() == gone
     document = (await central.admin("GET", f"/v1/certificates/{jti}"))[1]
     assert document["claims"]["final_at"] > document["claims"]["effective_at"]
     assert (await central.admin("GET", f"/v1/certificates/{jti}"))[1] == document, "and stays the same"
+
+
+def another(central: TestCentral, name: str) -> None:
+    """From the next start on its folder is another one."""
+    media = replace(central.config.media, folder=central.config.data / name)
+    central.config = replace(central.config, media=media)
+
+
+async def unmovable(central: TestCentral) -> int:
+    """How many alarms say that something cannot be removed."""
+    ((count,),) = await central.rows("SELECT count(*) FROM alarm WHERE code='media.not_removed'")
+    return int(count)
+
+
+async def test_a_store_that_is_not_mounted_is_not_taken_for_an_empty_one(
+    central: TestCentral, edge: TestEdge, told: Told
+) -> None:
+    await told.upload()
+    await shred(edge, told.recording_id)
+    other = Told.make(edge)
+    await other.tell(3)
+    kept = Told.make(edge)
+    await kept.tell(5)
+    await kept.upload()
+    assert central.running is not None
+    folder, running = central.config.media.folder, central.running.central
+    away = folder.rename(folder.with_name("unmounted"))
+    folder.mkdir(0o700)
+    await leaving.remove_all(running)
+    row = await central.rows("SELECT state, attempts, statement FROM media WHERE recording_id=?", told.recording_id)
+    assert row == [("leaving", 1, None)]
+    assert await unmovable(central) == 1
+    status, answer = await other.put(0, other.payloads[0])
+    assert (status, answer["code"]) == (503, "media.store")
+    assert (await fetched(central, kept))[0] == 503
+    with pytest.raises(CentralError):
+        await leaving.sweep(running)
+    await central.stop()
+    await central.start()  # nor is it marked then
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    away.rename(folder)
+    assert (await fetched(central, kept))[1] == kept.payloads[0]
+    central.offset += timedelta(seconds=5)
+    await leaving.remove_all(central.running.central)
+    row = await central.rows("SELECT state, place FROM media WHERE recording_id=?", told.recording_id)
+    assert row == [("gone", place_now(central))]
+    assert [path.name for path in stored(central)] == [kept.sha512()]
+
+
+async def test_another_folder_is_another_place(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    await told.upload()
+    place = place_now(central)
+    await central.stop()
+    another(central, "media-2")
+    await central.start()
+    assert await unmovable(central) == 1, "said at start"
+    assert list(central.config.media.folder.iterdir()) == []
+    (central.config.media.folder / MARKER).write_text("ab" * 16)  # as docs/ops/media.md says: begin anew here
+    await told.upload(1)
+    await shred(edge, told.recording_id)
+    assert central.running is not None
+    await leaving.remove_all(central.running.central)
+    rows = await central.rows("SELECT state, place, statement IS NULL FROM media ORDER BY number")
+    assert [(state, at, bool(unsaid)) for state, at, unsaid in rows] == [
+        ("leaving", place, True), ("gone", "folder/abababab", False),
+    ]  # fmt: skip
+    assert await unmovable(central) == 2
+    assert len(files(central.config.data / "media")) == 1
+
+
+async def test_what_began_before_the_store_changed_lies_where_it_was_put(central: TestCentral, told: Told) -> None:
+    await told.put(0, told.payloads[0][:1000])
+    await central.stop()
+    another(central, "media-2")
+    await central.start()
+    await told.upload()
+    assert await central.rows("SELECT state, place FROM media") == [("stored", place_now(central))]
+    assert files(central.config.data / "media") == []
+
+
+async def test_without_a_store_what_lies_in_one_is_said_at_start(central: TestCentral, told: Told) -> None:
+    await told.upload()
+    await central.stop()
+    central.config = replace(central.config, media=replace(central.config.media, store="none"))
+    await central.start()
+    assert await unmovable(central) == 1
+
+
+async def test_what_changed_meanwhile_is_not_said(central: TestCentral, edge: TestEdge, told: Told) -> None:
+    """Two processes remove the same payload, and one of them is late."""
+    await told.upload()
+    await shred(edge, told.recording_id)
+    assert central.running is not None
+    running, names = central.running.central, (edge.edge_id, told.sha512())
+    (row,) = await running.db.run(lambda conn: [dict(one) for one in conn.execute("SELECT * FROM media").fetchall()])
+    await leaving.remove_all(running)
+    ((statement,),) = await central.rows("SELECT statement FROM media")
+    error = CentralError("media.not_gone", "late", status=503)
+    await running.db.run(lambda conn: leaving._state(running, conn, row))
+    await running.db.run(lambda conn: leaving._failed(running, conn, row, error))
+    assert await central.rows("SELECT statement, attempts FROM media") == [(statement, 0)]
+    _, log = await central.admin("GET", "/v1/log")
+    assert sum('"media.destroyed"' in one["entry"] for one in log["entries"]) == 1
+    assert await unmovable(central) == 0
+    # It came once more: two failures of it are one alarm.
+    payload = Payload(*names, told.recording_id, told.segments[0])
+    central.offset += timedelta(seconds=5)
+    assert not await running.db.run(lambda conn: settle(conn, payload, place_now(central), running.now()))
+    await running.db.run(lambda conn: leaving._state(running, conn, row))
+    assert await central.rows("SELECT state FROM media") == [("leaving",)]
+    (row,) = await running.db.run(lambda conn: [dict(one) for one in conn.execute("SELECT * FROM media").fetchall()])
+    for _ in range(2):
+        await running.db.run(lambda conn: leaving._failed(running, conn, row, error))
+    assert await unmovable(central) == 1
+
+
+async def test_an_upload_that_went_on_keeps_its_bytes_and_a_late_one_goes_at_once(
+    central: TestCentral, edge: TestEdge, told: Told
+) -> None:
+    assert central.running is not None
+    running, room = central.running.central, central.running.central.media
+    assert room is not None
+    await told.put(0, told.payloads[0][:1000])
+    old = format_time(central.wall() + timedelta(seconds=1))
+    half = {"edge_id": edge.edge_id, "sha512": told.sha512(), "place": place_now(central)}
+    await told.upload()
+    await leaving._half(running, room, half, old)  # found before it was whole
+    assert len(stored(central)) == 1
+    await shred(edge, told.recording_id)
+    await leaving.remove_all(running)
+    source = central.config.data / "source"
+    source.write_bytes(told.payloads[0])
+    await room.store.put(
+        key_of(edge.edge_id, told.sha512()), source, len(told.payloads[0])
+    )  # and killed before its row
+    await leaving.sweep(running)
+    assert stored(central) == []
 
 
 async def test_halves_and_orphans_go_when_they_are_old(central: TestCentral, edge: TestEdge, told: Told) -> None:

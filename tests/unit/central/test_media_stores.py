@@ -17,10 +17,11 @@ import pytest
 from central.errors import CentralError
 from central.media import leaving
 from central.media.folder import FolderStore
+from central.media.place import here, require
 from central.media.s3 import S3Store
 from central.media.settings import MediaConfig
 from central.media.sigv4 import EMPTY, Credentials, authorization
-from central.media.store import Store, key_of, open_store
+from central.media.store import MARKER, Store, key_of, open_store
 from tests.unit.central.central_kit import TestCentral, TestEdge
 from tests.unit.central.media_kit import Told, fetched
 
@@ -137,6 +138,23 @@ async def test_a_file_of_another_length_is_not_taken(store: Store, tmp_path: Pat
     assert await store.size(key) is None
 
 
+async def test_a_store_is_the_one_whose_marker_it_has(store: Store) -> None:
+    assert await store.marker() is None
+    with pytest.raises(CentralError, match="no marker"):
+        await here(store)
+    await store.mark("ab" * 16)
+    assert await here(store) == f"{store.kind}/abababab"
+    await require(store, f"{store.kind}/abababab")
+    assert [name async for name, _ in store.listing()] == []
+    await store.mark("cd" * 16)  # another one is mounted there now
+    with pytest.raises(CentralError, match=f"{store.kind}/cdcdcdcd") as caught:
+        await require(store, f"{store.kind}/abababab", "media.not_gone")
+    assert (caught.value.code, caught.value.status) == ("media.not_gone", 503)
+    await store.mark("no id")
+    with pytest.raises(CentralError, match="a marker that is none"):
+        await here(store)
+
+
 async def test_a_bucket_that_keeps_what_is_deleted_is_refused(service: Any, tmp_path: Path) -> None:
     client, _ = service
     config = config_of(service, tmp_path)
@@ -202,8 +220,9 @@ async def test_a_payload_comes_to_a_bucket_is_read_and_goes(service: Any, tmp_pa
         await told.edge.ask("POST", told.edge.path("keeper/shred"), body)
         assert central.running is not None
         await leaving.remove_all(central.running.central)
-        assert client.list_objects_v2(Bucket=media.bucket)["KeyCount"] == 0
-        assert await central.rows("SELECT state, place FROM media") == [("gone", f"s3/{media.bucket}")]
+        assert [one["Key"] for one in client.list_objects_v2(Bucket=media.bucket)["Contents"]] == [MARKER]
+        marker = client.get_object(Bucket=media.bucket, Key=MARKER)["Body"].read().decode()
+        assert await central.rows("SELECT state, place FROM media") == [("gone", f"s3/{media.bucket}/{marker[:8]}")]
     finally:
         await central.stop()
 
