@@ -14,7 +14,7 @@ from central.errors import CentralError
 from central.openapi import edge_answers
 from central.people import expiry, opening_of
 from central.problems import query_int
-from central.restored import asked_of
+from central.restored import asked_of, first_poll
 from central.state import CENTRAL, Central
 from formats import canonical
 from formats.keys import SigningKey
@@ -69,31 +69,36 @@ def _last(conn: Conn, edge_id: str) -> int:
 
 
 def _catch_up(central: Central, conn: Conn, edge_id: str, after: int) -> None:
-    """Job: the edge has numbers that we never gave it, so this database was put back from a backup.
+    """Job: the edge has numbers that we never gave it, so this database was put back from a backup; or we know that it was.
 
-    Those numbers are used up. Orders without a last answer get new ones, since what we count as sent under an old number
-    may be an order that the edge has never seen; a repeat does nothing there. Raises CentralError usage.query.
+    Those numbers are used up. Orders without a last answer that are to come under no number beyond `after` get new ones, since
+    what we count as sent under an old number may be an order that the edge has never seen; a repeat does nothing there.
+    Raises CentralError usage.query.
     """
-    if after <= (last := _last(conn, edge_id)):
+    put_back = first_poll(conn, edge_id)
+    if after <= (last := _last(conn, edge_id)) and not put_back:
         return
     if after - last > MAX_LOST:
         raise CentralError("usage.query", f"after is far beyond the last number, {last}", where="after")
-    conn.execute("UPDATE edge SET last_delivery=? WHERE edge_id=?", (after, edge_id))
+    conn.exclusive(f"edge:{edge_id}")  # two polls of it may come at once
+    query = "UPDATE edge SET last_delivery=? WHERE edge_id=? AND last_delivery<?"
+    behind = conn.execute(query, (after, edge_id, after)).rowcount
     waiting = conn.execute(
         "SELECT o.jti, o.jws FROM delivery d JOIN orders o ON o.jti=d.jti WHERE d.edge_id=? AND NOT EXISTS (SELECT 1"
         " FROM receipt r WHERE r.jti=o.jti AND r.edge_id=d.edge_id AND r.result<>'deferred')"
-        " GROUP BY o.jti, o.jws ORDER BY min(d.seq)",
-        (edge_id,),
+        " GROUP BY o.jti, o.jws HAVING max(d.seq)<=? ORDER BY min(d.seq)",
+        (edge_id, after),
     ).fetchall()
     for row in waiting:
         order = canonical.loads(row["jws"])
         queue(conn, central.store, edge_id, row["jti"], order, central.now(), expiry(read_order(order)))
-    central.alarm(
-        conn,
-        edge_id,
-        "delivery.rolled_back",
-        f"the edge has deliveries up to {after}, this database up to {last}: it was restored from a backup",
-    )
+    if behind:
+        central.alarm(
+            conn,
+            edge_id,
+            "delivery.rolled_back",
+            f"the edge has deliveries up to {after}, this database up to {last}: it was restored from a backup",
+        )
 
 
 def _fill(central: Central, conn: Conn, edge_id: str, after: int) -> None:

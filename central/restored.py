@@ -1,6 +1,7 @@
 """A central that was put back from a backup: it gives no edge's recordings out before that edge has said what it erased.
 
 `restored_edge:<edge>` in `meta` holds the restore's id while the edge has not; an edge is asked in the answer to its next poll.
+`restored_poll:<edge>` does until it has polled: numbers that it was given meanwhile it may have had from the database that is lost.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from formats.orders import Person
 from formats.shred import unseal_header
 
 _EDGE: Final = "restored_edge:"
+_POLL: Final = "restored_poll:"
 #: What tells of recordings and calls.
 _READS: Final = ("/v1/recordings", "/v1/calls", "/v1/media")
 #: Tombstones in one request.
@@ -62,10 +64,9 @@ def mark(
         conn.execute("INSERT INTO alarm(at, edge_id, code, message) VALUES (?,'',?,?)", (now, UNNOTED, message))
         log.append(conn, now, "alarm.raised", {"edge_id": "", "code": UNNOTED})
     edges = [str(row[0]) for row in conn.execute("SELECT edge_id FROM edge ORDER BY edge_id").fetchall()]
-    for edge_id in edges:
+    for key in (kind + edge_id for edge_id in edges for kind in (_EDGE, _POLL)):
         conn.execute(
-            "INSERT INTO meta VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
-            (_EDGE + edge_id, restore_id),
+            "INSERT INTO meta VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value", (key, restore_id)
         )
     said = {"backup_id": backup_id, "made_at": made_at, "edges": edges}
     log.append(conn, now, "central.restored", {**said, "revoked": again.edges, "tokens": again.tokens})
@@ -120,6 +121,15 @@ def asked_of(conn: Conn, edge_id: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def first_poll(conn: Conn, edge_id: str) -> bool:
+    """Job: whether this may be the edge's first poll since the restore. Any is while the edge is still to be heard, since one that
+    was on its way then may come late; where somebody accepted that it is not heard, the first that comes."""
+    key = (_POLL + edge_id,)
+    if asked_of(conn, edge_id) is None:
+        return bool(conn.execute("DELETE FROM meta WHERE key=?", key).rowcount)
+    return conn.execute("SELECT 1 FROM meta WHERE key=?", key).fetchone() is not None
+
+
 def heard(conn: Conn, log: OwnLog, now: str, edge_id: str, facts: dict[str, Any]) -> bool:
     """Job: the edge need not be waited for any more; false when it was not."""
     if asked_of(conn, edge_id) is None:
@@ -151,6 +161,7 @@ async def post_tombstones(request: web.Request) -> web.Response:
                 forget_for_good(central, conn, str(one["call_id"]))
         if last:
             heard(conn, central.log, central.now(), asked.edge_id, {"accepted": False})
+            conn.execute("DELETE FROM meta WHERE key=?", (_POLL + asked.edge_id,))  # it polled, or it would not know
         return buried
 
     return json_answer({"buried": await central.db.run(job)})

@@ -79,7 +79,8 @@ def follow(client: CentralClient, document: dict[str, Any], end: float, said: Sa
 
 def _progress(answer: dict[str, Any]) -> str:
     last = {one["edge_id"]: one["result"] for one in sorted(answer["receipts"], key=lambda one: one["n"])}
-    return ", ".join(f"{one['edge_id']} {last.get(one['edge_id'], 'no answer yet')}" for one in answer["deliveries"])
+    edges = sorted({str(one["edge_id"]) for one in answer["deliveries"]})
+    return ", ".join(f"{one} {last.get(one, 'no answer yet')}" for one in edges)
 
 
 def certify(client: CentralClient, folder: Path, jti: str, end: float) -> Path | None:

@@ -108,7 +108,7 @@ def progress(conn: Conn, ref: str, now: str) -> list[Progress]:
 
 def _progress(conn: Conn, row: Row, now: str) -> Progress:
     order = conn.execute("SELECT target_kind, target FROM orders WHERE jti=?", (row["jti"],)).fetchone()
-    edges = int(conn.execute("SELECT count(*) FROM delivery WHERE jti=?", (row["jti"],)).fetchone()[0])
+    edges = int(conn.execute("SELECT count(DISTINCT edge_id) FROM delivery WHERE jti=?", (row["jti"],)).fetchone()[0])
     said = newest(conn, row["jti"])
     kind = order["target_kind"] if row["cmd"] == "erase" else ""
     target = str(order["target_kind"]) + ("" if order["target_kind"] == "person" else f" {order['target']}")

@@ -277,6 +277,8 @@ async def history(world: World, seed: int) -> None:
         await world.put_edge_back()
     if seed % BLOCK in (9, 17, 23):
         await world.put_central_back()
+        for _ in range(rng.choice((0, 2, 5, 9))):  # before anybody polls
+            await world.order()
     for _ in range(rng.randint(0, 2)):
         await world.exchange()
     await world.rest()
