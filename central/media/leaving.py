@@ -19,6 +19,7 @@ from central.failpoints import hit
 from central.media.place import here, standing
 from central.media.room import Room
 from central.media.store import key_of
+from central.restored import waiting
 from central.state import Central
 from formats import canonical
 from formats.certificate_facts import MEDIA_TYP
@@ -129,6 +130,8 @@ async def sweep(central: Central) -> None:
         await _half(central, room, dict(row), format_time(limit))
     for edge_id, sha512 in await asyncio.to_thread(room.incoming.listing):
         await _leftover(central, room, edge_id, sha512)
+    if await central.db.run(waiting):
+        return  # put back from a backup: rows of what came after it may come again
     async for key, seconds in room.store.listing():
         await _orphan(central, room, key, place, old=seconds < limit.timestamp())
 

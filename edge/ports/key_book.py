@@ -13,7 +13,7 @@ class ResendBook(Protocol):
 
     async def begin_resend(self) -> None:
         """Receipts count as not acknowledged, and deliveries from any number on are new (their orders are known by jti);
-        audit `sync.resend`. One commit."""
+        payloads that went by policy are due again; audit `sync.resend`. One commit."""
         ...
 
     async def resend_calls(self, after: int, limit: int) -> tuple[int, int, int]:
@@ -23,7 +23,8 @@ class ResendBook(Protocol):
 
     async def tell_calls_again(self, restore: str, limit: int) -> int:
         """The next `limit` calls as `resend_calls` does them, for a central that was put back: each call once per `restore`,
-        whatever is killed in between. One commit; how many calls, 0 at the end."""
+        whatever is killed in between. Payloads that went by policy are due again with the first. One commit; how many calls, 0 at
+        the end."""
         ...
 
 

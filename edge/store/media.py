@@ -16,6 +16,10 @@ SELECT r.recording_id, ?2 FROM recording r JOIN call c USING(call_id)
 WHERE r.recording_id = ?1 AND json_extract(p.document, '$.central.media') = 'replicate'"""
 
 
+#: Part of a commit that tells central everything once more: it may lack payloads too, and says so of each before a byte goes.
+AGAIN: Final = "UPDATE media_due SET result='', told_at=NULL WHERE result='done'"
+
+
 class MediaDue(Base):
     """The `MediaBook` of the journal."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from edge.model.entities import ConsentEvent, RecordingRow
 from edge.store.base import Base, decode_json, emit
 from edge.store.covers import RESTRICTIONS, covers_any
+from edge.store.media import AGAIN
 from edge.store.numbers import report_numbers
 from edge.store.policies import resend_reports
 from edge.store.recordings import header_body, permitted_purposes, read_recordings
@@ -33,6 +34,7 @@ class Resend(Base):
             conn.execute("UPDATE receipt SET acked_at=NULL")
             conn.execute("DELETE FROM delivery")
             conn.execute("DELETE FROM meta WHERE key='delivery_watermark'")
+            conn.execute(AGAIN)
             resend_reports(conn)
             self._audit.append(conn, self._clock.wall_text(), "sync.resend", body={})
 
@@ -57,6 +59,7 @@ class Resend(Base):
             known, _, seq = str(told[0]).partition(":") if told else ("", "", "0")
             if known != restore:
                 seq = "0"
+                conn.execute(AGAIN)
                 self._audit.append(conn, self._clock.wall_text(), "sync.resend", body={"restore": restore})
             rows = conn.execute(_CALLS, (int(seq), limit)).fetchall()
             for row in rows:

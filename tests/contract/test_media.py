@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -198,6 +199,38 @@ async def test_a_central_that_was_told_nothing_is_told_first(edge: make.Edge, ce
         await sync.flush()
         assert await uploader.look()
     assert late.recording_id in await states(central)
+
+
+async def test_a_restored_central_has_newer_payloads_again(
+    edge: make.Edge, central: TestCentral, tmp_path: Path
+) -> None:
+    toml: list[str | Path] = ["--central-config", central.folder / "central.toml", "--json"]
+    assert (await make.acommand("central", "backup", tmp_path / "backup", *toml)).code == 0
+    assert await upload(edge, central)
+    await central.stop()
+    assert (await make.acommand("central", "restore", tmp_path / "backup", *toml)).code == 0
+    await central.start()
+    assert central.running is not None
+    assert await states(central) == {}, "the backup is older than the payloads"
+    folder = central.config.media.folder
+    for path in files_below(folder):
+        os.utime(path, (0, 0))
+    await leaving.sweep(central.running.central)
+    assert len(files_below(folder)) == 4, "no edge was heard yet"
+    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
+        await sync._inbox.poll(0)
+        await leaving.sweep(central.running.central)
+        assert files_below(folder) == []
+        await sync.flush()
+        assert await uploader_of(files, sync).look()
+        due = await files.journal._readers.read(lambda conn: conn.execute("SELECT result FROM media_due").fetchall())
+        assert due == [("done",)] * 3
+        await files.journal.begin_resend()
+        assert len(await files.journal.media_due(10)) == 3
+    assert set(await states(central)) == names(edge, "two", "cut", "big")
+    payloads = sorted(path.read_bytes() for path in files_below(vault_of(edge)))
+    assert len(files_below(folder)) == 4
+    assert all(path.read_bytes() in payloads for path in files_below(folder))
 
 
 async def test_without_media_at_central_it_waits_under_one_alarm(
