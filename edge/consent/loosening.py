@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.consent.policy import CentralSharing, Policy
+from edge.consent.policy import CentralSharing, Match, Policy
 
 #: Modes from which to which fewer are recorded.
 _STRICTER: Final = frozenset({("notice", "opt_out"), ("notice", "opt_in"), ("opt_out", "opt_in")})
@@ -67,15 +67,16 @@ _WITH_MODE: Final = frozenset({"prompt", "basis_reference", "ask"})
 
 def loosens(old: Policy | None, new: Policy | None) -> tuple[str, ...]:
     """Settings by which `new` in the place of `old` is not surely tighter; () where it is, or where nothing changes. None:
-    there is no such policy, and nothing is recorded under it."""
+    there is no such policy, and nothing is recorded under it; what it matched falls to another one."""
     if new is None:
-        return ()
+        return ("match",) if old is not None and old.match != Match() else ()
     if old is None:
         return () if new.mode == "never" else ("mode",)
     fields = [one.name for one in msgspec.structs.fields(Policy)]
     changed = [name for name in fields if getattr(old, name) != getattr(new, name)]
     if new.mode == "never":
-        return tuple(name for name in changed if name == "retention")
+        sends_more = not _sharing(old.central, new.central)
+        return tuple(name for name in changed if name in ("retention", "match") or (name == "central" and sends_more))
     stricter = "mode" in changed and _TIGHTER["mode"](old.mode, new.mode)
     return tuple(
         name

@@ -43,6 +43,9 @@ class PolicyOrders:
             return await self._says(row, "refused:command.audience", reason="the order names other edges")
         if (now := await self._clock.trusted()) is None:
             return None
+        said = await self._means.journal.receipts_of(row.jti)
+        if any(one.result == "refused:command.cancelled" for one in said):  # its journal was put back
+            return await self._drop(row, "command.cancelled", "it was cancelled before the journal was put back")
         rows = [one for one in await self._means.journal.ordered_policies() if one.name == claims.target.id]
         mine = next((one for one in rows if one.jti == row.jti), None)
         if (

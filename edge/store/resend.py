@@ -35,6 +35,7 @@ class Resend(Base):
             conn.execute("DELETE FROM delivery")
             conn.execute("DELETE FROM meta WHERE key='delivery_watermark'")
             conn.execute(AGAIN)
+            _released(conn)
             resend_reports(conn)
             self._audit.append(conn, self._clock.wall_text(), "sync.resend", body={})
 
@@ -60,6 +61,7 @@ class Resend(Base):
             if known != restore:
                 seq = "0"
                 conn.execute(AGAIN)
+                _released(conn)
                 self._audit.append(conn, self._clock.wall_text(), "sync.resend", body={"restore": restore})
             rows = conn.execute(_CALLS, (int(seq), limit)).fetchall()
             for row in rows:
@@ -72,6 +74,14 @@ class Resend(Base):
             return len(rows)
 
         return await self._writer.do(job)
+
+
+def _released(conn: sqlite3.Connection) -> None:
+    query = (
+        "SELECT hold_id FROM hold WHERE kind='restriction' AND released_at IS NOT NULL ORDER BY released_at, hold_id"
+    )
+    for (hold_id,) in conn.execute(query).fetchall():
+        emit(conn, "restriction.released", hold_id, {"hold_id": hold_id})
 
 
 def _call(conn: sqlite3.Connection, row: tuple[Any, ...]) -> None:

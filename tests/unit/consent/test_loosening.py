@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.consent.loosening import loosens
-from edge.consent.policy import CentralSharing, Policy, Retention
+from edge.consent.policy import CentralSharing, Match, Policy, Retention
 from edge.consent.units import Period, Seconds
 
 BASE = Policy(name="p", mode="notice", basis="contract", purposes=("quality", "training"), recipients=("a", "b"))
@@ -71,6 +71,24 @@ def test_new_gone_and_never() -> None:
     assert loosens(BASE, BASE) == ()
     longer = Retention(recordings=Period("P10Y"))
     assert loosens(BASE, changed(mode="never", retention=longer)) == ("retention",), "what is kept already goes later"
+
+
+def test_calls_that_fall_to_another_policy_wait() -> None:
+    """What matched a policy that is gone, or a `never` that matches less, is recorded under the next that matches."""
+    sales = Match(queue=("sales",))
+    matching, never = changed(match=sales), changed(mode="never", match=sales)
+    assert loosens(matching, None) == ("match",)
+    assert loosens(never, None) == ("match",)
+    assert loosens(never, changed(mode="never")) == ("match",)
+    assert loosens(matching, changed(mode="never")) == ("match",)
+    assert loosens(matching, never) == ()
+    assert loosens(None, never) == (), "it takes calls from others, and records none"
+
+
+def test_a_policy_that_records_nothing_still_sends_numbers() -> None:
+    hashed, clear = CentralSharing(number="hashed"), CentralSharing(number="clear")
+    assert loosens(changed(central=hashed), changed(mode="never", central=clear)) == ("central",)
+    assert loosens(changed(central=clear), changed(mode="never", central=hashed)) == ()
 
 
 def test_a_setting_that_nobody_thought_of_loosens() -> None:

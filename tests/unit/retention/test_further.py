@@ -207,6 +207,18 @@ async def test_what_is_in_force_is_shown(here: Here) -> None:
     assert {one["kid"]: one["retired"] is not None for one in shown["keys"]}[DPO2.kid]
 
 
+async def test_a_journal_put_back_does_not_revive_a_cancelled_policy(here: Here) -> None:
+    jti = await here.policy(LOOSER)
+    row = await here.place.journal.order(jti)
+    assert row is not None
+    gone = await Receipts(here.place.means).of_order(row, "refused:command.cancelled", at=here.clock.wall_text())
+    await here.place.journal.take_back_receipts([gone])
+    await here.later(hours=25)
+    assert here.sales.hold == "pause"
+    assert (await here.last(jti))[0] == "refused:command.cancelled"
+    assert await here.place.journal.ordered_policies() == []
+
+
 async def test_an_empty_text_puts_the_file_back_in_force(here: Here) -> None:
     await here.policy(TIGHTER)
     here.clock.go(seconds=1)

@@ -239,6 +239,30 @@ async def test_restrictions_are_told_and_released(edge: SyncEdge, scope: str) ->
     assert (await edge.central.admin("GET", path))[0] == 200
 
 
+@pytest.mark.parametrize("restored", [True, False])
+async def test_a_released_restriction_is_told_again(edge: SyncEdge, restored: bool) -> None:
+    """To a central whose backup has the restriction and not its release; told before, since the outbox keeps nothing."""
+    recording, _ = await edge.record()
+    hold = HoldRow(make.new_id(), "restriction", "call", recording.call_id, "objection", None, "uid:1", make.AT, "")
+    kept = HoldRow(make.new_id(), "hold", "call", recording.call_id, "a case", None, "uid:1", make.AT, "")
+    for one in (hold, kept):
+        await edge.journal.place_hold(one)
+        await edge.journal.release_hold(one.hold_id, ["one", "two"], make.AT)
+    await edge.sync.flush()
+    path = f"/v1/recordings/{recording.recording_id}"
+    await edge.central.running.central.db.run(lambda conn: conn.execute("DELETE FROM restriction_over"))
+    assert (await edge.central.admin("GET", path))[0] == 403
+    if restored:
+        while await edge.journal.tell_calls_again("0" * 32, 1):
+            pass
+    else:
+        await edge.journal.begin_resend()
+    again = [row for row in await edge.rows() if row.type == "restriction.released"]
+    assert [row.subject for row in again] == [hold.hold_id]
+    await edge.sync.flush()
+    assert (await edge.central.admin("GET", path))[0] == 200
+
+
 async def test_a_persons_restriction_is_told_call_by_call(edge: SyncEdge) -> None:
     one, _ = await edge.record()
     other, _ = await edge.record()
