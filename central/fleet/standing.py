@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from central.auth import check_standing
 from central.conn import Conn, Row
 from central.errors import CentralError
 from central.revocations import UNNOTED, note_edge
@@ -27,6 +28,7 @@ def edge_row(conn: Conn, edge_id: str) -> Row:
 
 def approve(central: Central, conn: Conn, edge_id: str, code: str, by: str) -> bool:
     """Job: a waiting edge whose code a person compared may speak; False where it might already. Raises CentralError."""
+    conn.exclusive(f"edge:{edge_id}")  # before the look: it may be revoked at this moment
     row = edge_row(conn, edge_id)
     if row["code"] is None or not same_code(code, row["code"]):
         raise CentralError(
@@ -40,7 +42,8 @@ def approve(central: Central, conn: Conn, edge_id: str, code: str, by: str) -> b
         raise _revoked(edge_id)
     if row["state"] == "enrolled":
         return False
-    conn.execute("UPDATE edge SET state='enrolled', state_at=? WHERE edge_id=?", (central.now(), edge_id))
+    approved = "UPDATE edge SET state='enrolled', state_at=? WHERE edge_id=? AND state='waiting'"
+    conn.execute(approved, (central.now(), edge_id))
     central.log.append(conn, central.now(), "edge.approved", {"edge_id": edge_id, "kid": row["kid"], "by": by})
     return True
 
@@ -65,10 +68,11 @@ def revoke(central: Central, conn: Conn, edge_id: str, reason: str, by: str) -> 
 def change_key(central: Central, conn: Conn, edge_id: str, statement: dict[str, Any]) -> KeyChange:
     """Job: the edge's new key comes into effect, the old one stays on file with its date. Repeats do nothing.
 
-    Raises CentralError auth.key_change, auth.edge_cloned; FormatError.
+    Raises CentralError auth.key_change, auth.edge_cloned, auth.edge_waiting, auth.edge_revoked; FormatError.
     """
     conn.exclusive(f"edge:{edge_id}")
     row, told = edge_row(conn, edge_id), read_key_change(statement)
+    check_standing(row["state"], edge_id)  # what the door knew may be some seconds old
     if row["kid"] == told.key.kid:  # its answer was lost; what the old key signed was verified then
         before = conn.execute("SELECT jwk FROM edge_key WHERE kid=? AND edge_id=?", (told.old, edge_id)).fetchone()
         if before is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from central.conn import Conn
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: How often this is looked at, seconds.
 EVERY_S: Final = 15.0
+#: Looks further apart than this were not all there: the database was away, or the host slept, or its clock was set.
+GAP: Final = timedelta(seconds=4 * EVERY_S)
+#: Alarms of silence at one look, so that a fleet behind a line that broke does not hold the database.
+AT_ONCE: Final = 500
 #: A majority is one of at least so many edges.
 FEW: Final = 3
 #: A heartbeat this old says nothing about which policies an edge has now.
@@ -32,14 +36,19 @@ class Watch:
 
     central: Central
     _since: float = field(default_factory=time.monotonic)
+    _looked: datetime | None = None
 
     async def look(self) -> None:
         """One look. Raises CentralError central.database."""
         limits = self.central.config.edges
         await self.central.edges.write()
-        # While central was away nobody could be heard.
+        now = self.central.wall()
+        if self._looked is not None and not timedelta(0) <= now - self._looked <= GAP:
+            self._since = time.monotonic()
+        # While central was away, or without its database, nobody could be heard.
         listening = time.monotonic() - self._since > limits.silent_s
         await self.central.db.run(lambda conn: look(self.central, conn, listening=listening))
+        self._looked = now
 
 
 def look(central: Central, conn: Conn, *, listening: bool) -> None:
@@ -52,8 +61,8 @@ def look(central: Central, conn: Conn, *, listening: bool) -> None:
     if listening:
         silent = conn.execute(
             f"SELECT e.edge_id, {heard} AS heard FROM edge e WHERE e.state='enrolled' AND {heard}<? AND NOT EXISTS"  # noqa: S608
-            " (SELECT 1 FROM episode p WHERE p.edge_id=e.edge_id AND p.code=?)",
-            (edge, SILENT),
+            " (SELECT 1 FROM episode p WHERE p.edge_id=e.edge_id AND p.code=?) ORDER BY e.edge_id LIMIT ?",
+            (edge, SILENT, AT_ONCE),
         )
         said += [(row["edge_id"], SILENT, f"nothing was heard of it since {row['heard']}") for row in silent]
     back = conn.execute(
@@ -78,9 +87,13 @@ def _policies(central: Central, conn: Conn) -> list[tuple[str, str, str | None]]
     standing = {row[0] for row in conn.execute("SELECT edge_id FROM episode WHERE code=?", (POLICY,))}
     said: list[tuple[str, str, str | None]] = []
     patience = format_time(now - ROLLOUT)
+    # Before most edges had them nobody could be late with the majority's policies.
+    since = sorted(row["policy_since"] for row in rows if row["policy"] == expected)
+    majority = central.config.edges.policy == "majority" and expected is not None
+    began = since[len(rows) // 2] if majority else ""
     for row in rows:
         differs = expected is not None and row["policy"] != expected
-        if differs and row["policy_since"] < patience and row["edge_id"] not in standing:
+        if differs and max(row["policy_since"], began) < patience and row["edge_id"] not in standing:
             said.append(
                 (row["edge_id"], POLICY, f"its policies are {row['policy'][:16]}, expected {str(expected)[:16]}")
             )

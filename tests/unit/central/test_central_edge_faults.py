@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from datetime import timedelta
 
 import pytest
 
-from tests.unit.central.central_kit import TestCentral, TestEdge
-from tests.unit.central.test_central_edges import Pulse, alarms, shown
+from central.conn import Conn
+from central.errors import CentralError
+from central.fleet.settings import EdgeAlarms
+from central.fleet.standing import approve, change_key, revoke
+from central.fleet.watch import AT_ONCE, EVERY_S, Watch
+from formats.ids import format_time
+from formats.keychange import sign_key_change
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_key
+from tests.unit.central.test_central_edges import Pulse, alarms, shown, watched
 
 #: The last moment that a time can name: nothing can be added to it.
 LAST = "9999-12-31T23:59:59.999Z"
@@ -67,3 +76,95 @@ async def test_a_stop_closes_everything_whatever_the_last_writing_says(
         await running.stop()
     await central.start()  # the keeper is locked by nobody
     assert await alarms(central) == []
+
+
+async def test_a_central_without_its_database_takes_nobody_for_silent(central: TestCentral, edge: TestEdge) -> None:
+    """Its process was up all the time, and so was the edge; only nobody could be heard."""
+    assert central.running is not None
+    one = central.running.central
+    watch = Watch(one)
+    watch._since -= 2 * EdgeAlarms().silent_s  # it has listened for long
+    await Pulse.of(edge).beat()
+    await watch.look()
+    central.offset += timedelta(seconds=EdgeAlarms().silent_s + 10)  # no look succeeded meanwhile
+    await watch.look()
+    assert await alarms(central) == []
+    central.offset -= timedelta(hours=1)  # nor is a clock that was set back anybody's silence
+    watch._since -= 2 * EdgeAlarms().silent_s
+    await watch.look()
+    central.offset += timedelta(hours=1)
+    await watch.look()
+    assert await alarms(central) == []
+    watch._since -= 2 * EdgeAlarms().silent_s  # it has listened for long again
+    central.offset += timedelta(seconds=EVERY_S)
+    await watch.look()
+    assert await alarms(central) == [("pbx-1", "edge.silent")]
+
+
+async def test_silent_edges_are_told_of_so_many_at_a_look(
+    central: TestCentral, edge: TestEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert AT_ONCE == 500
+    monkeypatch.setattr("central.fleet.watch.AT_ONCE", 2)
+    for n in (2, 3):
+        TestEdge(central, f"pbx-{n}")
+    central.offset += timedelta(hours=1)
+    for expected in (2, 3, 3):
+        await watched(central)
+        assert len(await alarms(central)) == expected
+
+
+async def test_a_majority_is_waited_for_from_when_it_was_one(central: TestCentral) -> None:
+    """Two of five were given the policies first: the others are late, and those two never diverged."""
+    pulses = [Pulse.of(TestEdge(central, f"pbx-{n}")) for n in range(5)]
+
+    async def everyone(new: int) -> list[tuple[str, str]]:
+        for n, pulse in enumerate(pulses):
+            await pulse.beat(policy=("2" if n < new else "1") * 64)
+        await watched(central)
+        return await alarms(central)
+
+    assert await everyone(0) == []
+    for _ in range(3):
+        central.offset += timedelta(minutes=5)
+        assert await everyone(1) == []
+    assert await everyone(3) == []  # the majority since now: the other two have 15 minutes, whatever they had for years
+    central.offset += timedelta(minutes=14)
+    assert await everyone(3) == []
+    central.offset += timedelta(minutes=2)
+    await everyone(3)
+    assert sorted(await everyone(3)) == [("pbx-3", "edge.diverging"), ("pbx-4", "edge.diverging")]
+
+
+async def test_an_approval_does_not_undo_a_revocation_that_is_under_way(central: TestCentral, edge: TestEdge) -> None:
+    assert central.running is not None
+    one = central.running.central
+    waiting = "UPDATE edge SET state='waiting', code='0000-0000-0000' WHERE edge_id='pbx-1'"
+    await one.db.run(lambda conn: conn.execute(waiting).rowcount)
+    revoked, go_on = threading.Event(), threading.Event()
+
+    def revoking(conn: Conn) -> None:
+        revoke(one, conn, "pbx-1", "stolen", "ops")
+        revoked.set()
+        go_on.wait(10)
+
+    first = asyncio.ensure_future(one.db.run(revoking))
+    await asyncio.to_thread(revoked.wait, 10)
+    second = asyncio.ensure_future(one.db.run(lambda conn: approve(one, conn, "pbx-1", "0000-0000-0000", "ops")))
+    await asyncio.sleep(0.3)  # it waits for the other one's end now
+    go_on.set()
+    await first
+    with pytest.raises(CentralError, match="this edge was revoked"):
+        await second
+    assert (await shown(central))["state"] == "revoked"
+
+
+async def test_a_revoked_edge_does_not_change_its_key(central: TestCentral, edge: TestEdge) -> None:
+    """Also where its revocation came while the request was on its way."""
+    assert central.running is not None
+    one, new = central.running.central, a_key()
+    await central.admin("POST", "/v1/edges/pbx-1/revoke", {"reason": "stolen"})
+    statement = sign_key_change("pbx-1", edge.key, new, format_time(central.wall()))
+    with pytest.raises(CentralError, match=r"auth\.edge_revoked"):
+        await one.db.run(lambda conn: change_key(one, conn, "pbx-1", statement))
+    assert (await shown(central))["kid"] == edge.key.kid
