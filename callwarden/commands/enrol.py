@@ -28,7 +28,7 @@ def enrol(central_url: str, enrol_token: str, json_: bool) -> None:
     """Enrol this edge, which has its keys and its journal, at a central that is new to it.
 
     The edge believes that central's key set from then on: who may order what is in it, so read what is printed. The files
-    it replaces (trust file, CA) are kept beside as *.before. Afterwards restart the daemon and run `callwarden resend`.
+    it replaces (trust file, CA, TLS certificate) are kept beside as *.before. Afterwards restart the daemon and run `callwarden resend`.
     """
     import asyncio
 
@@ -43,8 +43,7 @@ def enrol(central_url: str, enrol_token: str, json_: bool) -> None:
     before = keyfiles.read_trust(config.edge.trust_file)
     answer = asyncio.run(ask(central_url, enrol_token, config.edge.id, key))
     written = _put(config, answer)
-    if answer.tls_pem:
-        _put_certificate(config, answer.tls_pem)
+    _put_certificate(config, answer.tls_pem)
     ours = [one for one in answer.keyset.entries if one.role != "edge"]
     gone = [one for one in before.entries if one.kid not in {new.kid for new in answer.keyset.entries}]
     if json_:
@@ -84,16 +83,16 @@ def _put(config: EdgeConfig, answer: Enrolled) -> list[Path]:
     return [path for path, _ in files]
 
 
-def _put_certificate(config: EdgeConfig, content: bytes) -> None:
+def _put_certificate(config: EdgeConfig, content: bytes | None) -> None:
     """Raises CallwardenError environment.file."""
     import os
 
-    from edge.sync.tlskey import NAME, write_certificate
+    from edge.sync.tlskey import NAME, put_certificate
 
     folder = config.edge.state
-    write_certificate(folder / NAME, content)
+    put_certificate(folder / NAME, content)
     owner = folder.stat()
-    if os.geteuid() == 0:
+    if content is not None and os.geteuid() == 0:
         os.chown(folder / NAME, owner.st_uid, owner.st_gid)
 
 

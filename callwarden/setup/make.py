@@ -1,4 +1,4 @@
-"""Make what the plan says. Nothing that exists is overwritten; what was there is told apart from what was made."""
+"""Make what the plan says. Nothing that exists is overwritten, a TLS certificate apart; what was there is told apart from what was made."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from callwarden import keyfiles
 from callwarden.setup import texts
 from callwarden.setup.plan import Plan
 from edge.errors import CallwardenError
+from edge.sync import tlskey
 from formats import canonical
 from formats.errors import FormatError
 from formats.ids import format_time
@@ -154,8 +155,11 @@ class Maker:
 
             answer = enrol(plan, edge_key)
             trust, ca = answer.keyset, answer.ca_pem or b""
+            place = plan.state / tlskey.NAME
+            tlskey.put_certificate(place, answer.tls_pem)
             if answer.tls_pem:
-                self._file("tls", plan.state / "tls.pem", answer.tls_pem.decode(), 0o600, self._uid)
+                self._give(place, self._uid)
+                self._account("tls", place, made=True)
             self.done.notes.append(compared(answer))
             self.done.central_url = plan.central_url
         else:

@@ -87,6 +87,20 @@ def tls_pem(key: ec.EllipticCurvePrivateKey, certificate: str) -> bytes:
     return plain + certificate.encode()
 
 
+def put_certificate(path: Path, content: bytes | None) -> None:
+    """What came with an enrolment (None: nothing did) takes the place of what was there, which is another central's or another
+    name's, and is kept beside as `.before` (blocking). A kill in between leaves none, and the edge asks for one by itself.
+    Raises CallwardenError environment.file."""
+    try:
+        path.replace(path.with_name(path.name + ".before"))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise CallwardenError("environment.file", f"cannot be moved: {error.strerror}", where=str(path)) from error
+    if content is not None:
+        write_certificate(path, content)
+
+
 def write_certificate(path: Path, content: bytes) -> None:
     """Whole or as it was (blocking). Raises CallwardenError environment.file."""
     try:

@@ -101,7 +101,7 @@ class Uplink:
         self._url, self._ca_pem = url, ca_pem
         self._certificate: Certificate | None = None
         self._offering: ssl.SSLContext | None = None
-        #: Requests in a row that failed before an answer came while the certificate was offered.
+        #: Requests in a row, with the certificate offered, that failed before an answer came or were refused for it.
         self.refused = 0
         self.edge_id = edge_id
         entries = trust.with_role("edge") if trust is not None else []
@@ -216,7 +216,10 @@ class Uplink:
                 while len(raw) <= MAX_ANSWER and not response.content.at_eof():
                     raw += await response.content.read(MAX_ANSWER + 1 - len(raw))
                 status = response.status
-            self.refused = 0 if offered else self.refused
+            if offered and not (status == 403 and _code(raw) == "auth.certificate"):
+                self.refused = 0
+            elif offered:  # TLS took it and central does not: it is another name's, or has ended
+                self.refused += 1
         except aiohttp.ClientConnectorCertificateError as error:
             raise CallwardenError(
                 "sync.certificate",
@@ -237,11 +240,21 @@ class Uplink:
         return _answer(status, raw, str(url))
 
 
-def _answer(status: int, raw: bytes, where: str) -> dict[str, Any]:
+def _read(raw: bytes) -> Any:
     try:
-        value = canonical.loads(raw) if len(raw) <= MAX_ANSWER else None
+        return canonical.loads(raw) if len(raw) <= MAX_ANSWER else None
     except FormatError:
-        value = None
+        return None
+
+
+def _code(raw: bytes) -> str:
+    """The code of a problem document; "" where it is none."""
+    value = _read(raw)
+    return str(value.get("code")) if isinstance(value, dict) else ""
+
+
+def _answer(status: int, raw: bytes, where: str) -> dict[str, Any]:
+    value = _read(raw)
     if not 200 <= status < 300:
         raise Refusal(status, value if isinstance(value, dict) else {}, where)
     if not isinstance(value, dict):

@@ -301,6 +301,17 @@ def test_an_edge_elsewhere_enrols_with_a_token(central: Running, tmp_path: Path,
     trust = json.loads(Path(done.json["paths"]["trust"]).read_text())
     assert sorted(k["role"] for k in trust["keys"]) == ["dpo", "edge", "store", "witness"]
     assert Path(done.json["paths"]["central_ca"]).read_bytes() == load(central.config).ca.read_bytes()
+    tls = Path(done.json["paths"]["tls"])
+    left = tmp_path / "four" / tls.relative_to(tmp_path / "two")  # by an edge of another name
+    left.parent.mkdir(mode=0o700, parents=True)
+    left.write_bytes(tls.read_bytes())
+    left.chmod(0o600)
+    fourth = command(
+        "init", tmp_path / "four", "--edge-id", "edge-4", "--run-dir", run_dir / "four", "--group", str(os.getgid()),
+        "--central-url", url, "--enrol-token", central.run("enrol-token", "--json").json["token"],
+    )  # fmt: skip
+    assert fourth.code == 0, fourth.err
+    assert b"CERTIFICATE" in left.read_bytes() != tls.read_bytes()
     third = command(
         "init", tmp_path / "three", "--edge-id", "edge-2", "--run-dir", run_dir / "three", "--group", str(os.getgid()),
         "--central-url", url, "--enrol-token", token,

@@ -19,7 +19,16 @@ from edge.errors import CallwardenError
 from edge.store.journal import Journal
 from edge.sync.certificates import Certificates
 from edge.sync.heart import Heart, Lag, Vitals, policy_hash
-from edge.sync.tlskey import NAME, Certificate, new_key, read_certificate, request_of, tls_pem, write_certificate
+from edge.sync.tlskey import (
+    NAME,
+    Certificate,
+    new_key,
+    put_certificate,
+    read_certificate,
+    request_of,
+    tls_pem,
+    write_certificate,
+)
 from edge.sync.uplink import Uplink
 from formats.heartbeat import read_heartbeat
 from formats.keys import SigningKey
@@ -146,6 +155,33 @@ async def test_a_certificate_that_central_believes_no_more_is_replaced(bare: Bar
         assert caught.value.retryable
     await bare.certificates.look()
     await bare.speak()
+
+
+async def test_a_certificate_of_another_name_is_replaced(bare: Bare) -> None:
+    """Of central's own authority, so that TLS takes it: left over from an edge that had the host before."""
+    config, key = bare.central.config, new_key()
+    ca, ca_key = config.ca.read_bytes(), config.ca.with_suffix(".key").read_bytes()
+    write_certificate(
+        bare.file, tls_pem(key, issue(ca, ca_key, "edge-0", request_of(key, "edge-0"), datetime.now(UTC)).pem)
+    )
+    await bare.certificates.look()
+    for _ in range(3):
+        with pytest.raises(CallwardenError, match=r"auth\.certificate"):
+            await bare.speak()
+    await bare.certificates.look()
+    await bare.speak()
+    assert bare.uplink.refused == 0
+
+
+def test_a_certificate_that_came_with_an_enrolment_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    place = tmp_path / NAME
+    put_certificate(place, b"one")
+    put_certificate(place, b"two")
+    assert (place.read_bytes(), place.with_name("tls.pem.before").read_bytes()) == (b"two", b"one")
+    put_certificate(place, None)
+    assert (place.exists(), place.with_name("tls.pem.before").read_bytes()) == (False, b"two")
+    put_certificate(place, None)
+    assert stat.S_IMODE(place.with_name("tls.pem.before").stat().st_mode) == 0o600
 
 
 async def test_a_damaged_file_is_replaced_and_another_keys_certificate_refused(bare: Bare) -> None:
