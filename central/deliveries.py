@@ -105,6 +105,8 @@ def _fill(central: Central, conn: Conn, edge_id: str, after: int) -> None:
     """Job: a number that was given out and is not on file was lost with a database that was put back: it is void, or the edge
     would ask for it for ever. Two restores bring that about: of this database, and of the edge's journal."""
     upto = min(_last(conn, edge_id), after + PAGE)  # before the look: what is given out meanwhile is not missing
+    if upto <= after:
+        return
     query = "SELECT seq FROM delivery WHERE edge_id=? AND seq>? AND seq<=?"
     missing = set(range(after + 1, upto + 1)) - {int(row[0]) for row in conn.execute(query, (edge_id, after, upto))}
     for seq in sorted(missing):
@@ -143,9 +145,13 @@ async def get_deliveries(request: web.Request) -> web.Response:
         try:
             await asyncio.wait_for(bell.wait(), left)
         except TimeoutError:
-            pass
+            rung = bell.is_set()
+        else:
+            rung = True
         known = await central.edges.known(edge_id)
         check_standing(known.state if known else "revoked", edge_id)  # it may have been revoked while it waited
+        if not rung:  # nothing was queued: no look more than the next poll's
+            return json_answer({"deliveries": [], "last": last})
 
 
 def _page(rows: list[Row]) -> list[Row]:

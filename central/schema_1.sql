@@ -72,8 +72,10 @@ CREATE TABLE mirror_node(
 CREATE TABLE witnessed(
   edge_id TEXT NOT NULL REFERENCES edge, origin TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
   note TEXT NOT NULL, cosigned TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (edge_id, origin, size)) STRICT;
+CREATE INDEX witnessed_size ON witnessed(edge_id, size);
 CREATE TABLE alarm(
   id INTEGER PRIMARY KEY, at TEXT NOT NULL, edge_id TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL) STRICT;
+CREATE INDEX alarm_edge ON alarm(edge_id, code);
 -- Central's own RFC 6962 log of what was done here.
 CREATE TABLE log(idx INTEGER PRIMARY KEY, at TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
 CREATE TABLE log_node(level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) STRICT, WITHOUT ROWID;

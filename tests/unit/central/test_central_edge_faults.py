@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -168,3 +170,33 @@ async def test_a_revoked_edge_does_not_change_its_key(central: TestCentral, edge
     with pytest.raises(CentralError, match=r"auth\.edge_revoked"):
         await one.db.run(lambda conn: change_key(one, conn, "pbx-1", statement))
     assert (await shown(central))["kid"] == edge.key.kid
+
+
+async def test_a_long_poll_that_nobody_rang_for_looks_once(
+    central: TestCentral, edge: TestEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet that waits is most of what central does. Who has nothing new is asked for nothing that is missing."""
+    assert central.running is not None
+    database, looks = central.running.central.db, []
+    run = type(database).run
+
+    async def counted(self: Any, job: Callable[[Conn], Any]) -> Any:
+        looks.append(job.__qualname__)
+        return await run(self, job)
+
+    monkeypatch.setattr(type(database), "run", counted)
+    for after in (0, 3):  # 3: numbers that it has and this database has not
+        looks.clear()
+        status, answer = await edge.ask("GET", edge.path(f"deliveries?after={after}&wait=1"))
+        assert (status, answer) == (200, {"deliveries": [], "last": after})
+        assert sum(one.startswith("get_deliveries") for one in looks) == 1
+    await central.admin("POST", "/v1/edges/pbx-1/revoke", {"reason": "lost"})
+    assert (await edge.ask("GET", edge.path("deliveries?after=3&wait=1")))[1]["code"] == "auth.edge_revoked"
+
+
+async def test_what_is_looked_up_for_every_edge_has_an_index(central: TestCentral, edge: TestEdge) -> None:
+    kind = "pg_indexes WHERE schemaname=current_schema()" if central.postgres else "sqlite_master WHERE type='index'"
+    name, definition = ("indexname", "indexdef") if central.postgres else ("name", "sql")
+    found = dict(await central.rows(f"SELECT {name}, {definition} FROM {kind}"))
+    assert found["witnessed_size"].endswith("(edge_id, size)")
+    assert found["alarm_edge"].endswith("(edge_id, code)")
