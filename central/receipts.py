@@ -137,16 +137,44 @@ def take(central: Central, conn: Conn, edge_id: str, keys: KeySet, jws: str) -> 
 def _destroy_own_copy(central: Central, conn: Conn, edge_id: str, jti: str) -> None:
     """Job: the edge has no such recording, and somebody ordered that it be erased: its keys here are what is left of it.
 
-    So it is after an edge was put back from a backup that is older than the recording.
+    So it is after an edge was put back from a backup that is older than the recording; it has lost the recording's holds too. What
+    was held as far as is known here stays, with an alarm: whoever may, releases it and orders anew.
     """
     order = conn.execute("SELECT cmd, target_kind, target FROM orders WHERE jti=?", (jti,)).fetchone()
     if order is None or order["cmd"] != "erase" or order["target_kind"] not in ("recording", "call"):
         return
     column = "recording_id" if order["target_kind"] == "recording" else "call_id"
-    query = f"SELECT recording_id FROM recording WHERE edge_id=? AND {column}=?"  # noqa: S608 - a word of ours
-    for row in conn.execute(query, (edge_id, order["target"])).fetchall():
+    query = f"SELECT recording_id, call_id, state FROM recording WHERE edge_id=? AND {column}=?"  # noqa: S608 - a word of ours
+    rows = conn.execute(query, (edge_id, order["target"])).fetchall()
+    here = [row for row in rows if row["state"] != "erased"]
+    targets = {str(row[name]) for row in here for name in ("recording_id", "call_id")}
+    if (here and _put_off(conn, edge_id, jti)) or any(_held(conn, edge_id, one) for one in sorted(targets)):
+        what = (
+            f"order {jti} is to erase {order['target_kind']} {order['target']}, which was held; the edge has it no more"
+        )
+        central.alarm(conn, edge_id, "erase.held_copy", f"{what}, and central keeps its keys", order["target"])
+        return
+    for row in rows:
         shred(central, conn, edge_id, row["recording_id"], jti)
         conn.execute("UPDATE recording SET state='erased' WHERE recording_id=?", (row["recording_id"],))
+
+
+def _put_off(conn: Conn, edge_id: str, jti: str) -> bool:
+    """Whether the edge said that something holds what an order is to erase."""
+    query = "SELECT 1 FROM receipt WHERE jti=? AND edge_id=? AND result='deferred'"
+    return conn.execute(query, (jti, edge_id)).fetchone() is not None
+
+
+def _held(conn: Conn, edge_id: str, target: str) -> bool:
+    """Whether a hold by order of a recording or call was in force at the edge, and no release of it was answered: with
+    `not_found` by an edge that lost the hold."""
+    query = (
+        "SELECT 1 FROM orders o JOIN receipt r ON r.jti=o.jti AND r.edge_id=? AND r.result='done' WHERE o.cmd='hold'"
+        " AND o.target_kind IN ('recording','call') AND o.target=? AND NOT EXISTS (SELECT 1 FROM orders f JOIN receipt s"
+        " ON s.jti=f.jti AND s.edge_id=r.edge_id AND s.result IN ('done','already','not_found')"
+        " WHERE f.cmd='release' AND f.target=o.jti)"
+    )
+    return conn.execute(query, (edge_id, target)).fetchone() is not None
 
 
 def receipt_answer(conn: Conn, row: Row) -> dict[str, Any]:

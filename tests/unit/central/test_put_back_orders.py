@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
+from central import setup
 from central.cases.orders import progress as of_case
 from central.conn import Conn
 from central.restored import heard, mark
+from formats import canonical
 from formats.ids import format_time
-from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+from formats.keys import SigningKey
+from formats.orders import sign_order
+from formats.orders.claims import OrderClaims, decode
+from tests.unit.central.cases_kit import answer
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
 from tests.unit.central.test_central_orders import deliveries
 
 
@@ -28,9 +34,9 @@ async def ordered(edge: TestEdge, count: int) -> list[str]:
         recording_id = an_id()
         await edge.send(edge.opened(int(recording_id[:12], 16), recording_id, key=None))
         order = await edge.central.signed_order(recording_id)
-        status, answer = await edge.central.admin("POST", "/v1/orders", {"order": order})
-        assert status == 202, answer
-        made.append(answer["jti"])
+        status, told = await edge.central.admin("POST", "/v1/orders", {"order": order})
+        assert status == 202, told
+        made.append(told["jti"])
     return made
 
 
@@ -127,3 +133,95 @@ async def test_an_order_that_was_queued_again_counts_its_edge_once(edge: TestEdg
         return one.edges
 
     assert await do(central, job) == 1
+
+
+# ------------------------------------------------------------ an edge that was put back to before the recording
+
+
+@pytest.fixture
+async def recording(edge: TestEdge) -> str:
+    recording_id = an_id()
+    opened = edge.opened(2, recording_id, key=b"\x07" * 32)
+    call_id = str(opened.data["call_id"])
+    await edge.send(edge.event(1, "call.opened", call_id, {"call_id": call_id}), opened)
+    return recording_id
+
+
+async def kept(central: TestCentral, recording_id: str) -> bool:
+    """Whether central still has the key of a recording's header."""
+    ((slot, state),) = await central.rows(
+        "SELECT h.keeper_slot, r.state FROM header h JOIN recording r ON r.recording_id=h.recording_id"
+        " WHERE h.recording_id=?",
+        recording_id,
+    )
+    assert (slot is None) == (state == "erased"), (slot, state)
+    return slot is not None
+
+
+async def submitted(central: TestCentral, cmd: str, kind: str, target: str, *signers: SigningKey) -> dict[str, Any]:
+    asked = {"cmd": cmd, "target": {"kind": kind, "id": target}, "reason": "asked for"}
+    status, draft = await central.admin("POST", "/v1/orders/draft", asked)
+    assert status == 200, draft
+    claims = decode(canonical.dumps(draft["claims"]), OrderClaims)
+    body = {"order": sign_order(claims, signers)} if signers else {"claims": draft["claims"]}
+    status, told = await central.admin("POST", "/v1/orders", body)
+    assert status == 202, told
+    return dict(told)
+
+
+async def test_the_copy_of_a_recording_its_edge_never_knew_held_goes(edge: TestEdge, recording: str) -> None:
+    order = await submitted(edge.central, "erase", "recording", recording, edge.central.dpo)
+    await answer(edge, order, "not_found", {})
+    assert not await kept(edge.central, recording)
+    assert await alarms(edge.central) == []
+
+
+@pytest.mark.parametrize("kind", ["recording", "call"])
+async def test_an_erasure_that_a_hold_had_put_off_destroys_no_copy(edge: TestEdge, recording: str, kind: str) -> None:
+    """The edge lost recording and hold with its disk, and its order comes again: it knows nothing of either."""
+    central = edge.central
+    ((call,),) = await central.rows("SELECT call_id FROM recording")
+    target = {"recording": recording, "call": call}[kind]
+    order = await submitted(central, "erase", kind, target, central.dpo)
+    await answer(edge, order, "deferred", {})
+    await answer(edge, order, "not_found", {}, n=1)
+    assert await kept(central, recording)
+    assert await alarms(central) == ["erase.held_copy"]
+    again = await submitted(central, "erase", kind, target, central.dpo)  # whoever looked, and wants it
+    await answer(edge, again, "not_found", {})
+    assert not await kept(central, recording)
+
+
+@pytest.mark.parametrize(("held", "erased"), [("recording", "recording"), ("call", "recording"), ("recording", "call")])
+@pytest.mark.parametrize("released", ["done", "not_found"])
+async def test_a_hold_by_order_keeps_the_copy_until_it_is_released(
+    edge: TestEdge, recording: str, held: str, erased: str, released: str
+) -> None:
+    central = edge.central
+    auditor = a_key()
+    setup.register_key(central.config, "auditor", "Ann", auditor.verify_key)
+    ((call,),) = await central.rows("SELECT call_id FROM recording")
+    targets = {"recording": recording, "call": call}
+    hold = await submitted(central, "hold", held, targets[held])
+    await answer(edge, hold, "done", {})
+    first = await submitted(central, "erase", erased, targets[erased], central.dpo)
+    await answer(edge, first, "not_found", {})
+    assert await kept(central, recording)
+    assert await alarms(central) == ["erase.held_copy"]
+    release = await submitted(central, "release", "hold", hold["jti"], central.dpo, auditor)
+    await answer(edge, release, released, {})  # an edge that lost the hold has none to release
+    second = await submitted(central, "erase", erased, targets[erased], central.dpo)
+    await answer(edge, second, "not_found", {})
+    assert not await kept(central, recording)
+
+
+async def test_a_hold_that_was_refused_or_is_of_another_recording_keeps_nothing(edge: TestEdge, recording: str) -> None:
+    central = edge.central
+    other = an_id()
+    await edge.send(edge.opened(3, other, key=b"\x08" * 32))
+    for target, result in ((recording, "refused:command.too_late"), (other, "done")):
+        await answer(edge, await submitted(central, "hold", "recording", target), result, {})
+    order = await submitted(central, "erase", "recording", recording, central.dpo)
+    await answer(edge, order, "not_found", {})
+    assert not await kept(central, recording)
+    assert await kept(central, other)
