@@ -21,8 +21,10 @@ _log = structlog.get_logger("media")
 
 #: Bytes in one request: small enough that one that is lost costs little.
 PIECE: Final = 256 * 1024
-#: Recordings that are due by policy, looked at in one pass.
+#: Recordings that are due by policy, read at once.
 PAGE: Final = 50
+#: What is no matter of one payload: the pass ends.
+_ENDS: Final = ("sync.unreachable", "sync.certificate", "sync.busy", "sync.refused", "media.none")
 #: A look without being woken, and the waits after a failure, seconds.
 IDLE_S: Final = 15.0
 FIRST_S: Final = 1.0
@@ -81,28 +83,43 @@ class Uploader:
         try:
             return await self.look()
         except CallwardenError as error:
-            await self._alarm_once(error)
+            await self._alarm_once(error, "media.none")
         except Exception:  # one stage's bug must not stop the recording of calls
             _log.exception("bug")
         return False
 
     async def look(self) -> bool:
-        """Everything that is due, once; False where something of it has to be tried again. Raises CallwardenError sync.*
-        media.none."""
+        """Everything that is due, once; False where something of it has to be tried again. What cannot go holds up no other.
+        Raises CallwardenError sync.* media.none."""
         whole = True
         for wanted in await self._journal.wanted_media():
-            result, evidence = await self._recording(wanted.recording_id)
+            result, evidence = await self._alone(wanted.recording_id)
             if result:
                 await self._journal.media_served(wanted.jti, wanted.recording_id, result, evidence)
                 hit("upload.told")
             whole &= bool(result)
-        for recording_id in await self._journal.media_due(PAGE):
-            result, _ = await self._recording(recording_id)
-            if result:
-                await self._journal.media_told(recording_id, result)
-                hit("upload.noted")
-            whole &= bool(result)
+        after = ""
+        while due := await self._journal.media_due(PAGE, after):  # behind what waits, other recordings wait too
+            for recording_id in due:
+                result, _ = await self._alone(recording_id)
+                if result:
+                    await self._journal.media_told(recording_id, result)
+                    hit("upload.noted")
+                whole &= bool(result)
+            after = due[-1]
+        if whole:
+            self._alarmed.clear()
         return whole
+
+    async def _alone(self, recording_id: str) -> tuple[str, dict[str, Any]]:
+        """As `_recording`; what is wrong with this one alone is an alarm, and it has to wait."""
+        try:
+            return await self._recording(recording_id)
+        except CallwardenError as error:
+            if error.code in _ENDS:
+                raise
+            await self._alarm_once(error, error.code, recording_id)
+            return "", {}
 
     async def _recording(self, recording_id: str) -> tuple[str, dict[str, Any]]:
         """("done" or a code, evidence); "" where it has to wait."""
@@ -181,8 +198,9 @@ class Uploader:
         by_order = await self._journal.restricted_by(row.recording_id)
         return by_order is not None or bool(await self._journal.restrictions_on(row.recording_id, row.call_id))
 
-    async def _alarm_once(self, error: CallwardenError) -> None:
-        _log.warning("upload", code=error.code, what=error.message, where=error.where)
-        if error.code == "media.none" and error.code not in self._alarmed:
-            self._alarmed.add(error.code)
-            await self._journal.alarm(error.code, error.message)
+    async def _alarm_once(self, error: CallwardenError, code: str, where: str = "") -> None:
+        """An alarm where the error is of this code, and none was since everything had gone."""
+        _log.warning("upload", code=error.code, what=error.message, where=where or error.where)
+        if error.code == code and code not in self._alarmed:
+            self._alarmed.add(code)
+            await self._journal.alarm(code, error.message, where=where)

@@ -17,7 +17,8 @@ class MediaState:
 
 
 class MediaDoor(Protocol):
-    """Central's. Raises CallwardenError sync.*; media.none where central keeps no media."""
+    """Central's. Raises CallwardenError sync.*; media.none where central keeps no media; media.refused where it does not want
+    this payload for a reason that is no answer."""
 
     async def state(self, sha512: str) -> MediaState: ...
     async def put(self, recording_id: str, segment_id: str, sha512: str, offset: int, piece: bytes) -> MediaState:
@@ -28,8 +29,8 @@ class MediaDoor(Protocol):
 class MediaBook(Protocol):
     """Recordings that go to central by their policy."""
 
-    async def media_due(self, limit: int) -> Sequence[str]:
-        """What waits, the oldest first."""
+    async def media_due(self, limit: int, after: str = "") -> Sequence[str]:
+        """What waits, the oldest first. after: go on behind this recording."""
         ...
 
     async def media_told(self, recording_id: str, result: str) -> None:

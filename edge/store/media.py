@@ -23,12 +23,15 @@ AGAIN: Final = "UPDATE media_due SET result='', told_at=NULL WHERE result='done'
 class MediaDue(Base):
     """The `MediaBook` of the journal."""
 
-    async def media_due(self, limit: int) -> Sequence[str]:
+    async def media_due(self, limit: int, after: str = "") -> Sequence[str]:
         """See `edge.ports.MediaBook`."""
 
         def job(conn: sqlite3.Connection) -> Sequence[str]:
             rows = conn.execute(
-                "SELECT recording_id FROM media_due WHERE result='' ORDER BY due_at, recording_id LIMIT ?", (limit,)
+                "SELECT recording_id FROM media_due WHERE result='' AND (?1='' OR (due_at, recording_id) >"
+                " (SELECT due_at, recording_id FROM media_due WHERE recording_id=?1))"
+                " ORDER BY due_at, recording_id LIMIT ?2",
+                (after, limit),
             )
             return [row[0] for row in rows]
 

@@ -14,6 +14,7 @@ _ANSWERS: Final = {
     "media.erased": "erased",
     "media.differs": "differs",
     "media.unknown": "unknown",
+    "media.manifest": "unknown",
     "media.hash": "wrong",
     "not_found.recording": "differs",
     "usage.too_large": "differs",
@@ -50,7 +51,7 @@ def _state(answer: Mapping[str, Any]) -> MediaState:
 
 
 def _refused(refusal: Refusal) -> MediaState:
-    """An answer where it is one; else the refusal is raised."""
+    """An answer where it is one. What is about the edge or about central is raised as it came, the rest is about this payload."""
     if refusal.central_code == "media.offset" and isinstance(refusal.problem.get("offset"), int):
         return MediaState("coming", int(refusal.problem["offset"]))
     if refusal.central_code == "media.none":
@@ -59,6 +60,8 @@ def _refused(refusal: Refusal) -> MediaState:
             hint='whoever runs central sets [central.media] store, or the policy says media = "stay"', retryable=True,
         ) from refusal  # fmt: skip
     word = _ANSWERS.get(refusal.central_code)
-    if word is None:
+    if word is None and (refusal.retryable or refusal.status in (401, 403)):
         raise refusal
+    if word is None:
+        raise CallwardenError("media.refused", refusal.message, where="media", retryable=True) from refusal
     return MediaState(word, 0)  # type: ignore[arg-type]

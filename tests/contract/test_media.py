@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from central.conn import Conn
 from central.media import leaving
 from edge.errors import CallwardenError
 from edge.media.uploader import PIECE, pause_s
 from edge.ports import MediaState
+from edge.sync.media import MediaLink
 from edge.sync.uplink import Refusal, Uplink
+from formats import canonical
 from tests.contract.media_kit import JTI, fill, states, uploader_of, wanted_by_order
 from tests.contract.recovery_kit import syncing, vault_of
 from tests.contract.test_recovery import audio, lose_the_journal
@@ -190,6 +196,53 @@ async def test_a_damaged_payload_holds_up_no_other(edge: make.Edge, central: Tes
     assert found[edge.facts["big"].recording_id] == ["stored"]
 
 
+async def test_what_cannot_go_holds_up_no_other(
+    edge: make.Edge, central: TestCentral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is restricted, one central refuses, and what is due is read one by one."""
+    monkeypatch.setattr("edge.media.uploader.PAGE", 1)
+    two, cut = edge.facts["two"].recording_id, edge.facts["cut"].recording_id
+
+    def restrict(conn: sqlite3.Connection) -> None:
+        values = ("cd" * 16, "restriction", "recording", two, "disputed", "dpo", make.AT)
+        conn.execute(
+            "INSERT INTO hold(hold_id, kind, scope, target, reason, placed_by, placed_at) VALUES(?,?,?,?,?,?,?)", values
+        )
+
+    class Refusing(MediaLink):
+        async def put(self, recording_id: str, *words: Any) -> MediaState:
+            return await super().put("no-id" if recording_id == cut else recording_id, *words)
+
+    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
+        await files.journal._writer.do(restrict)
+        sync.media = Refusing(sync._uplink)
+        uploader = uploader_of(files, sync)
+        for _ in range(2):
+            assert not await uploader.look()
+        assert set(await states(central)) == names(edge, "big")
+        assert await files.journal.media_due(10) == [two, cut]
+        alarms = [row.body for row in await files.journal.outbox(100) if row.type == "alarm.raised"]
+        assert [one["code"] for one in alarms] == ["media.refused"]
+        assert "usage.id" in str(alarms[0])
+
+
+async def test_a_manifest_that_central_cannot_verify_waits_alone(edge: make.Edge, central: TestCentral) -> None:
+    two = edge.facts["two"].recording_id
+    assert central.running is not None
+    ((sealed,),) = await central.rows("SELECT sealed FROM recording WHERE recording_id=?", two)
+    told = {**json.loads(sealed), "manifest": "e30.e30.AA"}
+
+    def spoil(text: str) -> Callable[[Conn], Any]:
+        return lambda conn: conn.execute("UPDATE recording SET sealed=? WHERE recording_id=?", (text, two))
+
+    await central.running.central.db.run(spoil(canonical.dumps(told).decode()))
+    assert not await upload(edge, central)
+    assert set(await states(central)) == names(edge, "cut", "big")
+    await central.running.central.db.run(spoil(str(sealed)))
+    assert await upload(edge, central)
+    assert set(await states(central)) == names(edge, "two", "cut", "big")
+
+
 async def test_a_central_that_was_told_nothing_is_told_first(edge: make.Edge, central: TestCentral) -> None:
     async with make.opened(edge) as files, syncing(edge, files, central) as sync:
         late = await make.record(edge, files, [make.sound(1, 7)])
@@ -269,8 +322,6 @@ async def test_other_refusals_are_errors(edge: make.Edge, central: TestCentral) 
     uplink = Uplink(
         central.url, "edge-2", edge.key, ca_pem=None, clock=SystemClock(), random_bytes=lambda n: b"\x01" * n
     )
-    from edge.sync.media import MediaLink
-
     with pytest.raises(Refusal) as caught:
         await MediaLink(uplink).state("00" * 64)
     assert caught.value.central_code == "auth.unknown_edge"
