@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,73 @@ def _opens(path: Path, identities: Sequence[Identity]) -> None:
         raise CallwardenError("export.unopened", "it opens to another length than was recorded", where=str(path))
 
 
-def missing(
-    policy: str, taken: Iterable[Taken], calls: Sequence[dict[str, Any]], recordings: Sequence[dict[str, Any]]
-) -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What central's doors say: its calls, recordings and edges, and every policy that an edge ever reported. Of a revoked edge
+    nothing counts: no order reaches it."""
+
+    calls: Sequence[dict[str, Any]]
+    recordings: Sequence[dict[str, Any]]
+    policies: Sequence[dict[str, Any]] = ()
+    edges: Sequence[dict[str, Any]] = ()
+
+    @property
+    def revoked(self) -> set[str]:
+        """Edges that nobody can export from any more, and that no order reaches."""
+        return {one["edge_id"] for one in self.edges if one["state"] == "revoked"}
+
+
+def missing(policy: str, taken: Sequence[Taken], known: Known) -> list[tuple[str, str]]:
     """(edge, recording) of everything under the policy that central knows with audio and no export has, sorted."""
-    of_policy = {one["call_id"] for one in calls if (one["opened"] or {}).get("policy_id") == policy}
+    of_policy = {one["call_id"] for one in known.calls if (one["opened"] or {}).get("policy_id") == policy}
+    return [(edge, recording) for edge, recording, call in _untaken(taken, known) if call in of_policy]
+
+
+def unreadable(taken: Sequence[Taken], known: Known) -> list[tuple[str, str]]:
+    """(edge, recording) of everything with audio that no export has, and of which central does not say the policy: the call is
+    restricted, or was not reported whole. Sorted."""
+    told = {one["call_id"] for one in known.calls if (one["opened"] or {}).get("policy_id") is not None}
+    return [(edge, recording) for edge, recording, call in _untaken(taken, known) if call not in told]
+
+
+def _untaken(taken: Sequence[Taken], known: Known) -> list[tuple[str, str, str | None]]:
     have = {(one.edge_id, recording) for one in taken for recording in (*one.recordings, *one.without_audio)}
+    revoked = known.revoked
     return sorted(
-        (row["edge_id"], row["recording_id"])
-        for row in recordings
-        if row["call_id"] in of_policy
+        (row["edge_id"], row["recording_id"], row["call_id"])
+        for row in known.recordings
+        if row["edge_id"] not in revoked
         and row["state"] != "erased"
         and (row["sealed"] or {}).get("state") != "no_audio"
         and (row["edge_id"], row["recording_id"]) not in have
     )
+
+
+def covered(policy: str, taken: Sequence[Taken], known: Known) -> None:
+    """Nothing that central knows of speaks against the order. Raises export.uncovered, with the edges that have to be exported
+    first. What a folder's edge has beside it that central cannot read is that edge's to protect: see `vouched`."""
+    hint = "run this with --export-only on that edge's host, and put its folder beside the others"
+    there = {one.edge_id for one in taken}
+    if left := missing(policy, taken, known):
+        what = f"{len(left)} recording(s) were not taken out, at {_named(left)}; the first is {left[0][1]}"
+        raise CallwardenError("export.uncovered", what, hint=hint, where=policy)
+    ran = {one["edge_id"] for one in known.policies if one["policy"] == policy and one["version"] is not None}
+    if gone := sorted(ran - there - known.revoked):
+        what = f"{', '.join(gone)} ran the policy, and may have recordings that central does not know of"
+        raise CallwardenError("export.uncovered", what, hint=hint, where=policy)
+    if dark := [one for one in unreadable(taken, known) if one[0] not in there]:
+        what = (
+            f"central does not say what {len(dark)} recording(s) at {_named(dark)} are under (they are restricted, or were not "
+            f"reported whole); the first is {dark[0][1]}"
+        )
+        raise CallwardenError("export.uncovered", what, hint=hint, where=policy)
+
+
+def vouched(edges: Iterable[str], taken: Sequence[Taken], known: Known) -> bool:
+    """Whether the folder stands for everything that an order to `edges` reaches. Where it does not, the order must not say that
+    all was handed over: each edge then refuses to destroy what it never exported itself."""
+    return set(edges) <= {one.edge_id for one in taken} and not unreadable(taken, known)
+
+
+def _named(found: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(sorted({edge for edge, _ in found}))

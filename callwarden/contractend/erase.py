@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from callwarden.centralclient import CentralClient
 from callwarden.commands.central_erase import checked
-from callwarden.contractend.check import missing
+from callwarden.contractend.check import Known, covered, vouched
 from callwarden.contractend.export import Said
 from callwarden.contractend.folder import Taken
 from callwarden.reading.files import new_file
@@ -34,29 +34,52 @@ def ordered(folder: Path) -> dict[str, Any] | None:
     return found
 
 
+def look(client: CentralClient, taken: Sequence[Taken]) -> Known:
+    """What central knows, none of which speaks against erasing. Raises export.uncovered."""
+    known = Known(
+        client.pages("/v1/calls", "calls"), client.pages("/v1/recordings", "recordings"),
+        client.get("/v1/policies")["policies"], client.pages("/v1/edges", "edges", by="edge_id", start=""),
+    )  # fmt: skip
+    covered(taken[0].policy, taken, known)
+    return known
+
+
+def submitted(client: CentralClient, document: dict[str, Any]) -> bool:
+    """Whether central has the order."""
+    try:
+        client.get(f"/v1/orders/{read_order(document).jti}")
+    except CallwardenError as error:
+        if error.code != "not_found.order":
+            raise
+        return False
+    return True
+
+
 def sign(
-    client: CentralClient, folder: Path, taken: Sequence[Taken], keys: Sequence[SigningKey], **why: str | None
-) -> None:
-    """Draft the erasure of the policy, sign it, and file it in the folder before anybody gets it. why: reason, exported_to and
-    perhaps case_ref. Raises export.uncovered when central knows of recordings that no export has."""
-    policy = taken[0].policy
-    calls, recordings = client.pages("/v1/calls", "calls"), client.pages("/v1/recordings", "recordings")
-    if left := missing(policy, taken, calls, recordings):
-        edges = ", ".join(sorted({edge for edge, _ in left}))
-        raise CallwardenError(
-            "export.uncovered", f"{len(left)} recording(s) were not taken out, at {edges}; the first is {left[0][1]}",
-            hint="run this with --export-only on that edge's host, and put its folder beside the others", where=policy,
-        )  # fmt: skip
-    asked: dict[str, Any] = {"cmd": "erase", "target": {"kind": "policy", "id": policy}, "exclude": []}
-    asked |= {"as_of": min(one.as_of for one in taken)} | {name: one for name, one in why.items() if one}
-    claims = checked(client.post("/v1/orders/draft", asked)["claims"], asked)
+    client: CentralClient, folder: Path, taken: Sequence[Taken], known: Known, keys: Sequence[SigningKey],
+    reason: str, exported_to: str, case_ref: str | None, said: Said,
+) -> None:  # fmt: skip
+    """Draft the erasure of the policy, sign it, and file it in the folder before anybody gets it. exported_to: to whom everything
+    went; it goes into the reason alone where the folder does not stand for every edge."""
+    asked: dict[str, Any] = {"cmd": "erase", "target": {"kind": "policy", "id": taken[0].policy}, "exclude": []}
+    asked |= {"as_of": min(one.as_of for one in taken), "reason": reason} | ({"case_ref": case_ref} if case_ref else {})
+    drafted = client.post("/v1/orders/draft", asked)
+    if vouched(drafted["edges"], taken, known):
+        asked |= {"exported_to": exported_to}
+    else:
+        asked |= {"reason": f"{reason}; handed over to: {exported_to}"}
+        away = sorted({*drafted["edges"]} - {one.edge_id for one in taken})
+        said(f"edges refuse what they did not export themselves; no folder of: {', '.join(away) or 'none'}")
+    drafted = client.post("/v1/orders/draft", asked)
+    claims = checked(drafted["claims"], asked)
     with new_file(folder / ORDER) as file:
         file.write(canonical.dumps(sign_order(claims, keys)))
 
 
-def follow(client: CentralClient, document: dict[str, Any], end: float, said: Said) -> bool:
+def follow(client: CentralClient, folder: Path, document: dict[str, Any], end: float, said: Said) -> bool:
     """Hand the order in (again: it is one order) and look until every edge gave its last word, or the monotonic clock is at `end`.
-    Raises command.refused when an edge refuses."""
+    Raises command.refused when an edge refuses, also because it was cancelled: the order is put aside then, and the next run
+    signs another one."""
     jti = read_order(document).jti
     answer = client.post("/v1/orders", {"order": document})
     before = ""
@@ -65,16 +88,27 @@ def follow(client: CentralClient, document: dict[str, Any], end: float, said: Sa
         if state != before:
             said(f"order {jti}: {state}")
         before = state
-        refused = [r["result"] for r in answer["receipts"] if str(r["result"]).startswith("refused")]
+        refused = [found for one in answer["receipts"] if (found := _refusal(one))]
         if refused:
+            (folder / ORDER).rename(folder / f"order.{jti}.json")
             raise CallwardenError(
-                "command.refused", f"an edge refuses: {', '.join(sorted(set(refused)))}", where=jti,
-                hint=f"callwarden central receipts --jti {jti}",
+                "command.refused", f"an edge refuses: {', '.join(sorted(set(refused)))}; the order is now order.{jti}.json",
+                hint=f"callwarden central receipts --jti {jti} says why; then run this again: it verifies, and signs a new order",
+                where=jti,
             )  # fmt: skip
         if answer["complete"] or time.monotonic() >= end:
             return bool(answer["complete"])
         time.sleep(min(_LOOK_S, max(0.0, end - time.monotonic())))
         answer = client.get(f"/v1/orders/{jti}")
+
+
+def _refusal(receipt: dict[str, Any]) -> str:
+    """What an edge refuses with; "" where it does not. An order that was cancelled half way through is `done` for that half."""
+    result = str(receipt["result"])
+    claims = (receipt["document"] or {}).get("claims", {})
+    if claims.get("evidence", {}).get("cancelled"):
+        return "refused:command.cancelled"
+    return result if result.startswith("refused") else ""
 
 
 def _progress(answer: dict[str, Any]) -> str:

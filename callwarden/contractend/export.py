@@ -82,9 +82,8 @@ def _recording(door: Door, recording_id: str, folder: Path, trust: KeySet, readi
     """`<recording>.<segment>.age` (or the suite's name): header and payload as one file; and what the edge signed of it."""
     opened = Opened(door, recording_id, trust, Reading(reading.purpose, reading.case, "age"))
     write(folder / f"{recording_id}.json", opened.bundle)
-    if not any(one["payload_bytes"] for one in opened.bundle["segments"]):
-        return
-    for segment in opened.segments():
+    there = any(one["payload_bytes"] for one in opened.bundle["segments"])
+    for segment in opened.segments() if there else ():
         ending = "age" if segment["suite"] == "age1" else str(segment["suite"])
         with (folder / f"{recording_id}.{segment['number']}.{ending}").open("xb") as file:
             file.write(door.header(recording_id, segment["number"], opened.reading))

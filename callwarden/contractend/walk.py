@@ -58,7 +58,8 @@ def walk(client: CentralClient | None, policies: tuple[str, ...], asked: Asked) 
 def _one(client: CentralClient | None, policy: str, asked: Asked) -> bool:
     folder = asked.folder / policy
     keys, people = signers(asked.dpo_keys)
-    if (document := erase.ordered(folder)) is None:
+    document = erase.ordered(folder)
+    if asked.export_only or document is None or not erase.submitted(_there(client), document):
         if not asked.no_export:
             trust = read_trust(asked.trust or load(asked.config).edge.trust_file)
             reading = Reading("", "contract-end")
@@ -75,22 +76,21 @@ def _one(client: CentralClient | None, policy: str, asked: Asked) -> bool:
             raise CallwardenError("not_found.export", "nothing was taken out yet", where=str(folder))
         if asked.export_only:
             return True
-        assert client is not None
-        if not asked.yes:
-            if not sys.stdin.isatty():
-                raise CallwardenError("usage.review", "somebody must agree", hint="answer, or give --yes")
-            click.confirm(f'Erase everything under "{policy}" at every edge?', abort=True, err=True)
-        why = {"reason": asked.reason, "exported_to": asked.exported_to, "case_ref": asked.case_ref}
-        erase.sign(client, folder, taken, keys, **why)
-        document = erase.ordered(folder)
+        known = erase.look(_there(client), taken)  # also where an order was signed, and never came to central
+        if document is None:
+            if not asked.yes:
+                if not sys.stdin.isatty():
+                    raise CallwardenError("usage.review", "somebody must agree", hint="answer, or give --yes")
+                click.confirm(f'Erase everything under "{policy}" at every edge?', abort=True, err=True)
+            why = (asked.reason or "", asked.exported_to or "", asked.case_ref)
+            erase.sign(_there(client), folder, taken, known, keys, *why, note)
+            document = erase.ordered(folder)
     assert document is not None
-    if asked.export_only:
-        return True
-    assert client is not None
+    client = _there(client)
     jti = read_order(document).jti
     note(f"until the edges' window is over: callwarden central cancel {jti}")
     end = time.monotonic() + asked.wait
-    if not erase.follow(client, document, end, note):
+    if not erase.follow(client, folder, document, end, note):
         note(f'"{plain(policy)}" is under way: run this again')
         return False
     certificate = erase.certify(client, folder, jti, end)
@@ -99,3 +99,8 @@ def _one(client: CentralClient | None, policy: str, asked: Asked) -> bool:
         return False
     print(certificate)
     return True
+
+
+def _there(client: CentralClient | None) -> CentralClient:
+    assert client is not None, "only --export-only goes without central"
+    return client

@@ -82,7 +82,9 @@ async def recorded(edge: make.Edge, files: make.Opened, central: TestCentral) ->
 
 
 @asynccontextmanager
-async def ended(edge: make.Edge, central: TestCentral, files: make.Opened, folder: Path) -> AsyncIterator[Fleet]:
+async def ended(
+    edge: make.Edge, central: TestCentral, files: make.Opened, folder: Path, bounds: Bounds
+) -> AsyncIterator[Fleet]:
     """Beside a served door over `files`; what is recorded was reported."""
     dpo, trust = folder / "dpo.jwk", folder / "central-trust.json"
     dpo.write_bytes(dump_key(central.dpo))
@@ -102,7 +104,7 @@ async def ended(edge: make.Edge, central: TestCentral, files: make.Opened, folde
             executor = Executor(
                 means(
                     made, vault, worker, clock=clock, digest=digest, head=head,
-                    bounds=lambda: Bounds(daily_share=100),
+                    bounds=lambda: bounds,
                 )
             )  # fmt: skip
             await sync.flush()

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 
 from callwarden import keyfiles
-from central import app
+from central import app, setup
 from central.config import load as load_central
+from edge.retention.means import Bounds
 from formats import canonical
+from formats.keys import dump_key
 from tests.contract.contract_end_kit import ended, recorded
 from tests.contract.recovery_kit import fill, surroundings, syncing, vault_of
-from tests.unit.central.central_kit import TestCentral, a_central
+from tests.unit.central.central_kit import TestCentral, a_central, a_key
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
 from tests.unit.cli.key_kit import served, set_recipients
@@ -194,11 +196,16 @@ async def test_contract_end(central: TestCentral, tmp_path: Path, run_dir: Path)
     edge = make.make_edge(tmp_path / "etc", run_dir)
     async with make.opened(edge) as files:
         await recorded(edge, files, central)
-    async with served(edge) as files, ended(edge, central, files, tmp_path) as fleet:
+    second = a_key()
+    (tmp_path / "dpo-2.jwk").write_bytes(dump_key(second))
+    setup.register_key(central.config, "dpo", "Dora", second.verify_key)
+    # One key is enough for none of them, as by default for none beyond twenty.
+    async with served(edge) as files, ended(edge, central, files, tmp_path, Bounds(daily_free=0)) as fleet:
         env = surroundings(central)
         words = {
             "/srv/handover": str(tmp_path / "handover"),
             "/media/keys/dpo.jwk": str(fleet.dpo),
+            "/media/keys/dpo-2.jwk": str(tmp_path / "dpo-2.jwk"),
             "/media/keys/operator.identity": str(edge.paths["operator_identity"]),
             "/etc/callwarden/trust.json": str(fleet.trust),
             "--wait 86400": "--wait 60",
