@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edge.config.places import places
 from edge.errors import CallwardenError
 
@@ -28,7 +30,8 @@ class Source:
         try:
             text = file.read_text(encoding="utf-8") if instead is None else instead
             tree = tomllib.loads(text)
-            list(leaves(tree))  # what is nested too deeply ends here, before its places take the memory
+            msgspec.msgpack.encode(tree)  # what is nested too deeply, or no number of 64 bits, ends here
+            list(leaves(tree))
             lines = places(text)
             self._merge(file, {key: f"{file}:{line}" for key, line in lines.items()}, tree)
         except FileNotFoundError as e:
@@ -45,6 +48,9 @@ class Source:
         except RecursionError as e:
             hint = "no setting is nested deeper than a table in a table"
             raise CallwardenError("config.syntax", "it is nested too deeply", hint=hint, where=str(file)) from e
+        except (OverflowError, ValueError) as e:  # Python's own bound on digits is a ValueError
+            hint = "no setting is that large"
+            raise CallwardenError("config.syntax", "a number has more than 64 bits", hint=hint, where=str(file)) from e
 
     def replace(self, key: Key, file: Path, text: str | None) -> None:
         """What stands at a table `key` is not there; in its place what `text` says, as if it stood in `file` (None: nothing).
