@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -170,6 +171,20 @@ def _file(data: Path, name: str, text: str, where: str) -> Path:
     return found or data / text
 
 
+def _told_file(data: Path, name: str, text: str, where: str) -> Path:
+    """A file of webhooks or mail; authorities that cannot be read are found now and not when something happened. Raises
+    CentralError config.credential, config.ca."""
+    found = _file(data, name, text, where)
+    if name == "ca":
+        try:
+            ssl.create_default_context(cafile=str(found))
+        except (OSError, ValueError) as error:
+            raise CentralError(
+                "config.ca", f"{found}: {error}", where=where, hint="a PEM file with the authorities to believe"
+            ) from error
+    return found
+
+
 def load(path: Path) -> CentralConfig:
     """Read `central.toml`. Relative paths are relative to `data`, which is relative to the file.
 
@@ -240,7 +255,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         approve_enrolments=full["approve_enrolments"],
         edges=edge_alarms(full["edges"], where),
         media=media_from_table(full["media"], data, where),
-        outgoing=read_outgoing(webhooks, mail, lambda name, text: _file(data, name, text, where), where),
+        outgoing=read_outgoing(webhooks, mail, lambda name, text: _told_file(data, name, text, where), where),
         cases=parse_cases(full["cases"]),
         register=base / full["register"] if full["register"] else None,
         country=_country(full["country"], where),

@@ -6,7 +6,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -162,9 +162,7 @@ class _Batch:
         try:
             while (message := self._next()) is not None:
                 body = message.body.encode()
-                await self._note(
-                    message, await post.post(made, hook, keys, message.message_id, body, self._central.wall())
-                )
+                await self._try(message, post.post(made, hook, keys, message.message_id, body, self._central.wall()))
         except BaseException:
             self.failed = True  # so that those beside this one stop too
             raise
@@ -178,9 +176,22 @@ class _Batch:
             await self._none("password")
             return
         while (message := self._next()) is not None:
-            fleet = self._central.config.fleet
-            letter = mail.compose(settings, message.message_id, message.body, fleet, self._central.wall())
-            await self._note(message, await asyncio.to_thread(mail.send, settings, password, letter))
+            await self._try(message, asyncio.to_thread(self._letter, settings, password, message))
+
+    def _letter(self, settings: Mail, password: str, message: queue.Message) -> Answer:
+        letter = mail.compose(
+            settings, message.message_id, message.body, self._central.config.fleet, self._central.wall()
+        )
+        return mail.send(settings, password, letter)
+
+    async def _try(self, message: queue.Message, attempt: Awaitable[Answer]) -> None:
+        """A bug in an attempt is a failure like another, so that it is alarmed, and then it is raised."""
+        try:
+            answer = await attempt
+        except Exception:
+            await self._note(message, Answer("retry", "bug", whole=True))
+            raise
+        await self._note(message, answer)
 
     async def _none(self, why: str) -> None:
         if self.left:

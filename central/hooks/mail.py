@@ -41,7 +41,12 @@ def compose(settings: Mail, message_id: str, body: str, fleet: str, at: datetime
 
 def send(settings: Mail, password: str, letter: EmailMessage) -> Answer:
     """Hand a letter over (blocking). Never without TLS, and never to a server whose certificate is not believed."""
-    context = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
+    if not (settings.user + password).isascii():  # smtplib logs in with nothing else
+        return Answer("retry", "password_not_ascii", whole=True)
+    try:
+        context = ssl.create_default_context(cafile=None if settings.ca is None else str(settings.ca))
+    except (OSError, ValueError):  # gone or spoilt since the configuration was read
+        return Answer("retry", "ca", whole=True)
     try:
         if settings.security == "tls":
             server: smtplib.SMTP = smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_S, context=context)
@@ -63,7 +68,7 @@ def send(settings: Mail, password: str, letter: EmailMessage) -> Answer:
         return Answer("retry", "no_starttls", whole=True)
     except smtplib.SMTPResponseException as error:
         return Answer("retry", f"smtp_{error.smtp_code}", whole=True)
-    except (OSError, smtplib.SMTPException):
+    except (OSError, ValueError, smtplib.SMTPException):  # a host that is no name is a ValueError
         return Answer("retry", "unreachable", whole=True)
     # Some of several: the others have it, and would have it twice.
     return Answer("sent", "some_refused" if refused else "")

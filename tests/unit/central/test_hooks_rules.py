@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from central import tls
+from central.config import from_table
 from central.errors import CentralError
 from central.hooks.addresses import check_url, refused
 from central.hooks.settings import matches, read
@@ -165,6 +167,18 @@ def test_settings_are_read() -> None:
 def test_webhooks_that_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(CentralError, match=r"webhooks\.crm"):
         _read({"crm": HOOK | more})
+
+
+@pytest.mark.parametrize("table", [{"webhooks": {"crm": {**HOOK, "ca": "ca.pem"}}}, {"mail": {**MAIL, "ca": "ca.pem"}}])
+def test_authorities_are_read_with_the_configuration(tmp_path: Path, table: dict[str, Any]) -> None:
+    for content in (None, "not PEM"):
+        if content is not None:
+            (tmp_path / "ca.pem").write_text(content)
+        with pytest.raises(CentralError, match=r"ca\.pem") as caught:
+            from_table({"data": ".", **table}, base=tmp_path)
+        assert caught.value.code == "config.ca"
+    (tmp_path / "ca.pem").write_bytes(tls.make_ca("mail", NOW)[0])
+    assert from_table({"data": ".", **table}, base=tmp_path).outgoing.names()
 
 
 @pytest.mark.parametrize("name", ["mail", "A", "", "a b", "x" * 33])

@@ -130,6 +130,10 @@ async def test_a_letter_arrives_over_starttls_after_a_login(tmp_path: Path) -> N
         ({"host": "127.0.0.1"}, "open sesame", "certificate"),  # the certificate is for localhost
         ({"ca": None}, "open sesame", "certificate"),
         ({"port": 1}, "open sesame", "unreachable"),
+        ({}, "otevři se", "password_not_ascii"),
+        ({"ca": Path("/nowhere/ca.pem")}, "open sesame", "ca"),
+        ({"ca": Path(__file__)}, "open sesame", "ca"),
+        ({"host": "a..b"}, "open sesame", "unreachable"),
     ],
 )
 async def test_what_is_tried_again(tmp_path: Path, more: dict[str, Any], password: str, why: str) -> None:
@@ -186,3 +190,25 @@ async def test_an_incident_is_written_about_and_waits_while_the_server_is_away(t
             (got,) = post.got
             assert "rogue_recording" in got["Subject"]
             assert "777123456" not in got.as_string()
+
+
+async def test_a_bug_in_an_attempt_is_an_attempt(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So mail that cannot be sent for whatever reason is alarmed after a quarter of an hour, and not forgotten for three days."""
+
+    def broken(*_: Any) -> EmailMessage:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(mail, "compose", broken)
+    outgoing = Outgoing(mail=Post(tmp_path).settings())
+    async with telling(tmp_path / "central", engine, outgoing) as central:
+        assert central.running is not None
+        sender, edge = duty.Sender(central.running.central), TestEdge(central)
+        await edge.send(
+            edge.event(1, "alarm.raised", "", {"code": "edge.cloned", "message": "", "where": "", "at": ""})
+        )
+        for minutes in (0, 20):
+            central.offset = timedelta(minutes=minutes)
+            await sender.look()
+            await sender.idle()
+        assert await central.rows("SELECT state, attempts, why FROM hook_message") == [("waiting", 2, "bug")]
+        assert await central.rows("SELECT count(*) FROM alarm WHERE code='webhook.failing'") == [(1,)]
