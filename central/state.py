@@ -87,16 +87,16 @@ class Central:
         for edge_id in list(self._doorbells):
             self.ring(edge_id)
 
-    def alarm(self, conn: Conn, edge_id: str, code: str, message: str, subject: str = "") -> None:
+    def alarm(self, conn: Conn, edge_id: str, code: str, message: str, subject: str = "", cause: str = "") -> None:
         """Store an alarm, log it, and open the incident it means or join it to one, inside the caller's transaction. subject: the
-        recording or call it names."""
+        recording or call it names. cause: which of several, of a code that has them."""
         made = conn.execute(
             "INSERT INTO alarm(at, edge_id, code, message) VALUES (?,?,?,?) RETURNING id",
             (self.now(), edge_id, code, message[:500]),
         ).fetchone()
         self.log.append(conn, self.now(), "alarm.raised", {"edge_id": edge_id, "code": code})
         alarm_told(self, conn, edge_id, code, int(made[0]))
-        incidents.heard(self, conn, edge_id, code, message, subject)
+        incidents.heard(self, conn, edge_id, f"{code}/{cause}" if cause else code, message, subject)
 
 
 CENTRAL = web.AppKey("central", Central)

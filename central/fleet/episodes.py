@@ -24,7 +24,8 @@ def settle(central: Central, conn: Conn, edge_id: str, code: str, message: str |
         (edge_id, code, central.now(), message[:500]),
     ).fetchone()
     if made is not None:
-        central.alarm(conn, edge_id, code.partition("/")[0], message)
+        name, _, cause = code.partition("/")
+        central.alarm(conn, edge_id, name, message, cause=cause)
 
 
 def standing(conn: Conn, edge_ids: list[str]) -> dict[str, dict[str, str]]:

@@ -24,18 +24,25 @@ class Cause:
     clock: bool
 
 
-#: By alarm code; a code that is not here makes no incident.
+#: By alarm code, with the cause behind a stroke where it has several; a code that is not here makes no incident. An edge that
+#: cannot seal says so under the code of what stopped it (`edge.recorder.sealer.stuck`).
 CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
     {
         "watchdog.rogue_monitor": Cause("rogue_recording", "high", clock=True),
         "audit.fork": Cause("audit_fork", "critical", clock=True),
         "audit.rollback": Cause("audit_fork", "critical", clock=True),
+        "edge.diverging/audit": Cause("audit_fork", "critical", clock=True),
         "spool.orphan": Cause("plaintext_found", "medium", clock=True),
         "spool.foreign": Cause("plaintext_found", "medium", clock=True),
         "spool.unsealable": Cause("failed_seal", "high", clock=True),
         "spool.lost": Cause("failed_seal", "high", clock=True),
         "spool.punch": Cause("failed_seal", "medium", clock=False),
         "vault.io": Cause("failed_seal", "medium", clock=False),
+        "vault.slots_full": Cause("failed_seal", "medium", clock=False),
+        "journal.full": Cause("failed_seal", "medium", clock=False),
+        "journal.io": Cause("failed_seal", "medium", clock=False),
+        "vault.missing": Cause("failed_seal", "high", clock=True),
+        "vault.short": Cause("failed_seal", "high", clock=True),
         "vault.differs": Cause("failed_seal", "high", clock=True),
         "vault.damaged": Cause("failed_seal", "high", clock=True),
         "vault.quarantined": Cause("failed_seal", "high", clock=True),

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from central.fleet import judge
+from central.fleet.episodes import settle
 from central.hooks.settings import Outgoing
 from central.incidents import clock, duty, kinds
 from formats import canonical
@@ -54,6 +56,16 @@ def test_every_cause_is_a_kind_with_a_report_and_a_severity() -> None:
         assert cause.severity in kinds.SEVERITIES
     assert set(_NATURE) == set(kinds.BY_HAND) == set(kinds.KINDS)
     assert set(kinds.KINDS) - {cause.kind for cause in kinds.CAUSES.values()} == {"other"}
+
+
+def test_every_alarm_of_the_table_is_raised_somewhere() -> None:
+    """A code that was renamed, or that is raised under its bare name, would make no incident and nobody would notice."""
+    root = Path(__file__).parents[3]
+    files = [*root.glob("edge/**/*.py"), *root.glob("central/**/*.py")]
+    sources = "".join(one.read_text() for one in files if one.parent.name != "incidents")
+    assert [code for code in kinds.CAUSES if f'"{code}"' not in sources] == []
+    page = (root / "docs" / "incidents.md").read_text()
+    assert [code for code in kinds.CAUSES if f"`{code.partition('/')[0]}`" not in page] == []
 
 
 # ------------------------------------------------------------ with a central
@@ -150,6 +162,30 @@ async def test_a_fork_of_an_audit_log_is_an_incident(world: World) -> None:
     await inner.db.run(lambda conn: inner.alarm(conn, "pbx-1", "audit.fork", "an entry differs"))
     (one,) = await world.listed()
     assert (one["kind"], one["severity"], one["state"]) == ("audit_fork", "critical", "open")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(judge.AUDIT, ["audit_fork"]), (judge.POLICY, [])])
+async def test_a_log_that_is_not_the_witnessed_one_is_an_incident(world: World, code: str, expected: list[str]) -> None:
+    """Two causes of one alarm code: other policies are none."""
+    assert world.central.running is not None
+    inner = world.central.running.central
+    await inner.db.run(lambda conn: settle(inner, conn, "pbx-1", code, "another root at 7"))
+    found = await world.listed()
+    assert [(one["kind"], one["severity"], one["clock"]) for one in found] == [
+        (k, "critical", "running") for k in kinds
+    ]
+    assert [row[0] for row in await world.central.rows("SELECT code FROM alarm")] == ["edge.diverging"]
+
+
+async def test_an_edge_that_cannot_seal_is_an_incident_whatever_stops_it(world: World) -> None:
+    for code in ("journal.full", "journal.io", "vault.slots_full", "vault.io"):
+        await world.alarm(code, "sealing failed; the audio stays in the spool for now")
+    (one,) = await world.listed()
+    assert (one["kind"], one["severity"], one["clock"], one["alarms"]) == ("failed_seal", "medium", "none", 4)
+    await world.alarm("vault.missing")
+    await world.alarm("vault.short")
+    (one,) = await world.listed()
+    assert (one["severity"], one["clock"], one["alarms"]) == ("high", "running", 6)
 
 
 async def test_an_order_that_erases_a_policy_is_a_bulk_deletion(world: World) -> None:
