@@ -172,7 +172,7 @@ async def test_a_log_that_is_not_the_witnessed_one_is_an_incident(world: World, 
     await inner.db.run(lambda conn: settle(inner, conn, "pbx-1", code, "another root at 7"))
     found = await world.listed()
     assert [(one["kind"], one["severity"], one["clock"]) for one in found] == [
-        (k, "critical", "running") for k in kinds
+        (k, "critical", "running") for k in expected
     ]
     assert [row[0] for row in await world.central.rows("SELECT code FROM alarm")] == ["edge.diverging"]
 
