@@ -186,6 +186,7 @@ CREATE TABLE incident_entry(
   seq INTEGER PRIMARY KEY, incident_id TEXT NOT NULL REFERENCES incident(incident_id), at TEXT NOT NULL, who TEXT NOT NULL,
   step TEXT NOT NULL, text TEXT NOT NULL, subject TEXT NOT NULL) STRICT;
 CREATE INDEX incident_entry_of ON incident_entry(incident_id, seq);
+CREATE INDEX incident_entry_said ON incident_entry(incident_id, seq) WHERE who<>'';
 
 
 -- ---------------------------------------------------------------- numbers and search

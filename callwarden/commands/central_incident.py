@@ -83,10 +83,12 @@ def show(central_config: Path | None, incident_id: str, json_: bool) -> None:
         print_json(found)
         return
     for name, value in found.items():
-        if name not in ("seq", "facts", "entries") and value not in (None, ""):
+        if name not in ("seq", "facts", "entries", "left_out") and value not in (None, ""):
             print(f"{name}: {plain(value)}")
     for one in found["entries"]:
         print(f"{one['at']} {one['step']} {plain(one['who'])}: {plain(one['text'])}")
+    if found["left_out"]:
+        print(f"{found['left_out']} alarms between the first and the last hundred are not shown")
 
 
 @click.command(name="open")

@@ -98,9 +98,10 @@ class IncidentList(Struct, frozen=True):
 
 
 class WholeIncident(Incident, frozen=True):
-    """With everything that was said of it."""
+    """With what was said of it: all by people, of alarms the first and the last hundred; `left_out`: how many alarms between."""
 
     entries: list[Entry]
+    left_out: Count
 
 
 class Report(Struct, frozen=True):

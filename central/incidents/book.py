@@ -17,6 +17,11 @@ from formats.ids import format_time, is_id, parse_time
 if TYPE_CHECKING:
     from central.state import Central
 
+#: Of an incident's alarms so many are shown from the beginning, and so many from the end.
+ALARMS = 100
+#: Of one entry so much is kept: a person's 4000 characters and what is put before them.
+_LONGEST = 4200
+
 #: What people add to a notification, by member (Art. 33(3)).
 FACTS = ("nature", "categories", "subjects", "records", "consequences", "measures", "contact")
 
@@ -107,9 +112,16 @@ def step(
         raise CentralError("incident.step", why, status=409, where=incident_id)
     now, state = central.now(), clock.STEPS[name][1]
     conn.execute("UPDATE incident SET state=? WHERE incident_id=?", (state, incident_id))
+    said = text
+    body: dict[str, Any] = {"incident_id": incident_id, "by": who}
     if name == "assess":
+        said = f"{'notifiable' if notifiable else 'not notifiable'}: {text}"
+        body["notifiable"] = bool(notifiable)
         kept = {**canonical_facts(row["facts"]), **(facts or {})}
         aware_at = _aware(central, aware) or row["aware_at"]
+        if aware_at != row["aware_at"]:  # moves the end of the 72 hours, so it is said from where
+            said = f"aware since {aware_at} instead of {row['aware_at']}; {said}"
+            body |= {"aware_at": aware_at, "aware_before": row["aware_at"]}
         conn.execute(
             "UPDATE incident SET notifiable=?, reason=?, facts=?, clock=?, aware_at=?, warned=CASE WHEN aware_at=? THEN warned"
             " ELSE 0 END WHERE incident_id=?",
@@ -121,11 +133,7 @@ def step(
     elif name in ("notified", "close"):
         column = "notified_at" if name == "notified" else "closed_at"
         conn.execute(f"UPDATE incident SET {column}=? WHERE incident_id=?", (now, incident_id))  # noqa: S608
-    said = text if name != "assess" else f"{'notifiable' if notifiable else 'not notifiable'}: {text}"
     _entry(conn, incident_id, now, who, name, said, "")
-    body: dict[str, Any] = {"incident_id": incident_id, "by": who}
-    if name == "assess":
-        body["notifiable"] = bool(notifiable)
     central.log.append(conn, now, f"incident.{name}", body)
     _tell(central, conn, incident_id, "incident.changed")
 
@@ -201,13 +209,19 @@ def answer(row: Row, now: datetime) -> dict[str, Any]:
     }
 
 
-def entries(conn: Conn, incident_id: str) -> list[dict[str, Any]]:
-    """Job: what was said of it, oldest first."""
-    rows = conn.execute(
-        "SELECT at, who, step, text, subject FROM incident_entry WHERE incident_id=? ORDER BY seq LIMIT 1000",
-        (incident_id,),
-    )
-    return [dict(row) for row in rows]
+def entries(conn: Conn, incident_id: str) -> tuple[list[dict[str, Any]], int]:
+    """Job: what was said of it, oldest first: all that people said, of alarms the first and the last `ALARMS`; and how many
+    alarms that leaves out."""
+    wanted = "SELECT seq, at, who, step, text, subject FROM incident_entry WHERE incident_id=? AND "
+    rows = {row["seq"]: row for row in conn.execute(wanted + "who<>'' ORDER BY seq", (incident_id,))}
+    people = len(rows)
+    for order in ("", " DESC"):
+        several = conn.execute(f"{wanted}who='' ORDER BY seq{order} LIMIT ?", (incident_id, ALARMS))
+        rows |= {row["seq"]: row for row in several}
+    heard = conn.execute("SELECT count(*) FROM incident_entry WHERE incident_id=? AND who=''", (incident_id,))
+    names = ("at", "who", "step", "text", "subject")
+    found = [{name: rows[seq][name] for name in names} for seq in sorted(rows)]
+    return found, int(heard.fetchone()[0]) - (len(rows) - people)
 
 
 def canonical_facts(text: str) -> dict[str, str]:
@@ -223,7 +237,7 @@ def canonical_facts(text: str) -> dict[str, str]:
 def _entry(conn: Conn, incident_id: str, at: str, who: str, name: str, text: str, subject: str) -> None:
     conn.execute(
         "INSERT INTO incident_entry(incident_id, at, who, step, text, subject) VALUES (?,?,?,?,?,?)",
-        (incident_id, at, who, name, text[:4000], subject if is_id(subject) else ""),
+        (incident_id, at, who, name, text[:_LONGEST], subject if is_id(subject) else ""),
     )
 
 

@@ -146,16 +146,18 @@ async def get_report(request: web.Request) -> web.Response:
             "SELECT DISTINCT subject FROM incident_entry WHERE incident_id=? AND subject<>'' ORDER BY subject LIMIT ?",
             (incident_id, NAMED),
         ).fetchall()
+        said, left_out = book.entries(conn, incident_id)
         counted = report.Counts(
             [one[0] for one in named],
             _count(conn, "SELECT count(*) FROM call WHERE (edge_id=? OR ?='')", row["edge_id"]),
             _count(
                 conn, "SELECT count(*) FROM recording WHERE state<>'erased' AND (edge_id=? OR ?='')", row["edge_id"]
             ),
+            left_out,
         )
         central.log.append(conn, central.now(), "incident.reported", {"incident_id": incident_id, "by": who})
         shown = book.answer(row, central.wall())
-        return report.text(central.config.fleet, shown, counted, book.entries(conn, incident_id), central.now())
+        return report.text(central.config.fleet, shown, counted, said, central.now())
 
     return json_answer({"text": await central.db.run(job)})
 
@@ -209,6 +211,7 @@ async def _shown(request: web.Request, incident_id: str) -> dict[str, Any]:
 
     def job(conn: Conn) -> dict[str, Any]:
         row = book.row_of(conn, incident_id)
-        return {**book.answer(row, central.wall()), "entries": book.entries(conn, incident_id)}
+        said, left_out = book.entries(conn, incident_id)
+        return {**book.answer(row, central.wall()), "entries": said, "left_out": left_out}
 
     return await central.db.run(job)

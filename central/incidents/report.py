@@ -56,15 +56,16 @@ _WIDTH: Final = 100
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What central knows of the recorder concerned. named: recordings and calls that alarms name. calls: reported so far.
-    recordings: not erased."""
+    recordings: not erased. left_out: alarms that are not among what was said."""
 
     named: Sequence[str]
     calls: int
     recordings: int
+    left_out: int
 
 
 def text(fleet: str, shown: Mapping[str, Any], counts: Counts, said: Sequence[Mapping[str, Any]], now: str) -> str:
-    """The report. shown: `book.answer`; said: `book.entries`."""
+    """The report. shown: `book.answer`; said: of `book.entries`."""
     facts: Mapping[str, str] = shown["facts"]
     nature, consequences = _NATURE[shown["kind"]]
     where = f"recorder {shown['edge_id']}" if shown["edge_id"] else "central"
@@ -102,7 +103,10 @@ def text(fleet: str, shown: Mapping[str, Any], counts: Counts, said: Sequence[Ma
         ]
     if counts.named:
         lines += ["Named recordings and calls", *(f"   {one}" for one in counts.named), ""]
-    lines.append("What was said")
+    left_out = (
+        f" ({counts.left_out} alarms between the first and the last ones are left out)" if counts.left_out else ""
+    )
+    lines.append(f"What was said{left_out}")
     for one in said:
         head = f"{one['at']} {one['step']} {one['who']}".strip()
         lines += textwrap.wrap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from central.conn import Conn
 from central.fleet import judge
 from central.fleet.episodes import settle
 from central.hooks.settings import Outgoing
@@ -274,6 +276,49 @@ async def test_the_steps_and_what_stands_against_them(world: World) -> None:
     said = [entry["entry"] for entry in log["entries"] if '"kind":"incident.' in entry["entry"]]
     assert len(said) == 6  # opened, and each step that was taken
     assert all("third party" not in entry for entry in said)
+
+
+async def test_what_people_said_does_not_vanish_behind_alarms(world: World) -> None:
+    for code in ("watchdog.rogue_monitor", "edge.cloned"):
+        await world.alarm(code, "0")
+    await world.post("notes", {"text": "in the middle"})
+    (_, one) = await world.listed()
+    assert world.central.running is not None
+    inner = world.central.running.central
+
+    def job(conn: Conn) -> None:
+        for n in range(1, 1200):
+            inner.alarm(conn, "pbx-1", "edge.cloned", str(n))
+
+    await inner.db.run(job)
+    await world.post("acknowledge", {"text": "looking"})
+    _, shown = await world.central.admin("GET", f"/v1/incidents/{one['incident_id']}")
+    assert [(e["step"], e["text"]) for e in shown["entries"] if e["who"]] == [
+        ("note", "in the middle"),
+        ("acknowledge", "looking"),
+    ]
+    alarms = [int(e["text"].rpartition(": ")[2]) for e in shown["entries"] if not e["who"]]
+    assert alarms == [*range(100), *range(1100, 1200)]
+    assert shown["left_out"] == 1000
+    _, answer = await world.central.admin("GET", f"/v1/incidents/{one['incident_id']}/report")
+    assert "1000 alarms between" in answer["text"]
+    assert "looking" in answer["text"]
+
+
+async def test_another_awareness_leaves_both_times(world: World) -> None:
+    await world.alarm("edge.cloned")
+    before = (await world.listed())[0]["aware_at"]
+    aware = format_time(world.central.wall() - timedelta(hours=30))
+    asked = {"notifiable": True, "text": "x" * 4000, "aware_at": aware}
+    code, shown = await world.post("assess", asked)
+    assert (code, shown["aware_at"], shown["left_out"]) == (200, aware, 0)
+    said = shown["entries"][-1]["text"]
+    assert said == f"aware since {aware} instead of {before}; notifiable: {asked['text']}"
+    await world.post("assess", {"notifiable": True, "text": "again", "aware_at": aware})
+    _, log = await world.central.admin("GET", "/v1/log")
+    entries = [json.loads(one["entry"]) for one in log["entries"]]
+    bodies = [one["body"] for one in entries if one["kind"] == "incident.assess"]
+    assert [(one.get("aware_before"), one.get("aware_at")) for one in bodies] == [(before, aware), (None, None)]
 
 
 async def test_each_role_does_its_part(world: World) -> None:
