@@ -115,14 +115,13 @@ async def telling(folder: Path, postgres: str, outgoing: Outgoing) -> AsyncItera
     """A central that tells; nothing is sent before a `Sender` of the test looks."""
     central = TestCentral(folder, postgres=postgres)
     central.config = replace(central.config, outgoing=outgoing)
+    # Its own sender reads this when its task first runs, which is after the start.
     before, duty.LOOK_S = duty.LOOK_S, 3600.0  # type: ignore[misc]
     try:
         await central.start()
-    finally:
-        duty.LOOK_S = before  # type: ignore[misc]
-    try:
         yield central
     finally:
+        duty.LOOK_S = before  # type: ignore[misc]
         await central.stop()
 
 
