@@ -19,6 +19,12 @@ from formats.ids import format_time, parse_time
 
 #: A receipt before that is a slip of the pen.
 OLDEST: Final = timedelta(days=3653)
+#: What no note replaces.
+_HINTS: Final = {
+    "search": "callwarden central case search",
+    "review": "choose them all",
+    "execute": "callwarden central case execute; case package for access and portability",
+}
 
 
 def settings(central: Central) -> CaseSettings:
@@ -117,9 +123,9 @@ def step(
     act: str,
     method: Method | None,
     note: str,
-    check: Callable[[Row], str],
+    check: Callable[[Row], machine.Lack],
 ) -> None:
-    """One step of a case. `check` says what is still missing for it, "" for nothing; a note goes past it where the act allows that.
+    """One step of a case. `check` says what is still missing for it; a note goes past what may be excused.
 
     Raises CentralError case.state, case.identity, case.reason, case.pending (409).
     """
@@ -142,11 +148,9 @@ def step(
         )  # fmt: skip
     if act in machine.REASONED and not note.strip():
         raise CentralError("case.reason", f"say why: {act}", status=409, where=ref)
-    missing = check(row)
-    if missing and not (act in ("search", "execute") and note.strip()):
-        hint = (
-            "give a note that says why it goes on all the same" if act in ("search", "execute") else "choose them all"
-        )
+    missing, excused = check(row)
+    if missing and not (excused and note.strip()):
+        hint = "give a note that says why it goes on all the same" if excused else _HINTS[act]
         raise CentralError("case.pending", missing, status=409, where=ref, hint=hint)
     words = {name: one for name, one in (("note", note.strip()), ("missing", missing)) if one}
     add(central, conn, row, by, act, words, state=state, said={"method": method} if method else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 Kind = Literal["access", "erasure", "restriction", "rectification", "objection", "portability"]
 State = Literal[
@@ -35,6 +35,14 @@ _NEXT: Final[dict[str, dict[str, str]]] = {
 }
 #: Acts that say why.
 REASONED: Final = frozenset({"refuse", "withdraw"})
+
+
+class Lack(NamedTuple):
+    """What a step still lacks, in words, "" for nothing. excused: a note may go past it: somebody else has not answered, or not in
+    full. What nobody began is not excused."""
+
+    words: str = ""
+    excused: bool = False
 
 
 def step(state: str, act: str) -> str | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from central.cases import book, machine
+from central.cases.machine import Lack
 from central.cases.model import Match, Progress
 from central.conn import Conn, Row
 from central.doors import Asker
@@ -65,6 +66,11 @@ def _fits(conn: Conn, row: Row, claims: OrderClaims) -> None:
     if claims.cmd not in _EFFECTS[row["kind"]]:
         raise CentralError("case.kind", f"a request for {row['kind']} does not {claims.cmd}", status=409, where=ref)
     chosen = {(r["edge_id"], r["call_id"]): bool(r["included"]) for r in _choices(conn, ref)}
+    if claims.target.kind == "person" and _open(conn, ref)[0]:
+        raise CentralError(
+            "case.review", "calls were found that nobody has looked at since the review", status=409, where=ref,
+            hint="the order would reach them: callwarden central case search, and review them",
+        )  # fmt: skip
     out = {call_id for (_, call_id), included in chosen.items() if not included}
     target = claims.target
     if target.kind == "person":
@@ -153,44 +159,58 @@ def rectified(conn: Conn, row: Row) -> list[str]:
     return [str(one["call_id"]) for one in found]
 
 
-def missing(conn: Conn, row: Row, act: str, now: str) -> str:
-    """What an act still lacks, in words; "" for nothing."""
+def _open(conn: Conn, ref: str) -> tuple[int, int]:
+    """How many calls that were found are neither in nor out, and how many were found."""
+    found = matches(conn, ref, {})[0]
+    return sum(one.included is None for one in found), len(found)
+
+
+def missing(conn: Conn, row: Row, act: str, now: str) -> Lack:
+    """What an act still lacks, and whether a note may go past it."""
     ref = row["ref"]
     if act == "search":
         return _unsearched(conn, ref, now)
     if act == "review":
-        found = matches(conn, ref, {})[0]
-        open_ = sum(one.included is None for one in found)
-        return f"{open_} of {len(found)} calls are neither in nor out" if open_ else ""
+        open_, found = _open(conn, ref)
+        return Lack(f"{open_} of {found} calls are neither in nor out" if open_ else "")
     if act != "execute":
-        return ""
+        return Lack()
+    if undone := _undone(conn, row):
+        return Lack(undone)
     waiting = [one.jti for one in progress(conn, ref, now) if one.cmd != "locate" and not one.complete]
     if waiting:
-        return f"{len(waiting)} order(s) have not been answered by every edge: {' '.join(waiting[:3])}"
-    return _undone(conn, row)
+        words = f"{len(waiting)} order(s) have not been answered by every edge: {' '.join(waiting[:3])}"
+        return Lack(words, excused=True)
+    left = _uncorrected(conn, row)
+    return Lack(f"{left} call(s) are not corrected yet" if left else "", excused=True)
 
 
-def _unsearched(conn: Conn, ref: str, now: str) -> str:
+def _unsearched(conn: Conn, ref: str, now: str) -> Lack:
     searches = [one for one in progress(conn, ref, now) if one.cmd == "locate"]
     if not searches:
-        return "nobody has searched yet"
+        return Lack("nobody has searched yet")
     if any(not one.complete for one in searches):
-        return "an edge has not answered a search"
+        return Lack("an edge has not answered a search", excused=True)
     if any(one.answered < one.edges or any(word.startswith("refused") for word in one.results) for one in searches):
-        return "an edge gave no answer to a search, or refused it"
+        return Lack("an edge gave no answer to a search, or refused it", excused=True)
     more = matches(conn, ref, {})[1]
-    return f"{more} further calls were found and not listed" if more else ""
+    return Lack(f"{more} further calls were found and not listed" if more else "", excused=True)
+
+
+def _included(conn: Conn, ref: str) -> set[str]:
+    return {r["call_id"] for r in _choices(conn, ref) if r["included"]}
 
 
 def _undone(conn: Conn, row: Row) -> str:
-    included = {r["call_id"] for r in _choices(conn, row["ref"]) if r["included"]}
-    if not included:
+    """What nobody began although there are calls to do it to, in words."""
+    if not _included(conn, row["ref"]):
         return ""
     if row["kind"] in machine.PACKAGED:
         made = conn.execute("SELECT count(*) FROM case_package WHERE ref=?", (row["ref"],)).fetchone()[0]
         return "" if made else "no package was made"
-    if row["kind"] == "rectification":
-        left = len(included - set(rectified(conn, row)))
-        return f"{left} call(s) are not corrected yet" if left else ""
     effects = [one for one in of_case(conn, row["ref"]) if one["cmd"] in _EFFECTS[row["kind"]]]
-    return "" if effects else "nothing was ordered"
+    return "" if effects or row["kind"] == "rectification" else "nothing was ordered"
+
+
+def _uncorrected(conn: Conn, row: Row) -> int:
+    return len(_included(conn, row["ref"]) - set(rectified(conn, row))) if row["kind"] == "rectification" else 0

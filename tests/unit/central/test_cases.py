@@ -224,6 +224,50 @@ async def test_an_edge_that_stays_silent_is_passed_over_only_with_a_reason(
     assert (status, case["state"], case["more"]) == (200, "executed", 3)
 
 
+async def test_a_note_does_not_replace_what_nobody_began(central: TestCentral, office: Office) -> None:
+    edge = TestEdge(central)
+    for kind, words in (("access", "no package was made"), ("erasure", "nothing was ordered")):
+        await office.open(kind)
+        await office.identify()
+        for note in ("", "there is nothing"):
+            status, told = await office.step("search", note=note)
+            assert (status, told["code"], told["what"]) == (409, "case.pending", "nobody has searched yet")
+        call = an_id()
+        _, order = await office.order("locate")
+        await answer(edge, order, "done", {"located": order["jti"], "matches": [match(call)], "more": 0})
+        assert (await office.step("search"))[0] == 200
+        await office.on("choices", {"choices": [choice(edge, call)]})
+        assert (await office.step("review"))[0] == 200
+        for note in ("", "done by hand"):
+            status, told = await office.step("execute", note=note)
+            assert (status, told["code"], told["what"]) == (409, "case.pending", words)
+
+
+async def test_an_order_does_not_reach_what_was_found_behind_the_review(central: TestCentral, office: Office) -> None:
+    here, late = TestEdge(central, edge_id="here"), TestEdge(central, edge_id="late")
+    call, other = an_id(), an_id()
+    for edge, one in ((here, call), (late, other)):
+        await edge.send(edge.event(1, "call.opened", one, {"call_id": one}))
+    await office.open("objection")
+    await office.identify()
+    _, search = await office.order("locate")
+    await answer(here, search, "done", {"located": search["jti"], "matches": [match(call)], "more": 0})
+    assert (await office.step("search", note="late is being repaired"))[0] == 200
+    await office.on("choices", {"choices": [choice(here, call)]})
+    assert (await office.step("review"))[0] == 200
+    await answer(late, search, "done", {"located": search["jti"], "matches": [match(other)], "more": 0})
+    for cmd, more in (("restrict", {}), ("erase", {"located": search["jti"], "sign": True}), ("withdraw", {})):
+        status, told = await office.order(cmd, **more)
+        assert (status, told["code"]) == (409, "case.review"), cmd
+        assert "nobody has looked at" in told["what"]
+    # What was reviewed may be restricted by itself; everything once it was looked at.
+    assert (await office.order("restrict", target={"kind": "call", "id": call}))[0] == 202
+    assert (await office.step("search"))[0] == 200
+    await office.on("choices", {"choices": [choice(late, other)]})
+    assert (await office.step("review"))[0] == 200
+    assert (await office.order("restrict"))[0] == 202
+
+
 async def test_a_correction_counts_when_the_edge_reports_it(central: TestCentral, office: Office) -> None:
     edge, call = TestEdge(central), an_id()
     await office.open("rectification")
