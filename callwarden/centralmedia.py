@@ -34,17 +34,29 @@ class Fetched:
 
 def fetch(
     client: CentralClient, vault: Path | None, trust: KeySet, reason: str, recordings: Sequence[str] = (),
-    edge_id: str | None = None, *, purpose: str = "", case: str = "",
+    edge_id: str | None = None, *, purpose: str, case: str = "",
 ) -> Fetched:  # fmt: skip
     """Every payload that central has (of these recordings) into a folder laid out as a vault; None: only look whether each is what
-    the manifest says. What is there already and right is left alone. Raises what stops everything."""
+    the manifest says. What is there already and right is left alone. purpose: what they are read for; a recording that central refuses
+    for it is among the failed. Raises usage.purpose, and what stops everything."""
+    if not purpose:
+        raise CallwardenError(
+            "usage.purpose",
+            "central gives payloads out for a purpose only",
+            where="--purpose",
+            hint="--purpose PURPOSE",
+        )
     told = Fetched()
-    words = {name: text for name, text in (("reason", reason), ("purpose", purpose), ("case", case)) if text}
-    for row in client.pages("/v1/recordings", "recordings"):
+    wanted = {"purpose": purpose} | ({"case": case} if case else {})
+    words = {"reason": reason, **wanted}
+    for row in client.pages("/v1/recordings", "recordings", **wanted):
         recording_id = str(row["recording_id"])
         if not is_id(recording_id):
             raise CallwardenError("sync.answer", "central names a recording by what is no id", where=recording_id[:80])
         if (edge_id and row["edge_id"] != edge_id) or (recordings and recording_id not in recordings):
+            continue
+        if row.get("refused") and row["state"] != "erased":
+            told.failed[recording_id] = _refused(str(row["refused"]), recording_id, purpose)
             continue
         manifest = (row["sealed"] or {}).get("manifest")
         if row["tombstone"] or not manifest:
@@ -66,6 +78,18 @@ def fetch(
                     raise
                 told.failed[f"{recording_id} {entry.number}"] = error
     return told
+
+
+def _refused(why: str, recording_id: str, purpose: str) -> CallwardenError:
+    if why == "restricted":
+        hint = "for a claim: --purpose legal_claims --case NUMBER"
+        return CallwardenError(
+            "command.restricted",
+            "it is restricted: nobody may read it but for legal claims",
+            where=recording_id,
+            hint=hint,
+        )
+    return CallwardenError("command.purpose", f"its answer does not cover the purpose {purpose!r}", where=recording_id)
 
 
 def _listed(client: CentralClient, recording_id: str) -> Iterable[dict[str, Any]]:

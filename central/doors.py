@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 
 from central.auth import bearer
+from central.errors import CentralError
 from central.problems import converted, object_body
 from central.roles import ADMIN, ANYONE, EDGE, ROLES
 
@@ -24,7 +25,7 @@ JSON: Final = "application/json"
 @dataclass(frozen=True, slots=True)
 class Param:
     """A parameter of the query string, or a header. `schema`: its JSON Schema; None: what `central/openapi/params.py` says of
-    that name, or else a text."""
+    that name, or else a text. `required`: at a door of roles, one of the query that is not said is refused before the handler runs."""
 
     name: str
     description: str = ""
@@ -141,8 +142,13 @@ def _guarded(one: Door) -> Handler:
     if not one.roles:
         return one.handler
 
+    demanded = tuple(param.name for param in one.query if isinstance(param, Param) and param.required)
+
     async def guarded(request: web.Request) -> web.StreamResponse:
         who = request[ASKER] = Asker(*await bearer(request, one.roles))
+        for name in demanded:
+            if not request.query.get(name):
+                raise CentralError("usage.query", f"say ?{name}=", where=name)
         if one.body is not None:
             request[_BODY] = converted(object_body(who.body or b"{}"), one.body)
         return await one.handler(request)

@@ -15,6 +15,11 @@ _trust = click.option(
     "--trust", type=_FILE, help="The key set to believe (default: central's own, which is then believed)."
 )
 
+_purpose = click.option("--purpose", required=True, help="What they are read for: one that the answers grant.")
+_case = click.option(
+    "--case", default="", help="The case it belongs to; `legal_claims` opens what is restricted with one."
+)
+
 
 @click.group()
 def media() -> None:
@@ -45,8 +50,8 @@ def list_(central_config: Path | None, recording: str | None, json_: bool) -> No
 @central_config
 @_only
 @_trust
-@click.option("--purpose", default="", help="What they are read for: one that the answers grant (default: the first).")
-@click.option("--case", default="", help="The number of a case, for central's log.")
+@_purpose
+@_case
 @click.option("--reason", required=True, help="A word or a case number for central's log.")
 @click.option(
     "-o",
@@ -64,7 +69,7 @@ def get(
 
     Each is compared with the manifest that its edge signed. They are ciphertext; central's log says that you have them.
 
-    Exit 7: some are not there, or not what the manifest says.
+    Exit 7: some are not there, refused for that purpose, or not what the manifest says.
     """
     return _run(central_config, output, recordings, trust, reason, json_, purpose=purpose, case=case)
 
@@ -73,21 +78,23 @@ def get(
 @central_config
 @_only
 @_trust
+@_purpose
+@_case
 @click.option("--reason", default="verify", show_default=True, help="A word or a case number for central's log.")
 @as_json
 def verify(
-    central_config: Path | None, recordings: tuple[str, ...], trust: Path | None, reason: str, json_: bool
-) -> int:
+    central_config: Path | None, recordings: tuple[str, ...], trust: Path | None, purpose: str, case: str, reason: str, json_: bool
+) -> int:  # fmt: skip
     """Read every payload at central and compare it with the manifest that its edge signed; keep nothing.
 
-    Exit 7: one is not what its manifest says.
+    Exit 7: one is refused for that purpose, or is not what its manifest says.
     """
-    return _run(central_config, None, recordings, trust, reason, json_)
+    return _run(central_config, None, recordings, trust, reason, json_, purpose=purpose, case=case)
 
 
 def _run(
     central_config: Path | None, output: Path | None, recordings: tuple[str, ...], trust: Path | None, reason: str,
-    json_: bool, *, purpose: str = "", case: str = "",
+    json_: bool, *, purpose: str, case: str,
 ) -> int:  # fmt: skip
     import os
 

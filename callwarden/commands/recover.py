@@ -30,7 +30,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--edge-id", help="Only recordings of this edge.")
 @click.option("--recording", "recordings", multiple=True, help="Only this recording (whole id); repeat.")
 @click.option("--reason", default="recovery", show_default=True, help="A word or a case number for central's log.")
-@click.option("--purpose", default="", help="What they are read for: one that the answers grant (default: the first).")
+@click.option(
+    "--purpose",
+    default="",
+    help="What they are read for: one that the answers grant (default: the first; --from-central needs it).",
+)
 @click.option("--case", default="", help="The case it belongs to; `legal_claims` opens what is restricted with one.")
 @as_json
 def recover(

@@ -31,7 +31,7 @@ _LONGEST: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Who reads, for what. `purpose` "": the first that is granted; `case`: a number for the log, "" for none."""
+    """Who reads, for what. `purpose` "": the first that is granted, refused where none is; `case`: a number for the log, "" for none."""
 
     by: Asker
     purpose: str = ""
@@ -89,7 +89,7 @@ def judge(conn: Conn, wanted: Reading, call_id: str | None, recording_id: str = 
         return Verdict(ACCESS)
     words = granted(conn, call_id, recording_id)
     if not wanted.purpose:
-        return Verdict(words[0] if words else "unstated", granted=words)
+        return Verdict(words[0], granted=words) if words else Verdict("", "purpose")
     return Verdict(wanted.purpose, "" if wanted.purpose in words else "purpose", words)
 
 
@@ -135,7 +135,9 @@ def refusal(verdict: Verdict, where: str) -> CentralError:
         )
     return CentralError(
         "command.purpose",
-        f"the answer of this call does not cover the purpose {verdict.purpose!r}",
+        f"the answer of this call does not cover the purpose {verdict.purpose!r}"
+        if verdict.purpose
+        else "central knows of no purpose that the answer of this call covers, and none was named",
         status=403,
         where=where,
         hint=f"granted: {', '.join(verdict.granted) or 'nothing'}",

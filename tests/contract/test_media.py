@@ -15,6 +15,7 @@ import pytest
 
 from central.conn import Conn
 from central.media import leaving
+from central.minimise import restrictions
 from edge.errors import CallwardenError
 from edge.media.uploader import PIECE, pause_s
 from edge.ports import MediaState
@@ -76,11 +77,11 @@ async def test_what_replicates_is_at_central_and_opens_without_its_edge(
     identity = edge.paths["operator_identity"]
     lose_the_journal(edge)
     shutil.rmtree(vault_of(edge))
-    check = await make.acommand("central", "media", "verify", "--json", **surroundings(central))
+    check = await make.acommand("central", "media", "verify", "--purpose", "quality", "--json", **surroundings(central))
     assert (check.code, len(check.json["right"]), check.json["failed"]) == (0, 4, {})
     assert len(check.json["absent"]) == 1  # what stayed at the edge
     done = await make.acommand(
-        "recover", tmp_path / "from", "--from-central", "-i", identity, "-o", tmp_path / "out", "--json",
+        "recover", tmp_path / "from", "--from-central", "--purpose", "quality", "-i", identity, "-o", tmp_path / "out", "--json",
         **surroundings(central),
     )  # fmt: skip
     found = {one["recording_id"]: one for one in done.json["recovered"]}
@@ -99,15 +100,64 @@ async def test_a_payload_that_was_changed_at_central_is_found_and_not_written(
     await upload(edge, central)
     path = files_below(central.config.media.folder)[0]
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
-    check = await make.acommand("central", "media", "verify", "--json", **surroundings(central))
+    check = await make.acommand("central", "media", "verify", "--purpose", "quality", "--json", **surroundings(central))
     assert (check.code, [one["code"] for one in check.json["failed"].values()]) == (7, ["vault.payload"])
     got = await make.acommand(
-        "central", "media", "get", "--reason", "case 7", "-o", tmp_path / "got", "--json", **surroundings(central)
+        "central",
+        "media",
+        "get",
+        "--purpose",
+        "quality",
+        "--reason",
+        "case 7",
+        "-o",
+        tmp_path / "got",
+        "--json",
+        **surroundings(central),
     )
     assert (got.code, len(got.json["right"])) == (7, 3)
     assert len(files_below(tmp_path / "got")) == 3
     listed = await make.acommand("central", "media", "list", **surroundings(central))
     assert listed.out.count("stored") == 4
+
+
+async def test_what_central_refuses_is_said_and_not_passed_over(
+    edge: make.Edge, central: TestCentral, tmp_path: Path
+) -> None:
+    await upload(edge, central)
+    two, identity = edge.facts["two"], edge.paths["operator_identity"]
+    held = {"call_id": two.call.call_id, "hold_id": "ab" * 16}
+    assert central.running is not None
+    await central.running.central.db.run(lambda conn: restrictions.place(conn, "edge-1", held))
+    media = ("central", "media")
+    from_central = ("recover", tmp_path / "from", "--from-central", "-i", identity)
+    check = await make.acommand(*media, "verify", "--purpose", "quality", "--json", **surroundings(central))
+    assert (check.code, {name: one["code"] for name, one in check.json["failed"].items()}) == (
+        7, {two.recording_id: "command.restricted"},
+    )  # fmt: skip
+    assert len(check.json["right"]) == 2
+    wrong = await make.acommand(
+        *media, "get", "--purpose", "gossip", "--reason", "x", "-o", tmp_path / "got", "--json", **surroundings(central)
+    )
+    assert {one["code"] for one in wrong.json["failed"].values()} == {"command.purpose", "command.restricted"}
+    assert (wrong.code, wrong.json["right"]) == (7, [])
+    claim = await make.acommand(
+        *media, "get", "--purpose", "legal_claims", "--case", "a & b?", "--reason", "x", "-o", tmp_path / "got",
+        "--recording", two.recording_id, "--json", **surroundings(central),
+    )  # fmt: skip
+    assert (claim.code, len(claim.json["right"])) == (0, 2)
+    recovered = await make.acommand(
+        *from_central, "--purpose", "quality", "-o", tmp_path / "out", "--json", **surroundings(central)
+    )
+    assert f"{two.recording_id}: it is restricted" in recovered.err
+    for words in (
+        (*media, "verify"),
+        (*media, "get", "--reason", "x", "-o", tmp_path / "x"),
+        (*from_central, "-o", tmp_path / "y"),
+    ):
+        none = await make.acommand(*words, **surroundings(central))
+        assert none.code == 2
+        assert "--purpose" in none.err
 
 
 async def test_lost_answers_and_a_restarted_central_cost_a_piece_not_the_upload(

@@ -216,6 +216,7 @@ class TestEdge:
                 "segment_id": segment_id or hashlib.sha256(b"s" + recording_id.encode()).hexdigest()[:32],
                 "number": 0,
                 "header": header,
+                "purposes": ["quality"],
             },
         )
 

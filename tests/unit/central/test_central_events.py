@@ -22,7 +22,7 @@ from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
 async def test_a_batch_is_taken_and_shown(edge: TestEdge) -> None:
     call, recording = an_id(), an_id()
     status, answer = await edge.send(
-        edge.event(1, "call.opened", call, {"call_id": call, "mode": "opt_in"}),
+        edge.event(1, "call.opened", call, {"call_id": call, "mode": "opt_in", "purposes": ["quality"]}),
         edge.event(2, "consent.recorded", call, {"call_id": call, "kind": "given", "outcome": "given"}),
         edge.opened(3, recording, key=secrets.token_bytes(32)),
         edge.event(4, "recording.sealed", recording, {"recording_id": recording, "state": "sealed", "frames": 8000}),
@@ -53,7 +53,7 @@ async def test_56_any_order_and_repetition_converges(edge: TestEdge, seed: int) 
     rng = random.Random(seed)
     call, recording = an_id(), an_id()
     events = [
-        edge.event(1, "call.opened", call, {"call_id": call, "mode": "opt_in"}),
+        edge.event(1, "call.opened", call, {"call_id": call, "mode": "opt_in", "purposes": ["quality"]}),
         edge.event(2, "consent.recorded", call, {"call_id": call, "outcome": None, "kind": "requested"}),
         edge.event(3, "consent.recorded", call, {"call_id": call, "outcome": "given", "kind": "given"}),
         edge.opened(4, recording, key=secrets.token_bytes(32)),

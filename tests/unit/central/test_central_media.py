@@ -390,7 +390,9 @@ async def test_reading_is_for_roles_says_why_and_is_logged(central: TestCentral,
         assert (status, body) == (206, want)
         assert headers["Content-Range"].endswith(f"/{size}")
     assert (await fetched(central, told, ranges=f"bytes={size}-"))[0] == 416
-    assert (await fetched(central, told, query="purpose=quality"))[0] == 400
+    for query in ("purpose=quality", "reason=case-7", "purpose=&reason=case-7", ""):
+        status, body, _ = await fetched(central, told, query=query)
+        assert (status, json.loads(body)["code"]) == (400, "usage.query"), query
     assert (await fetched(central, told, query="purpose=marketing&reason=x"))[0] == 403
     assert (await fetched(central, told, number=1))[0] == 404
     assert (await fetched(central, told, token="nobody"))[0] == 401

@@ -333,6 +333,19 @@ async def test_a_reading_is_for_a_purpose_of_the_answer(central: TestCentral, ed
     assert [sum(kind in one for one in refused) for kind in ("recording.read", "headers.given")] == [3, 2]
 
 
+async def test_nothing_is_read_for_no_purpose_at_all(central: TestCentral, edge: TestEdge) -> None:
+    recording = an_id()
+    event = edge.opened(1, recording, key=None)
+    del event.data["purposes"]  # an older edge's, and the call's own event has not come
+    await edge.send(event)
+    for what in ("recordings", "recording", "headers"):
+        assert await read(central, what, recording, "", "", central.token) == "purpose"
+        assert await read(central, what, recording, "data_subject_request", "", central.token) == ""
+    granted_none = await log_of(central, "read.refused")
+    assert len(granted_none) == 2
+    assert not [one for one in await log_of(central, "headers.given") if "unstated" in one]
+
+
 @pytest.mark.parametrize("scope", ["call", "recording"])
 async def test_what_is_restricted_is_read_for_a_claim_only(central: TestCentral, edge: TestEdge, scope: str) -> None:
     call, recording = await recorded(edge, 1, "quality")
