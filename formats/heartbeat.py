@@ -21,8 +21,9 @@ _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
 
 
-class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One heartbeat. Times by the edge's clock, RFC 3339 UTC; spans in seconds; sizes in bytes.
+class Heartbeat(msgspec.Struct, frozen=True):
+    """One heartbeat. Times by the edge's clock, RFC 3339 UTC; spans in seconds; sizes in bytes. Members that a later version
+    adds are passed over.
 
     session: 32 hex digits, random for each start of the daemon; n: 1, 2, 3 … within it; started: when it began.
     instance: the journal's incarnation. policy: SHA-256 over the names and versions of its policies. outbox: events that

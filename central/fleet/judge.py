@@ -18,6 +18,7 @@ CLOCK = "edge.clock"
 AUDIT = "edge.diverging/audit"
 POLICY = "edge.diverging/policy"
 SILENT = "edge.silent"
+MUTE = "edge.mute"
 #: Sessions of an edge that are remembered, the newest first.
 SESSIONS = 8
 #: A session that is over may be heard a moment later than its successor began: heartbeats overtake each other.

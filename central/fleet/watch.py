@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from central.conn import Conn
 from central.fleet.episodes import settle
-from central.fleet.judge import POLICY, SILENT
+from central.fleet.judge import MUTE, POLICY, SILENT
 from formats.ids import format_time
 
 if TYPE_CHECKING:
@@ -46,13 +46,15 @@ class Watch:
         if self._looked is not None and not timedelta(0) <= now - self._looked <= GAP:
             self._since = time.monotonic()
         # While central was away, or without its database, nobody could be heard.
-        listening = time.monotonic() - self._since > limits.silent_s
-        await self.central.db.run(lambda conn: look(self.central, conn, listening=listening))
+        there = time.monotonic() - self._since
+        listening, hearing = there > limits.silent_s, there > STALE.total_seconds()
+        await self.central.db.run(lambda conn: look(self.central, conn, listening=listening, hearing=hearing))
         self._looked = now
 
 
-def look(central: Central, conn: Conn, *, listening: bool) -> None:
-    """Job: alarms begin and end. listening: whether central was there to hear them all the time."""
+def look(central: Central, conn: Conn, *, listening: bool, hearing: bool = False) -> None:
+    """Job: alarms begin and end. listening: whether central was there to hear them all the time; hearing: as long as a
+    heartbeat counts."""
     conn.exclusive("heartbeats")
     limits, now = central.config.edges, central.wall()
     edge = format_time(now - timedelta(seconds=limits.silent_s))
@@ -70,9 +72,30 @@ def look(central: Central, conn: Conn, *, listening: bool) -> None:
         (SILENT, edge),
     )
     said += [(row["edge_id"], SILENT, None) for row in back]
+    said += _mute(conn, edge, format_time(now - STALE), hearing)
     said += _policies(central, conn)
     for edge_id, code, message in said:
         settle(central, conn, edge_id, code, message)
+
+
+def _mute(conn: Conn, seen: str, stale: str, hearing: bool) -> list[tuple[str, str, str | None]]:
+    """Job: who was seen since `seen` and sent no heartbeat since `stale`, and who sends them again."""
+    said: list[tuple[str, str, str | None]] = []
+    last = "coalesce(h.heard_at, e.state_at, e.enrolled_at)"
+    if hearing:
+        mute = conn.execute(
+            f"SELECT e.edge_id, {last} AS heard FROM edge e LEFT JOIN heartbeat h ON h.edge_id=e.edge_id"  # noqa: S608
+            f" WHERE e.state='enrolled' AND e.last_seen_at>=? AND {last}<? AND NOT EXISTS"
+            " (SELECT 1 FROM episode p WHERE p.edge_id=e.edge_id AND p.code=?) ORDER BY e.edge_id LIMIT ?",
+            (seen, stale, MUTE, AT_ONCE),
+        )
+        said += [(row["edge_id"], MUTE, f"it is seen, but sent no heartbeat since {row['heard']}") for row in mute]
+    again = conn.execute(
+        "SELECT e.edge_id FROM episode p JOIN edge e ON e.edge_id=p.edge_id LEFT JOIN heartbeat h ON h.edge_id=e.edge_id"
+        " WHERE p.code=? AND (e.state<>'enrolled' OR h.heard_at>=?)",
+        (MUTE, stale),
+    )
+    return said + [(row["edge_id"], MUTE, None) for row in again]
 
 
 def _policies(central: Central, conn: Conn) -> list[tuple[str, str, str | None]]:

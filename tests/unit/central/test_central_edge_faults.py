@@ -15,7 +15,7 @@ from central.conn import Conn
 from central.errors import CentralError
 from central.fleet.settings import EdgeAlarms
 from central.fleet.standing import approve, change_key, revoke
-from central.fleet.watch import AT_ONCE, EVERY_S, Watch
+from central.fleet.watch import AT_ONCE, EVERY_S, Watch, look
 from formats.ids import format_time
 from formats.keychange import sign_key_change
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key
@@ -200,3 +200,28 @@ async def test_what_is_looked_up_for_every_edge_has_an_index(central: TestCentra
     found = dict(await central.rows(f"SELECT {name}, {definition} FROM {kind}"))
     assert found["witnessed_size"].endswith("(edge_id, size)")
     assert found["alarm_edge"].endswith("(edge_id, code)")
+
+
+async def test_an_edge_that_is_seen_and_sends_no_heartbeat_is_noticed(central: TestCentral, edge: TestEdge) -> None:
+    """One that nobody can judge: its events and polls come, its heartbeats are refused or never sent."""
+    assert central.running is not None
+    one, other = central.running.central, TestEdge(central, "pbx-2")
+    await Pulse.of(edge).beat()
+
+    async def watching(*, hearing: bool = True) -> list[tuple[str, str]]:
+        for seen in (edge, other):
+            assert (await seen.ask("GET", seen.path("deliveries?after=0&wait=0")))[0] == 200
+        await one.edges.write()
+        await one.db.run(lambda conn: look(one, conn, listening=True, hearing=hearing))
+        return sorted(await alarms(central))
+
+    central.offset += timedelta(minutes=9)
+    assert await watching() == []
+    central.offset += timedelta(minutes=2)
+    assert await watching(hearing=False) == []  # central was away for a part of that
+    for _ in range(2):
+        assert await watching() == [("pbx-1", "edge.mute"), ("pbx-2", "edge.mute")]
+    await Pulse.of(edge).beat()
+    await watching()
+    assert (await shown(central))["alarms"] == {}
+    assert list((await shown(central, "pbx-2"))["alarms"]) == ["edge.mute"]

@@ -109,11 +109,18 @@ async def test_the_last_heartbeat_is_kept_and_shown(central: TestCentral, edge: 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"policy": "x"}, {"n": -1}, {"oldest": "1"}, {"more": 1}, {"at": "today"}, {"why": "a\nb"}, {"why": "x" * 201}],
+    [{"policy": "x"}, {"n": -1}, {"oldest": "1"}, {"at": "today"}, {"why": "a\nb"}, {"why": "x" * 201}],
 )
 async def test_a_malformed_heartbeat_is_refused(edge: TestEdge, changed: dict[str, Any]) -> None:
     status, answer = await edge.ask("POST", edge.path("heartbeat"), Pulse.of(edge).body(**changed))
     assert status == 400, answer
+
+
+async def test_members_of_a_later_version_are_passed_over(central: TestCentral, edge: TestEdge) -> None:
+    """Edges are brought up to date before central, or after it: neither goes silent by that."""
+    await Pulse.of(edge).beat(more={"of": "it"}, live=5)
+    heartbeat = (await shown(central))["heartbeat"]
+    assert (heartbeat["live"], "more" in heartbeat) == (5, False)
 
 
 async def test_an_alarm_is_raised_once_for_each_episode_and_its_end_is_an_entry(
