@@ -14,7 +14,7 @@ from aiohttp import web
 from central.anonymous import told
 from central.auth import edge_request, json_answer
 from central.cases.sealed import forget_shredded
-from central.conn import Conn
+from central.conn import Conn, Row
 from central.doors import Door, door
 from central.errors import CentralError
 from central.keeper import shred
@@ -34,7 +34,7 @@ _EDGE: Final = "restored_edge:"
 _POLL: Final = "restored_poll:"
 #: What tells of recordings and calls.
 _READS: Final = ("/v1/recordings", "/v1/calls", "/v1/media")
-#: Tombstones in one request.
+#: Tombstones in one request; rows looked at between two statements.
 PAGE: Final = 1000
 
 
@@ -78,23 +78,33 @@ def forget_lost_keys(conn: Conn, keeper: SlotFile) -> int:
 
     The keeper was in no backup, so it is right. Returns how many headers went.
     """
-    gone = []
-    rows = conn.execute(
+    query = (
         "SELECT segment_id, version, recording_id, sealed_header, keeper_slot FROM header WHERE keeper_slot IS NOT NULL"
-    ).fetchall()
-    for row in rows:
-        try:
-            key = keeper.read(int(row["keeper_slot"]))
-            unseal_header(
-                bytes(row["sealed_header"] or b""), key, row["recording_id"], row["segment_id"], int(row["version"])
-            )
-        except (CentralError, FormatError):
-            gone.append((row["segment_id"], row["version"]))
-    conn.executemany("UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?", gone)
+        " AND (segment_id, version)>(?,?) ORDER BY segment_id, version LIMIT ?"
+    )
+    emptied = "UPDATE header SET keeper_slot=NULL, sealed_header=NULL WHERE segment_id=? AND version=?"
+    count, last = 0, ("", -1)
+    # A page at a time: a transaction that reads keys for long and asks nothing is ended by PostgreSQL (central.postgres.STATEMENT_S).
+    while rows := conn.execute(query, (*last, PAGE)).fetchall():
+        gone = [(row["segment_id"], row["version"]) for row in rows if not _opens(row, keeper)]
+        conn.executemany(emptied, gone)
+        count += len(gone)
+        last = (rows[-1]["segment_id"], rows[-1]["version"])
     _forget_openings(conn, keeper)
     forget_shredded(conn, keeper)
     forget_lost(conn, keeper)
-    return len(gone)
+    return count
+
+
+def _opens(row: Row, keeper: SlotFile) -> bool:
+    """Whether a header's slot still opens it."""
+    sealed = bytes(row["sealed_header"] or b"")
+    try:
+        key = keeper.read(int(row["keeper_slot"]))
+        unseal_header(sealed, key, row["recording_id"], row["segment_id"], int(row["version"]))
+    except (CentralError, FormatError):
+        return False
+    return True
 
 
 def _forget_openings(conn: Conn, keeper: SlotFile) -> None:

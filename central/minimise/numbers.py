@@ -25,6 +25,8 @@ from formats.search import MOST_NUMBERS
 #: Of a number in clear that came while there was no key.
 _NO_KEY: Final = ""
 _KEY_ID: Final = 64
+#: Rows looked at between two statements: see `central.restored.forget_lost_keys`.
+_PAGE: Final = 1000
 
 
 def take(central: Central, conn: Conn, edge_id: str, seq: int, data: dict[str, Any]) -> None:
@@ -78,17 +80,28 @@ def forget_for_good(central: Central, conn: Conn, call_id: str) -> None:
 def forget_lost(conn: Conn, keeper: SlotFile) -> int:
     """Job on a database put back from a backup: numbers whose slot does not open them any more; how many. The keeper was in no
     backup, so it is right."""
-    gone = []
-    for row in conn.execute("SELECT call_id, party_id, sealed, keeper_slot FROM call_number").fetchall():
-        try:
-            search.open_value(
-                bytes(row["sealed"]), keeper.read(int(row["keeper_slot"])), row["call_id"], row["party_id"]
-            )
-        except (CentralError, FormatError):
-            gone.append((row["call_id"], row["party_id"]))
-    conn.executemany("DELETE FROM call_number WHERE call_id=? AND party_id=?", gone)
-    conn.executemany("UPDATE call_numbers SET gone=1 WHERE call_id=?", [(call_id,) for call_id, _ in gone])
-    return len(gone)
+    query = (
+        "SELECT call_id, party_id, sealed, keeper_slot FROM call_number WHERE (call_id, party_id)>(?,?)"
+        " ORDER BY call_id, party_id LIMIT ?"
+    )
+    count, last = 0, ("", "")
+    while rows := conn.execute(query, (*last, _PAGE)).fetchall():
+        gone = [(row["call_id"], row["party_id"]) for row in rows if not _opens(row, keeper)]
+        conn.executemany("DELETE FROM call_number WHERE call_id=? AND party_id=?", gone)
+        conn.executemany("UPDATE call_numbers SET gone=1 WHERE call_id=?", [(call_id,) for call_id, _ in gone])
+        count += len(gone)
+        last = (rows[-1]["call_id"], rows[-1]["party_id"])
+    return count
+
+
+def _opens(row: Row, keeper: SlotFile) -> bool:
+    """Whether a number's slot still opens it."""
+    try:
+        key = keeper.read(int(row["keeper_slot"]))
+        search.open_value(bytes(row["sealed"]), key, row["call_id"], row["party_id"])
+    except (CentralError, FormatError):
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
