@@ -62,7 +62,8 @@ def set_keys(
     """Order edges to pin the key set in FILE (default: the keys that central has now) instead of what they pin.
 
     Keys that are new count after a day, with an alarm at each edge, and `callwarden central cancel` stops them until then; keys
-    that are not listed count no more at once. Edges keep their own keys. Exit codes as of set-policy.
+    that are not listed count no more at once. The last key of a role is replaced by two orders: both keys, and once the new one
+    counts, without the old one. Edges keep their own keys. Exit codes as of set-policy.
     """
     from edge.errors import CallwardenError
     from formats import canonical
