@@ -90,12 +90,13 @@ class Central:
     def alarm(self, conn: Conn, edge_id: str, code: str, message: str, subject: str = "", cause: str = "") -> None:
         """Store an alarm, log it, and open the incident it means or join it to one, inside the caller's transaction. subject: the
         recording or call it names. cause: which of several, of a code that has them."""
+        at = self.now()
         made = conn.execute(
             "INSERT INTO alarm(at, edge_id, code, message) VALUES (?,?,?,?) RETURNING id",
-            (self.now(), edge_id, code, message[:500]),
+            (at, edge_id, code, message[:500]),
         ).fetchone()
-        self.log.append(conn, self.now(), "alarm.raised", {"edge_id": edge_id, "code": code})
-        alarm_told(self, conn, edge_id, code, int(made[0]))
+        self.log.append(conn, at, "alarm.raised", {"edge_id": edge_id, "code": code})
+        alarm_told(self, conn, edge_id, code, int(made[0]), at)
         incidents.heard(self, conn, edge_id, f"{code}/{cause}" if cause else code, message, subject)
 
 

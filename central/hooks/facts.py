@@ -46,10 +46,11 @@ def notice(
     tell(central, conn, kind, notice_id, told)
 
 
-def alarm_told(central: Central, conn: Conn, edge_id: str, code: str, number: int) -> None:
-    """Job: an alarm was filed; what it says is read at its door, since it may quote the world."""
+def alarm_told(central: Central, conn: Conn, edge_id: str, code: str, number: int, at: str) -> None:
+    """Job: an alarm was filed; what it says is read at its door, since it may quote the world. The same number comes again
+    after a restore, and a receiver would drop what has an id that it knows: so the id is of number and time."""
     data = {"edge_id": edge_id, "code": code if _is_word(code) else "", "id": number}
-    tell(central, conn, "alarm.raised", str(number), data)
+    tell(central, conn, "alarm.raised", f"{number}/{at}", data)
 
 
 def _is_word(text: object) -> bool:

@@ -257,7 +257,8 @@ def _tell(central: Central, conn: Conn, incident_id: str, kind: str) -> None:
         "notifiable",
     )
     said = conn.execute("SELECT count(*) FROM incident_entry WHERE incident_id=?", (incident_id,)).fetchone()[0]
-    key = incident_id if kind == "incident.opened" else f"{incident_id}/{said}/{row['warned']}"
+    # With the time: the same counts come again after a restore.
+    key = incident_id if kind == "incident.opened" else f"{incident_id}/{said}/{row['warned']}/{central.now()}"
     tell(central, conn, kind, key, {name: shown[name] for name in names})
 
 

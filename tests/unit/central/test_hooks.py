@@ -21,6 +21,7 @@ from central.hooks import duty, outbox, queue
 from central.hooks.outbox import tell
 from central.hooks.settings import Outgoing
 from central.hooks.signing import GIVE_UP
+from central.postgres import identities
 from central.state import Central
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 from tests.unit.central.hooks_kit import Got, Receiver, a_hook, a_receiver, a_secret, telling, until
@@ -375,6 +376,24 @@ async def test_old_rows_go_and_what_nobody_sends_dies(told: Told) -> None:
     told.central.offset = 4 * duty.KEEP + timedelta(days=4)
     await told.sender.tidy()
     assert await told.messages() == []
+
+
+async def test_an_alarm_after_a_restore_is_another_message(tmp_path: Path, engine: str) -> None:
+    """The restored database gives its number anew; a receiver drops an id that it has seen."""
+    async with all_of_it(tmp_path, engine, "alarm.*") as told:
+
+        def lost(conn: Conn) -> None:
+            conn.execute("DELETE FROM alarm")
+            if told.central.postgres:
+                identities(conn)
+
+        for hours in (0, 1):
+            told.central.offset = timedelta(hours=hours)
+            await told.inner.db.run(lambda conn: told.inner.alarm(conn, "", "order.bulk", "x"))
+            await told.look()
+            await told.inner.db.run(lost)
+        assert [one.message["data"]["id"] for one in told.receiver.got] == [1, 1]
+        assert len({one.headers["webhook-id"] for one in told.receiver.got}) == 2
 
 
 class Explained:
