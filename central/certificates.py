@@ -103,7 +103,11 @@ def _certificate(central: Central, conn: Conn, jti: str, *, interim: bool) -> di
     facts = {"jti": jti, "certificate_id": document["claims"]["certificate_id"], "outstanding": len(outstanding)}
     if not waits and not leaving:  # else the next one can say more
         text = canonical.dumps(document).decode()
-        conn.execute("INSERT INTO certificate(jti, document, at) VALUES (?,?,?)", (jti, text, now))
+        query = "INSERT INTO certificate(jti, document, at) VALUES (?,?,?) ON CONFLICT(jti) DO NOTHING"
+        if not conn.execute(query, (jti, text, now)).rowcount:  # somebody else asked at the same time
+            known = conn.execute("SELECT document FROM certificate WHERE jti=?", (jti,)).fetchone()
+            first: dict[str, Any] = canonical.loads(known["document"])
+            return first
     central.log.append(conn, now, "certificate.issued", facts)
     return document
 
