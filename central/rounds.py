@@ -1,6 +1,6 @@
 """What a running central does by itself: notes when edges were seen, hears of deliveries that another process queued,
 makes the partitions of the months to come, wipes numbers that nobody needs any more, sends webhooks and mail, watches the clocks of
-incidents and cases."""
+incidents and cases, and the end of its own certificate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from central import servercert
 from central.auth import write_unlogged
 from central.cases import duty as cases
 from central.conn import Conn
@@ -49,6 +50,7 @@ async def run(central: Central) -> None:
         ]
     work.append(_every(cases.EVERY_S, lambda: cases.look(central)))
     work.append(_every(reviews.REVIEWS_S, lambda: reviews.look(central)))
+    work.append(_every(servercert.LOOK_S, lambda: servercert.look(central)))
     if central.config.postgres:
         from central.postgres import make_partitions
 

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from central import tls
+from central import servercert, setup, tls
 from central.config import from_table
 from central.errors import CentralError
 from central.fleet.clientcert import holder, issue
@@ -182,6 +182,32 @@ async def test_a_servers_certificate_is_none_of_an_edge(secure: TestCentral, tmp
     both.write_bytes(secure.config.certificate_key.read_bytes() + secure.config.certificate.read_bytes())
     with pytest.raises((aiohttp.ClientError, OSError)):
         await ask(edge, "GET", edge.path("deliveries?after=0&wait=0"), pem=both)
+
+
+async def test_the_end_of_centrals_own_certificate_is_told_once(secure: TestCentral) -> None:
+    await secure.start()
+    assert secure.running is not None
+    one = secure.running.central
+
+    async def told(days: float) -> list[str]:
+        secure.offset = timedelta(days=days)
+        await servercert.look(one)
+        return [code for (code,) in await secure.rows("SELECT code FROM alarm WHERE edge_id=''")]
+
+    before = await told(tls.SERVER_DAYS - 31)
+    assert servercert.ENDS not in before
+    for days in (tls.SERVER_DAYS - 29, tls.SERVER_DAYS - 28):
+        assert (await told(days)).count(servercert.ENDS) == 1
+    for path in (secure.config.certificate, secure.config.certificate_key):
+        path.unlink()
+    setup.init(secure.folder, "127.0.0.1:0", postgres=secure.postgres)  # as docs/ops/edges.md says
+    await secure.stop()
+    await secure.start()
+    edge = TestEdge(secure, "pbx-1")
+    secure.offset = timedelta(0)
+    assert (await ask(edge, "GET", edge.path("audit")))[0] == 200  # by the authority that edges have
+    one = secure.running.central
+    assert (await told(0)).count(servercert.ENDS) == 1
 
 
 async def test_off_asks_for_nothing_and_issues_nothing(secure: TestCentral) -> None:
