@@ -150,6 +150,7 @@ async def post_key(request: web.Request) -> web.Response:
         except FormatError as error:
             raise CentralError(error.code, error.message, status=403, where="statement") from error
 
+    await central.edges.write()  # when it was seen last is what the statement's date is held against
     change = await central.db.run(job)
     central.edges.forget(edge_id)
     return json_answer({"kid": change.key.kid})

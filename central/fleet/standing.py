@@ -10,10 +10,12 @@ from typing import Any
 from central.auth import check_standing
 from central.conn import Conn, Row
 from central.errors import CentralError
+from central.replay import SKEW
 from central.revocations import UNNOTED, note_edge
 from central.state import Central
 from formats import canonical
 from formats.enrolcode import same_code
+from formats.ids import parse_time
 from formats.keychange import KeyChange, read_key_change, verify_key_change
 from formats.keys import VerifyKey
 
@@ -86,6 +88,15 @@ def change_key(central: Central, conn: Conn, edge_id: str, statement: dict[str, 
         )
         return change
     change = verify_key_change(statement, edge_id, _key(row["jwk"]))
+    seen = row["last_seen_at"]  # until then its old key was at work: a date before it would undo what that signed
+    if seen is not None and parse_time(change.at) < parse_time(seen) - SKEW:
+        raise CentralError(
+            "auth.key_change",
+            f"the old key was at work until {seen}, and the statement ends it at {change.at}",
+            status=409,
+            where="statement.at",
+            hint="look at the edge's clock, then run callwarden key change-edge again",
+        )
     if conn.execute(
         "SELECT kid FROM edge WHERE kid=? UNION SELECT kid FROM edge_key WHERE kid=? UNION SELECT kid FROM key WHERE kid=?",
         (change.key.kid,) * 3,

@@ -19,7 +19,7 @@ from central.fleet.watch import AT_ONCE, EVERY_S, Watch, look
 from formats.ids import format_time
 from formats.keychange import sign_key_change
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key
-from tests.unit.central.test_central_edges import Pulse, alarms, shown, watched
+from tests.unit.central.test_central_edges import Pulse, alarms, changed_key, shown, watched
 
 #: The last moment that a time can name: nothing can be added to it.
 LAST = "9999-12-31T23:59:59.999Z"
@@ -225,3 +225,16 @@ async def test_an_edge_that_is_seen_and_sends_no_heartbeat_is_noticed(central: T
     await watching()
     assert (await shown(central))["alarms"] == {}
     assert list((await shown(central, "pbx-2"))["alarms"]) == ["edge.mute"]
+
+
+async def test_a_key_does_not_stop_before_it_was_seen_at_work(central: TestCentral, edge: TestEdge) -> None:
+    """Whoever has both keys would otherwise undo what the old one signed in the last weeks."""
+    new = a_key()
+    await Pulse.of(edge).beat()  # seen now
+    for minutes, status in ((24 * 60, 409), (6, 409), (4, 200)):
+        at = format_time(central.wall() - timedelta(minutes=minutes))
+        found = await changed_key(edge, edge.key, new, at)
+        assert found[0] == status, (minutes, found)
+        assert status == 200 or found[1]["code"] == "auth.key_change"
+    other = TestEdge(central, "pbx-2")  # never seen: there is nothing to undo
+    assert (await changed_key(other, other.key, a_key(), format_time(central.wall() - timedelta(days=2))))[0] == 200
