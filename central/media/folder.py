@@ -21,10 +21,11 @@ _NEW: Final = ".new"
 
 
 class FolderStore:
-    """See `central.media.store.Store`."""
+    """See `central.media.store.Store`. keep_free: bytes that stay free on its disk, else `put` raises media.full (507)."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, keep_free: int = 0) -> None:
         self._root = root
+        self._keep_free = keep_free
 
     @property
     def kind(self) -> str:
@@ -79,6 +80,7 @@ class FolderStore:
                 sync_folder(parent)
         for left in target.parent.glob(f"{target.name}.*{_NEW}"):  # of a try that was killed
             left.unlink(missing_ok=True)
+        need_free(self._root, size, self._keep_free)
         new = target.with_name(f"{target.name}.{secrets.token_hex(4)}{_NEW}")
         try:
             with source.open("rb") as reader, open(new, "xb", opener=_private) as writer:
@@ -165,6 +167,16 @@ def private_folder(path: Path) -> None:
     if not stat.S_ISDIR(info.st_mode) or info.st_mode & 0o077:
         hint = f"chmod 700 {path}"
         raise CentralError("config.media", "must be a folder that only central may enter", where=str(path), hint=hint)
+
+
+def need_free(folder: Path, more: int, keep: int) -> None:
+    """Raises CentralError media.full (507) where `more` bytes would leave fewer than `keep` free; OSError."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free - more < keep:
+        why = f"{free >> 20} MiB are free, and {keep >> 20} stay so"
+        hint = "make room, or [central.media] keep_free"
+        raise CentralError("media.full", why, status=507, where=str(folder), hint=hint)
 
 
 def sync_folder(path: Path) -> None:

@@ -10,15 +10,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from central.errors import CentralError
-from central.media.folder import sync_folder
+from central.media.folder import need_free, sync_folder
 from central.media.store import PIECE, is_sha512
 
 
 class Incoming:
-    """Files `<edge>.<sha512>.part` in one folder, 0600. Every method blocks. Raises CentralError media.incoming (507)."""
+    """Files `<edge>.<sha512>.part` in one folder, 0600. Every method blocks. Raises CentralError media.incoming (507). keep_free:
+    bytes that stay free on its disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep_free: int) -> None:
         self._folder = folder
+        self._keep_free = keep_free
 
     def path(self, edge_id: str, sha512: str) -> Path:
         """Where it lies, whether or not it is there."""
@@ -32,9 +34,11 @@ class Incoming:
 
     def append(self, edge_id: str, sha512: str, offset: int, piece: bytes, size: int) -> int:
         """Bytes at the file's end, durable; its length then. Raises CentralError media.offset (409) with the right `offset`,
-        usage.too_large beyond `size`."""
+        usage.too_large beyond `size`, media.full (507)."""
         path = self.path(edge_id, sha512)
         with _translated(path):
+            if piece:  # without one, what is whole goes on from here
+                need_free(self._folder, len(piece), self._keep_free)
             new = not path.exists()
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from central.media.folder import private_folder
 from central.media.incoming import Incoming
 from central.media.settings import MediaConfig
-from central.media.store import Store, open_store
+from central.media.store import MIB, Store, open_store
 
 
 @dataclass
 class Room:
-    """One per process."""
+    """One per process. full: the disk was, and nothing became whole since."""
 
     config: MediaConfig
     store: Store
     incoming: Incoming
+    full: bool = False
     _locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     def lock(self, key: str) -> asyncio.Lock:
@@ -35,4 +36,4 @@ def open_room(config: MediaConfig) -> Room | None:
     if store is None:
         return None
     private_folder(config.incoming)
-    return Room(config, store, Incoming(config.incoming))
+    return Room(config, store, Incoming(config.incoming, config.keep_free * MIB))

@@ -22,7 +22,8 @@ _REGION: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 class MediaConfig:
     """store: "none" takes no payload, "folder", "s3". folder: where payloads lie, 0700. incoming: where uploads that are not
     whole lie, 0700, on this host; several processes of one central share it. half_days: an upload that stood still for so
-    many days is removed, and a payload that no row names, too.
+    many days is removed, and a payload that no row names, too. keep_free: MiB that stay free beside uploads and a folder; what
+    would leave less is refused. Default 1 GiB: central's database may share the disk.
 
     endpoint: "https://host[:port]" of the S3 service, addressed path-style; bucket, region, prefix ("a/b/" or ""). access_key,
     secret_key: files with one line each. ca: PEM of the one authority to trust for it, None for the system's.
@@ -33,6 +34,7 @@ class MediaConfig:
     folder: Path = Path("media")
     incoming: Path = Path("media.incoming")
     half_days: int = 7
+    keep_free: int = 1024
     endpoint: str = ""
     bucket: str = ""
     region: str = "us-east-1"
@@ -49,6 +51,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "folder": "media",
     "incoming": "media.incoming",
     "half_days": 7,
+    "keep_free": 1024,
     "endpoint": "",
     "bucket": "",
     "region": "us-east-1",
@@ -74,6 +77,8 @@ def from_table(table: Mapping[str, Any], data: Path, where: str) -> MediaConfig:
         raise CentralError("config.media", f"store must be one of {', '.join(STORES)}", where=where)
     if not 1 <= full["half_days"] <= 365:
         raise CentralError("config.media", "half_days must be 1 to 365", where=where)
+    if not 0 <= full["keep_free"] <= 1 << 30:
+        raise CentralError("config.media", "keep_free is a number of MiB, 0 or more", where=where)
     if full["store"] == "s3":
         _check_s3(full, where)
     return MediaConfig(
@@ -81,6 +86,7 @@ def from_table(table: Mapping[str, Any], data: Path, where: str) -> MediaConfig:
         folder=data / full["folder"],
         incoming=data / full["incoming"],
         half_days=full["half_days"],
+        keep_free=full["keep_free"],
         endpoint=full["endpoint"].rstrip("/"),
         bucket=full["bucket"],
         region=full["region"],

@@ -12,6 +12,7 @@ from central.media.settings import MediaConfig
 
 #: Bytes read at once from a store.
 PIECE: Final = 256 * 1024
+MIB: Final = 1024 * 1024
 #: Name of the marker (central/media/place.py), in the root or below the prefix. No edge has such a name.
 MARKER: Final = "STORE-ID"
 _SHA512: Final = re.compile(r"[0-9a-f]{128}", re.ASCII)
@@ -86,7 +87,7 @@ def open_store(config: MediaConfig) -> Store | None:
     if config.store == "folder":
         from central.media.folder import FolderStore
 
-        return FolderStore(config.folder)
+        return FolderStore(config.folder, config.keep_free * MIB)
     from central.media.s3 import S3Store
 
     return S3Store(config)

@@ -84,8 +84,22 @@ async def put_media(request: web.Request) -> web.Response:
 
 
 async def take(central: Central, payload: Payload, offset: int, piece: bytes) -> tuple[str, int]:
-    """One piece: its row, its bytes, and with the last one the check, the store, the row. Raises CentralError media.*"""
+    """One piece: its row, its bytes, and with the last one the check, the store, the row. A disk without room is one alarm until a
+    payload became whole. Raises CentralError media.*"""
     room = room_of(central)
+    try:
+        state, have = await _take(central, room, payload, offset, piece)
+    except CentralError as error:
+        if error.code == "media.full" and not room.full:
+            room.full, message = True, f"payloads are refused: {error.message}"
+            await central.db.run(lambda conn: central.alarm(conn, "", "media.full", message))
+        raise
+    if state == "stored":
+        room.full = False
+    return state, have
+
+
+async def _take(central: Central, room: Room, payload: Payload, offset: int, piece: bytes) -> tuple[str, int]:
     key = key_of(payload.edge_id, payload.sha512)
     names = (payload.edge_id, payload.sha512)
 

@@ -15,6 +15,7 @@ import pytest
 
 from central.conn import Conn
 from central.media import leaving
+from central.media.incoming import Incoming
 from central.minimise import restrictions
 from edge.errors import CallwardenError
 from edge.media.uploader import PIECE, pause_s
@@ -244,6 +245,21 @@ async def test_a_damaged_payload_holds_up_no_other(edge: make.Edge, central: Tes
     assert alarms == ["media.differs"]
     found = await states(central)
     assert found[edge.facts["big"].recording_id] == ["stored"]
+
+
+async def test_a_central_without_room_is_tried_again_later(edge: make.Edge, central: TestCentral) -> None:
+    assert central.running is not None
+    room = central.running.central.media
+    assert room is not None
+    open_, room.incoming = room.incoming, Incoming(central.config.media.incoming, 1 << 60)
+    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
+        uploader = uploader_of(files, sync)
+        assert not await uploader._tried()
+        assert [row.type for row in await files.journal.outbox(100) if row.type == "alarm.raised"] == []
+        assert len(await files.journal.media_due(10)) == 3
+        room.incoming = open_
+        assert await uploader._tried()
+    assert set(await states(central)) == names(edge, "two", "cut", "big")
 
 
 async def test_what_cannot_go_holds_up_no_other(

@@ -22,7 +22,9 @@ AT = "2026-03-01T10:00:00.000Z"
 def with_folder(central: TestCentral, **more: Any) -> TestCentral:
     """The same, not started, with a folder for media."""
     data = central.config.data
-    media = MediaConfig(**{"store": "folder", "folder": data / "media", "incoming": data / "media.incoming", **more})
+    media = MediaConfig(
+        **{"store": "folder", "keep_free": 0, "folder": data / "media", "incoming": data / "media.incoming", **more}
+    )
     central.config = replace(central.config, media=media)
     return central
 

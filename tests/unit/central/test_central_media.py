@@ -19,6 +19,8 @@ import pytest
 
 from central.errors import CentralError
 from central.media import leaving
+from central.media.folder import FolderStore
+from central.media.incoming import Incoming
 from central.media.ledger import Payload, settle
 from central.media.settings import from_table
 from central.media.store import MARKER, key_of
@@ -353,6 +355,36 @@ async def test_an_upload_that_went_on_keeps_its_bytes_and_a_late_one_goes_at_onc
     assert stored(central) == []
 
 
+async def test_a_disk_is_not_filled_and_that_is_said_once(central: TestCentral, told: Told) -> None:
+    assert central.running is not None
+    room = central.running.central.media
+    assert room is not None
+    folder, kept, whole = central.config.media.incoming, central.config.media.folder, len(told.payloads[0])
+
+    async def refused(offset: int, piece: bytes, number: int = 0) -> int:
+        status, answer = await told.put(offset, piece, number)
+        assert (status, answer["code"]) == (507, "media.full")
+        ((alarms,),) = await central.rows("SELECT count(*) FROM alarm WHERE code='media.full'")
+        return int(alarms)
+
+    room.incoming = Incoming(folder, 1 << 60)
+    assert [await refused(0, told.payloads[0]) for _ in range(2)] == [1, 1]
+    assert files(folder) == []
+    room.incoming, room.store = Incoming(folder, 0), FolderStore(kept, 1 << 60)
+    assert await refused(0, told.payloads[0]) == 1
+    assert stored(central) == []
+    assert [path.stat().st_size for path in files(folder)] == [whole], "what came is not sent again"
+    room.store = FolderStore(kept)
+    assert await told.put(whole, b"") == (200, {"state": "stored", "offset": whole})
+    room.incoming = Incoming(folder, 1 << 60)
+    assert await refused(0, told.payloads[1], 1) == 2, "once more when it is full once more"
+
+
+def test_a_gibibyte_stays_free_unless_it_is_set(tmp_path: Path) -> None:
+    assert from_table({}, tmp_path, "central.toml").keep_free == 1024
+    assert from_table({"keep_free": 5}, tmp_path, "central.toml").keep_free == 5
+
+
 async def test_halves_and_orphans_go_when_they_are_old(central: TestCentral, edge: TestEdge, told: Told) -> None:
     assert central.running is not None
     running, room = central.running.central, central.running.central.media
@@ -421,7 +453,7 @@ async def test_a_central_without_a_store_takes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        {"store": "ftp"}, {"folder": 3}, {"half_days": 0}, {"half_days": True}, {"secret": "x"}, {"store": "s3"},
+        {"store": "ftp"}, {"folder": 3}, {"half_days": 0}, {"half_days": True}, {"keep_free": -1}, {"secret": "x"}, {"store": "s3"},
         {"store": "s3", "bucket": "a.b"}, {"store": "s3", "bucket": "abc", "prefix": "../"}, {"access_key": "credential:../x"},
     ],
 )  # fmt: skip
@@ -477,7 +509,7 @@ async def test_killed_at(point: str, tmp_path: Path) -> None:
     """Central dies there; started again it ends with the payload whole, or gone with its statement."""
     central, seed = with_folder(TestCentral(tmp_path / "central")), os.urandom(32)
     with central.made.config_path.open("a") as file:
-        file.write('[central.media]\nstore = "folder"\n')
+        file.write('[central.media]\nstore = "folder"\nkeep_free = 0\n')
     await central.start()
     told = Told.make(TestEdge(central, key=SigningKey.from_seed(seed)))
     await told.tell(1)

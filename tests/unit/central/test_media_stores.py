@@ -205,7 +205,7 @@ async def test_a_payload_comes_to_a_bucket_is_read_and_goes(service: Any, tmp_pa
     """The whole way through central's doors."""
     client, _ = service
     central = TestCentral(tmp_path / "central")
-    media = config_of(service, tmp_path, incoming=tmp_path / "incoming")
+    media = config_of(service, tmp_path, incoming=tmp_path / "incoming", keep_free=0)
     central.config = replace(central.config, media=media)
     await central.start()
     try:
