@@ -14,7 +14,7 @@ from central.doors import Door, Param, asker, door
 from central.errors import CentralError
 from central.openapi.words import EdgeId, Sha256, Time
 from central.register.facts import read_answers, setting
-from central.register.store import history, running
+from central.register.store import history, kept, running
 from central.state import CENTRAL, Central
 from formats.errors import FormatError
 from formats.ids import parse_time
@@ -141,6 +141,8 @@ def _document(
 ) -> Document:
     """Job: build it, and note who was given it. Raises CentralError not_found.policy."""
     now = running(conn, until)
+    if kind in ("register", "dpia", "recipients") and not until:
+        now += kept(conn)
     if only and not any(one.report.policy == only for one in now) and kind != "changes":
         raise CentralError(
             "not_found.policy", "no edge reported that it runs such a policy", status=404, where=only[:64]

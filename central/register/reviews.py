@@ -36,7 +36,7 @@ async def look(central: Central) -> None:
 
 
 def _raise(central: Central, conn: Conn, dates: Mapping[str, date]) -> None:
-    live = {one.report.policy for one in running(conn)}
+    live = {one.report.policy for one in running(conn) if not one.state}
     today = central.wall().date()
     for name, review_by in sorted(dates.items()):
         code = alarm_of(review_by, today)

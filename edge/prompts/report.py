@@ -61,6 +61,7 @@ def _house(config: EdgeConfig, policy: Policy) -> dict[str, Any]:
         "country": config.telephony.country,
         "exports": str(config.retention.exports),
         "orders": str(config.retention.orders),
+        "central": bool(config.central.url),
     }
     if policy.text_notice and config.notices.url:
         house["gateway"] = urlsplit(config.notices.url).hostname or ""

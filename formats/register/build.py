@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from formats.register.answers import Answers, OfPolicy
 from formats.register.document import Document, Row, Section
 from formats.register.notices import notices
-from formats.register.parts import day_of, flat, general, identity, row, said
+from formats.register.parts import BROKEN, day_of, flat, general, identity, row, said, unreadable
 from formats.register.phrases import Phrases, Setting
 from formats.register.report import Entry
 from formats.register.words import Words
@@ -25,7 +25,11 @@ def build(
     sections = [] if kind == "recipients" else [general(answers, w, {e.report.policy for e in entries}, only)]
     for entry in entries:
         phrases = Phrases(entry, answers, setting, w)
-        sections.append(Section(entry.key, w("policy", name=entry.report.policy), (*identity(phrases), *make(phrases))))
+        try:
+            rows = (*identity(phrases), *make(phrases)) if entry.report.document else unreadable(phrases)
+        except BROKEN:  # one edge's report is no reason to show nobody's
+            rows = unreadable(phrases)
+        sections.append(Section(entry.key, w("policy", name=entry.report.policy), rows))
     return Document(kind, w.lang, w(f"title.{kind}"), tuple(sections))
 
 

@@ -17,20 +17,32 @@ def notices(entries: Sequence[Entry], answers: Answers, setting: Setting, lang: 
     top = Words(lang or "en")
     sections: list[Section] = []
     for entry in entries:
-        for language in [one for one in parts.language_of(entry) if lang in ("", one)]:
-            w = Words(language)
-            phrases = Phrases(entry, answers, setting, w)
-            name = w("policy", name=entry.report.policy)
-            key = f"{entry.key}/{language}"
-            spoken = (*parts.identity(phrases), *_spoken(phrases, language))
-            sections.append(Section(f"{key}/spoken", f"{name}: {w('spoken_notice', language=language)}", spoken))
-            title = f"{name}: {w('written', language=language)}"
-            if language in LANGUAGES:
-                sections.append(Section(f"{key}/written", title, tuple(_written(phrases))))
-            else:
-                missing = Row("written", w("written", language=language), (w.fill(f"written notice, {language}"),))
-                sections.append(Section(f"{key}/written", title, (missing,)))
+        try:
+            if not entry.report.document:
+                raise ValueError("no document")
+            sections += _of_entry(entry, answers, setting, lang)
+        except parts.BROKEN:  # one edge's report is no reason to show nobody's
+            broken = parts.unreadable(Phrases(entry, answers, setting, top))
+            sections.append(Section(entry.key, top("policy", name=entry.report.policy), broken))
     return Document("notices", top.lang, top("title.notices"), tuple(sections))
+
+
+def _of_entry(entry: Entry, answers: Answers, setting: Setting, lang: str) -> list[Section]:
+    sections = []
+    for language in [one for one in parts.language_of(entry) if lang in ("", one)]:
+        w = Words(language)
+        phrases = Phrases(entry, answers, setting, w)
+        name = w("policy", name=entry.report.policy)
+        key = f"{entry.key}/{language}"
+        spoken = (*parts.identity(phrases), *_spoken(phrases, language))
+        sections.append(Section(f"{key}/spoken", f"{name}: {w('spoken_notice', language=language)}", spoken))
+        title = f"{name}: {w('written', language=language)}"
+        if language in LANGUAGES:
+            sections.append(Section(f"{key}/written", title, tuple(_written(phrases))))
+        else:
+            missing = Row("written", w("written", language=language), (w.fill(f"written notice, {language}"),))
+            sections.append(Section(f"{key}/written", title, (missing,)))
+    return sections
 
 
 def _spoken(p: Phrases, language: str) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from formats import canonical
 from formats.register.answers import Answers
@@ -12,6 +12,9 @@ from formats.register.document import Row, Section
 from formats.register.phrases import Phrases
 from formats.register.report import Entry
 from formats.register.words import Words
+
+#: What reading a policy's document raises where its members are not what they are called.
+BROKEN: Final = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
 
 
 def row(w: Words, key: str, values: Iterable[str], missing: str = "") -> Row:
@@ -39,11 +42,20 @@ def identity(p: Phrases) -> Iterator[Row]:
     """Which policy, in which version, where and since when; and when it is looked at again."""
     w, about = p.w, p.answers.of(p.entry.report.policy)
     yield Row("version", w("version"), (p.entry.report.version or "",))
-    where = [w("at_since", edge=edge, since=since or w.fill("since")) for edge, since in p.entry.edges]
+    where = []
+    for edge, since in p.entry.edges:
+        told = w("at_since", edge=edge, since=since or w.fill("since"))
+        state, at = p.entry.states.get(edge, ("", ""))
+        where.append(f"{told}; {w(f'at.{state}', at=at)}" if state else told)
     yield row(w, "in_force", where)
     yield row(w, "review_by", day_of(about.review_by), f"policy.{p.entry.report.policy}.review_by")
     if about.reviewed_on or about.reviewer:
         yield row(w, "reviewed", [", ".join([*day_of(about.reviewed_on), *said(about.reviewer)])])
+
+
+def unreadable(p: Phrases) -> tuple[Row, ...]:
+    """In the place of everything else where an edge reported what is no policy."""
+    return (*identity(p), Row("unreadable", p.w("unreadable"), (p.w("unreadable.text"),)))
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:

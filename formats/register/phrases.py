@@ -113,7 +113,7 @@ class Phrases:
             told.append(w(kind, key=short(key), name=house.keys.get(key) or w("recipient.unnamed")))
         if self.records and house.local:
             told.append(w("recipient.local"))
-        if self.get("central"):
+        if house.central and self.get("central"):
             told.append(
                 w("recipient.central", audio=self._word("audio", "media"), number=self._word("number", "number"))
             )
@@ -178,15 +178,17 @@ class Phrases:
 
     def security(self) -> list[str]:
         """Technical measures in effect."""
-        w = self.w
+        w, waived = self.w, self.entry.report.house.waived
         told = []
         if self.records:
             suite = str(self.get("suite"))
-            told = [w("sec.memory"), w(f"sec.{suite}") if w.has(f"sec.{suite}") else suite]
+            told = [] if "unencrypted-swap" in waived else [w("sec.memory")]  # nobody made sure of it
+            told.append(w(f"sec.{suite}") if w.has(f"sec.{suite}") else suite)
             told.append(w("sec.keys", count=len(self.keys())))
             told += [w("sec.monthly")] if self.get("epochs") == "monthly" else []
-            told.append(w("sec.erase"))
+            told += [] if "cow-filesystem" in waived else [w("sec.erase")]  # an old block may outlive it
         told += [w("sec.log"), w("sec.orders")]
+        told += [w("sec.waived", names=", ".join(waived))] if waived else []
         if self.setting.level is not None:
             told.append(w(f"sec.level.{self.setting.level}"))
         return told
@@ -223,7 +225,7 @@ class Phrases:
             }))  # fmt: skip
         told += [w("weak.level")] if self.setting.level == 0 else []
         told += [w("weak.waived", names=", ".join(house.waived))] if house.waived else []
-        told += [w("weak.clear")] if self.get("central", "number") == "clear" else []
+        told += [w("weak.clear")] if house.central and self.get("central", "number") == "clear" else []
         told += [w("weak.recovery")] if self.records and not house.recovery else []
         return told or [w("none")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -26,7 +26,8 @@ class PromptText(msgspec.Struct, frozen=True):
 class House(msgspec.Struct, frozen=True):
     """What holds over all policies of an edge, as far as it bears on this one. floor, ceiling: class of data to ISO 8601
     period; keys: public key to whose it is; recovery: those that are recovery keys; local: whether the host holds an identity
-    that opens recordings; waived: start-up checks that are not made; gateway: host that text notices go to, "" for none."""
+    that opens recordings; waived: start-up checks that are not made; gateway: host that text notices go to, "" for none;
+    central: whether the edge reports to one (older edges, which do not say so, were heard by one)."""
 
     floor: dict[str, str] = {}
     ceiling: dict[str, str] = {}
@@ -38,6 +39,7 @@ class House(msgspec.Struct, frozen=True):
     exports: str = ""
     orders: str = ""
     gateway: str = ""
+    central: bool = True
 
 
 class PolicyReport(msgspec.Struct, frozen=True):
@@ -69,19 +71,24 @@ def parse_report(data: Mapping[str, Any]) -> PolicyReport:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """A policy that an edge runs. since: when this version took effect there, RFC 3339, "" where that is not known."""
+    """A policy that an edge runs. since: when this version took effect there, RFC 3339, "" where that is not known. state: "", or
+    from `state_at` on "revoked" (the edge: nothing is known of it since) or "kept" (applied no longer, recordings are left)."""
 
     edge_id: str
     since: str
     report: PolicyReport
+    state: str = ""
+    state_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The same policy, word for word, wherever it runs. edges: (edge, since), sorted."""
+    """The same policy, word for word, wherever it runs. edges: (edge, since), sorted; states: edge to (state, state_at) as of
+    `InForce`, where there is one."""
 
     report: PolicyReport
     edges: tuple[tuple[str, str], ...]
+    states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -99,6 +106,10 @@ def entries(running: Iterable[InForce], policy: str = "") -> list[Entry]:
         same = canonical.dumps(msgspec.to_builtins(msgspec.structs.replace(report, at="")))
         groups.setdefault((report.policy, report.version, same), []).append(one)
     return [
-        Entry(found[0].report, tuple(sorted((one.edge_id, one.since) for one in found)))
+        Entry(
+            found[0].report,
+            tuple(sorted((one.edge_id, one.since) for one in found)),
+            {one.edge_id: (one.state, one.state_at) for one in found if one.state},
+        )
         for _, found in sorted(groups.items())
     ]

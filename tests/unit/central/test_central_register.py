@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import replace
 from datetime import date, timedelta
@@ -22,7 +23,7 @@ from central.register.facts import configured
 from formats import canonical
 from formats.ids import format_time
 from formats.register import KINDS, Document
-from tests.unit.central.central_kit import TestCentral, TestEdge, a_central
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_central, an_id
 from tests.unit.register.register_kit import CONFIG, REGISTER, data
 
 OTHER = CONFIG.replace('remember = "P30D"', 'remember = "P60D"')
@@ -116,6 +117,83 @@ async def test_a_clock_that_was_ahead_does_not_stand_in_the_way(
     await report(edge, seq, data(tmp_path, OTHER), at(central))
     _, found = await central.admin("GET", "/v1/register/dpia?policy=support")
     assert "remember = P60D" in rows(found, "support")[0]["settings"]
+
+
+async def test_a_clock_that_is_behind_does_not_bring_back_what_was_replaced(
+    central: TestCentral, edge: TestEdge, tmp_path: Path
+) -> None:
+    seq = await report(edge, 1, data(tmp_path), at(central, hours=1))
+    central.offset = timedelta(minutes=1)
+    await report(edge, seq, data(tmp_path, OTHER), at(central, days=400))
+    _, found = await central.admin("GET", "/v1/register/dpia?policy=support")
+    assert "remember = P60D" in rows(found, "support")[0]["settings"]
+
+
+async def test_what_a_revoked_edge_ran_is_marked_so_from_then_on(
+    central: TestCentral, edge: TestEdge, tmp_path: Path
+) -> None:
+    early = at(central, days=3)
+    await report(edge, 1, data(tmp_path), early)
+    before = at(central)
+    central.offset = timedelta(seconds=5)
+    assert (await central.admin("POST", "/v1/edges/pbx-1/revoke", {"reason": "stolen"}))[0] == 200
+    ((when,),) = await central.rows("SELECT state_at FROM edge")
+    for query, said in (("", f"; revoked on {when}: nothing is known of it since"), (f"?until={before}", "")):
+        _, found = await central.admin("GET", f"/v1/register/register{query}")
+        assert rows(found, "support")[0]["in_force"] == (f"pbx-1, since {early}{said}",)
+
+
+async def test_a_policy_that_is_gone_is_in_the_register_while_recordings_under_it_are_left(
+    central: TestCentral, edge: TestEdge, tmp_path: Path
+) -> None:
+    early, ended = at(central, days=3), at(central, days=1)
+    seq = await report(edge, 1, data(tmp_path), early)
+    gone: dict[str, Any] = {name: {"policy": name, "version": None} for name in ("support", "orders")}
+    seq = await report(edge, seq, gone, ended)
+    _, found = await central.admin("GET", "/v1/register/register")
+    assert not rows(found, "support")
+    call, recording = an_id(), an_id()
+    told = {"recording_id": recording, "call_id": call}
+    await edge.send(
+        edge.event(seq, "call.opened", call, {"call_id": call, "policy_id": "support"}),
+        edge.event(seq + 1, "recording.sealed", recording, {**told, "state": "sealed"}),
+    )
+    for kind in ("register", "dpia", "recipients", "notices", "balancing"):
+        _, found = await central.admin("GET", f"/v1/register/{kind}")
+        assert not rows(found, "orders"), "nothing is left of it"
+        values = rows(found, "support")
+        assert bool(values) is (kind in ("register", "dpia", "recipients")), kind
+        if values:
+            said = f"not applied since {ended}; recordings made under it are still kept there"
+            assert values[0].get("in_force") == (f"pbx-1, since {early}; {said}",)
+    await edge.send(edge.event(seq + 2, "recording.erased", recording, told))
+    _, found = await central.admin("GET", "/v1/register/register")
+    assert not rows(found, "support")
+
+
+async def test_a_report_that_makes_no_sense_takes_no_other_with_it(
+    central: TestCentral, edge: TestEdge, tmp_path: Path
+) -> None:
+    """Its version is that of its document, so it was taken; and one that an older central took, and this one cannot read."""
+    await report(edge, 1, data(tmp_path), at(central))
+    document = {"mode": "opt_in", "purposes": 3, "languages": 4, "retention": [], "recipients": 5}
+    version = hashlib.sha256(canonical.dumps(document)).hexdigest()
+    other = TestEdge(central, "pbx-2")
+    await report(other, 1, {"odd": {"policy": "odd", "version": version, "document": document}}, at(central))
+    assert central.running is not None
+    await central.running.central.db.run(
+        lambda conn: conn.execute(
+            "UPDATE policy_report SET report='{}' WHERE report_sha256=(SELECT report_sha256 FROM edge_policy WHERE policy='doctors')"
+        )
+    )
+    for kind in KINDS:
+        query = f"?since={at(central, days=1)}" if kind == "changes" else ""
+        status, found = await central.admin("GET", f"/v1/register/{kind}{query}")
+        assert status == 200, (kind, found)
+        if kind != "changes":
+            assert rows(found, "support")
+            assert "unreadable" in rows(found, "doctors")[0]
+            assert "unreadable" in rows(found, "odd")[0] or kind == "balancing"
 
 
 async def test_a_report_that_is_none_is_rejected_alone(central: TestCentral, edge: TestEdge, tmp_path: Path) -> None:

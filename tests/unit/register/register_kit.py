@@ -26,6 +26,8 @@ names = {{ "{KEYS[0]}" = "operator 2026", "{KEYS[1]}" = "recovery, notary's safe
 recovery = ["{KEYS[1]}"]
 [retention]
 ceiling = {{ recordings = "P12M" }}
+[central]
+url = "https://central.example"
 [notices]
 url = "https://sms.example/hook"
 secret_file = "/etc/callwarden/sms.secret"

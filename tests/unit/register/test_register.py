@@ -129,6 +129,26 @@ def test_only_whoever_is_configured_is_a_recipient(tmp_path: Path) -> None:
     assert not any("key" in one and "age1" in one for one in rows(found, "doctors")["recipients"])
 
 
+@pytest.mark.parametrize(
+    ("waived", "gone"),
+    [("unencrypted-swap", "sec.memory"), ("cow-filesystem", "sec.erase"), ("no-recovery-recipient", "")],
+)
+def test_a_waived_check_is_named_and_what_it_checks_is_not_claimed(tmp_path: Path, waived: str, gone: str) -> None:
+    text = CONFIG.replace('waive = ["cow-filesystem"]', f'waive = ["{waived}"]')
+    for kind, key in (("register", "security"), ("dpia", "measures")):
+        told = rows(build(kind, entries(in_force(tmp_path, text)), answers(), SETTING), "support")[key]
+        w = Words("en")
+        assert w("sec.waived", names=waived) in told
+        assert [one for one in ("sec.memory", "sec.erase") if w(one) not in told] == ([gone] if gone else [])
+
+
+def test_an_edge_without_a_central_has_none_among_its_recipients(tmp_path: Path) -> None:
+    alone = CONFIG.replace('[central]\nurl = "https://central.example"\n', "")
+    for text, there in ((CONFIG, True), (alone, False)):
+        told = rows(build("recipients", entries(in_force(tmp_path, text)), answers(), SETTING), "support")["recipients"]
+        assert any(one.startswith("central store") for one in told) is there
+
+
 def test_a_policy_that_records_nothing_claims_no_audio(tmp_path: Path) -> None:
     values = rows(made(tmp_path, "register"), "doctors")
     assert values["data"][0] == "no audio"
