@@ -14,6 +14,7 @@ from central.auth import json_answer
 from central.conn import Conn
 from central.doors import Door, asker, door, taken
 from central.errors import CentralError
+from central.minimise.loggable import loggable
 from central.minimise.purposes import admit, reading_of
 from central.openapi import answers, bodies
 from central.state import CENTRAL, Central
@@ -46,7 +47,7 @@ async def post_headers(request: web.Request) -> web.Response:
     if not is_id(recording_id):
         raise CentralError("usage.id", "recording_id is 32 lower-case hex digits", where="recording_id")
     wanted = reading_of(asker(request), asked.purpose, asked.case)
-    await admit(central, wanted, "headers.given", recording_id=recording_id, reason=asked.reason)
+    await admit(central, wanted, "headers.given", recording_id=recording_id, reason=loggable(asked.reason, "reason"))
     return json_answer({"headers": await central.db.run(lambda conn: _headers(central, conn, recording_id))})
 
 

@@ -21,6 +21,7 @@ from central.media.place import require
 from central.media.store import key_of
 from central.media.upload import room_of
 from central.media.words import MediaList
+from central.minimise.loggable import loggable
 from central.minimise.purposes import noted, reading, refusal
 from central.problems import query_int
 from central.state import CENTRAL
@@ -94,7 +95,7 @@ async def get_payload(request: web.Request) -> web.StreamResponse:
     if not is_id(recording_id) or not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise CentralError("usage.id", "recordings have ids of 32 hex digits, segments numbers", where="path")
     reason, wanted = request.query.get("reason", ""), reading(request, who)
-    if not _WORD.fullmatch(reason):
+    if not _WORD.fullmatch(loggable(reason, "reason")):
         raise CentralError("usage.reason", "say ?reason= in a few words", where="query")
 
     def job(conn: Conn) -> Any:

@@ -13,6 +13,7 @@ from central.conn import Conn
 from central.doors import Door, asker, door, taken
 from central.errors import CentralError
 from central.minimise import numbers
+from central.minimise.loggable import loggable
 from central.minimise.numbers import Span
 from central.minimise.purposes import judge, reading_of
 from central.openapi.words import Count, EdgeId, Jws, Sha256, Time
@@ -162,7 +163,7 @@ async def post_search(request: web.Request) -> web.Response:
     span = Span(asked.edge, _time(asked.since, "since"), _time(asked.until, "until"))
     person = Person(os.urandom(16), number)
     wanted = reading_of(by, asked.purpose, asked.case)
-    facts = {**wanted.said(), "reason": asked.reason, "number": person.id}
+    facts = {**wanted.said(), "reason": loggable(asked.reason, "reason"), "number": person.id}
 
     def job(conn: Conn) -> dict[str, Any]:
         found = numbers.find(central, conn, number, span)

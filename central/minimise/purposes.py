@@ -14,6 +14,7 @@ from aiohttp import web
 from central.conn import Conn, Row
 from central.doors import Asker
 from central.errors import CentralError
+from central.minimise.loggable import loggable
 from central.minimise.restrictions import restricted
 from central.roles import ADMIN, DPO
 from central.state import Central
@@ -53,15 +54,16 @@ class Verdict:
 
 
 def reading(request: web.Request, by: Asker) -> Reading:
-    """The reading that `?purpose=` and `?case=` describe. Raises CentralError usage.field."""
+    """The reading that `?purpose=` and `?case=` describe. Raises CentralError usage.field, usage.reason."""
     return reading_of(by, request.query.get("purpose", ""), request.query.get("case", ""))
 
 
 def reading_of(by: Asker, purpose: str, case: str) -> Reading:
-    """The same out of two texts. Raises CentralError usage.field."""
+    """The same out of two texts. Raises CentralError usage.field, usage.reason."""
     for name, text in (("purpose", purpose), ("case", case)):
         if len(text) > _LONGEST or not text.isprintable():
             raise CentralError("usage.field", f"a {name} has at most {_LONGEST} printable characters", where=name)
+        loggable(text, name)
     return Reading(by, purpose, case)
 
 

@@ -425,6 +425,8 @@ async def test_reading_is_for_roles_says_why_and_is_logged(central: TestCentral,
     for query in ("purpose=quality", "reason=case-7", "purpose=&reason=case-7", ""):
         status, body, _ = await fetched(central, told, query=query)
         assert (status, json.loads(body)["code"]) == (400, "usage.query"), query
+    status, body, _ = await fetched(central, told, query="purpose=quality&reason=call+777+123+456+back")
+    assert (status, json.loads(body)["code"]) == (400, "usage.reason")
     assert (await fetched(central, told, query="purpose=marketing&reason=x"))[0] == 403
     assert (await fetched(central, told, number=1))[0] == 404
     assert (await fetched(central, told, token="nobody"))[0] == 401

@@ -7,12 +7,15 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from central import setup
+from central.errors import CentralError
 from central.minimise import numbers, ring
+from central.minimise.loggable import loggable
 from central.move import move
 from central.slotfile import SlotFile
 from central.state import named_slots
@@ -331,6 +334,51 @@ async def test_a_reading_is_for_a_purpose_of_the_answer(central: TestCentral, ed
     assert '"why":"purpose"' in refused[0]
     assert recording in refused[0]
     assert [sum(kind in one for one in refused) for kind in ("recording.read", "headers.given")] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "777123456", "+420 777 123 456", "asked by 00420-777-123-456", "tel. (030) 12 34 56 78", "0301/1234567", "case-777123456",
+        "tel777123456", "2026-01-31 777123456", "+420 2012/345678", "20.26.11.26", "+4202026-01-31", "777 123\u2013456",
+        "\u0667\u0667\u0667\u0661\u0662\u0663\u0664\u0665", "two\nlines",
+    ],
+)  # fmt: skip
+def test_a_number_is_no_word_for_the_log(text: str) -> None:
+    with pytest.raises(CentralError) as caught:
+        loggable(text, "reason")
+    assert caught.value.code == "usage.reason"
+
+
+@pytest.mark.parametrize("text", ["777123456", "rang from +420 777 123 456"])
+async def test_no_number_gets_into_the_log_that_cannot_forget(central: TestCentral, edge: TestEdge, text: str) -> None:
+    _, recording = await recorded(edge, 1, "quality")
+    quoted, other = quote(text), "+49 30 901820"
+    one = f"/v1/recordings/{recording}"
+    for method, path, body in (
+        ("GET", f"/v1/calls?purpose=quality&case={quoted}", None),
+        ("GET", f"/v1/recordings?purpose={quoted}", None),
+        ("GET", f"{one}?purpose=quality&case={quoted}", None),
+        ("POST", f"{one}/headers", {"reason": text}),
+        ("POST", f"{one}/headers", {"reason": "x", "purpose": text}),
+        ("POST", "/v1/calls/search", {"number": other, "purpose": "quality", "reason": text}),
+        ("POST", "/v1/calls/search", {"number": other, **ASKED, "case": text}),
+    ):
+        status, answer = await central.admin(method, path, body)
+        assert (status, answer["code"]) == (400, "usage.reason"), path
+    _, log = await central.admin("GET", "/v1/log")
+    assert not [entry for entry in log["entries"] if text in entry["entry"]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a complaint of 2026-01-31", "2026-01-31T12:00:00.000Z", "2026-01-31 12:30", "26.11.2026", "case-2026-12345-ab12", "2026/004711",
+        "12" * 16, "0123456789abcdef", "7" * 64, "12345678-1234-1234-1234-123456789012", "T20260017", "2026-7", "17 C 123/2026", "",
+    ],
+)  # fmt: skip
+def test_a_date_an_id_and_a_case_are_no_number(text: str) -> None:
+    assert loggable(text, "reason") == text
 
 
 async def test_nothing_is_read_for_no_purpose_at_all(central: TestCentral, edge: TestEdge) -> None:
