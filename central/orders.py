@@ -172,7 +172,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
         if read_order(known["jws"]) != claims:
             raise CentralError("command.jti", "another order has this jti", status=409, where="jti")
         return _order_answer(conn, claims.jti, central.now())
-    cases.admit(central, conn, claims)
+    case = cases.admit(conn, claims)
     slot = keep_opening(central, claims, opening)
     if not alone and any("store" in demand for demand in demanded(claims.cmd, claims.target.kind)):
         document = countersign_order(document, central.store)
@@ -197,6 +197,8 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
     for edge_id in edges:
         queue(conn, central.store, edge_id, claims.jti, document, now, expiry(claims))
         withoutedge.destroy(central, conn, edge_id, claims.jti)
+    if case is not None:
+        cases.note(central, conn, case, claims)
     if claims.cmd == "erase" and claims.target.kind == "policy":  # who signed it may not have meant all of it
         central.alarm(conn, "", "order.bulk", f"order {claims.jti} erases every recording of a policy")
     central.log.append(

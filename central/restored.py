@@ -33,7 +33,9 @@ from formats.shred import unseal_header
 _EDGE: Final = "restored_edge:"
 _POLL: Final = "restored_poll:"
 #: What tells of recordings and calls.
-_READS: Final = ("/v1/recordings", "/v1/calls", "/v1/media")
+_READS: Final = ("/v1/recordings", "/v1/calls", "/v1/media", "/v1/cases/")
+#: The same to whoever reads them; receipts that somebody carries here are taken.
+_GETS: Final = ("/v1/receipts",)
 #: Tombstones in one request; rows looked at between two statements.
 PAGE: Final = 1000
 
@@ -197,7 +199,8 @@ def _bury(central: Central, conn: Conn, edge_id: str, recording_id: str) -> bool
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What tells of recordings and calls, or gives their keys out, waits until every edge was heard, or somebody accepted."""
-    if request.path.startswith(_READS):  # the headers of a recovery too
+    reads = _READS + (_GETS if request.method == "GET" else ())
+    if request.path.startswith(reads):  # the headers of a recovery too
         edges = await request.app[CENTRAL].db.run(waiting)
         if edges:
             raise CentralError(

@@ -32,14 +32,14 @@ _ORDER = Asker("order", "", b"")
 _ALWAYS = frozenset({"cancel", "hold", "release"})
 
 
-def admit(central: Central, conn: Conn, claims: OrderClaims) -> None:
-    """Job, before an order is stored: one that names a case of ours must fit it, and is listed there.
+def admit(conn: Conn, claims: OrderClaims) -> Row | None:
+    """Job, before an order is stored: one that names a case of ours must fit it. The case, for `note`.
 
     Raises CentralError case.state, case.kind, case.review (409).
     """
     ref = claims.case_ref
     if ref is None or conn.execute("SELECT 1 FROM subject_case WHERE ref=?", (ref,)).fetchone() is None:
-        return
+        return None
     row = book.held(conn, ref)
     if claims.cmd == "locate":
         if row["state"] not in ("identified", "searched", "reviewed"):
@@ -49,8 +49,14 @@ def admit(central: Central, conn: Conn, claims: OrderClaims) -> None:
             )  # fmt: skip
     elif claims.cmd not in _ALWAYS:
         _fits(conn, row, claims)
+    return row
+
+
+def note(central: Central, conn: Conn, row: Row, claims: OrderClaims) -> None:
+    """Job, once the order is queued: it is listed in its case. Not before: this takes the log's name, and queueing takes edges'."""
     conn.execute(
-        "INSERT INTO case_order(ref, jti, cmd, at) VALUES (?,?,?,?)", (ref, claims.jti, claims.cmd, central.now())
+        "INSERT INTO case_order(ref, jti, cmd, at) VALUES (?,?,?,?)",
+        (row["ref"], claims.jti, claims.cmd, central.now()),
     )
     book.add(central, conn, row, _ORDER, "ordered", {}, said={"jti": claims.jti, "cmd": claims.cmd})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +16,9 @@ import pytest
 from central import restored
 from central.cases import duty
 from central.cases.settings import CaseSettings
+from central.conn import Conn
 from central.move import move
+from central.postgres import _LOCKS
 from central.slotfile import SlotFile
 from central.state import named_slots
 from formats.ids import format_time
@@ -377,5 +381,38 @@ async def test_cases_move_to_postgresql_with_their_key(tmp_path: Path, server: P
         assert (await office.on("person", {"text": "to call back"}))[1]["numbers"] == [NUMBER]
         await office.open("access")
         assert office.ref.split("-")[2] == "2"
+    finally:
+        await central.stop()
+
+
+async def test_an_order_of_a_case_takes_the_edges_before_the_log(tmp_path: Path, server: Postgres) -> None:
+    central = TestCentral(tmp_path / "central", postgres=server.database())
+    await central.start()
+    try:
+        TestEdge(central, edge_id="pbx-1")
+        office = Office(central, await token(central, "dpo"))
+        await office.open()
+        await office.identify()
+        held, seen = threading.Event(), threading.Event()
+
+        def job(conn: Conn) -> bool:
+            """A transaction of the edge's; whether the log is free while the order waits for the edge's row."""
+            conn.execute("UPDATE edge SET last_delivery=last_delivery WHERE edge_id=?", ("pbx-1",))
+            held.set()
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid<>pg_backend_pid()"
+            while conn.execute(waits).fetchone()[0] == 0:
+                assert not seen.wait(0.01), "the order did not wait"
+            free = "SELECT pg_try_advisory_xact_lock(?, hashtext('log'))"
+            return bool(conn.execute(free, (_LOCKS,)).fetchone()[0])
+
+        assert central.running is not None
+        first = asyncio.create_task(central.running.central.db.run(job))
+        assert await asyncio.to_thread(held.wait, 10)
+        ordered = asyncio.create_task(office.order("locate"))
+        ordered.add_done_callback(lambda _: seen.set())
+        assert await asyncio.wait_for(first, 20) is True
+        assert (await ordered)[0] == 202
+        case = await office.show()
+        assert [one["act"] for one in case["entries"]] == ["open", "identify", "ordered"]
     finally:
         await central.stop()

@@ -73,6 +73,8 @@ async def test_59_a_restored_central_hears_its_edges_first(
     central: TestCentral, edge: RestoredEdge, tmp_path: Path
 ) -> None:
     place = tmp_path / "backup"
+    new = {"kind": "access", "numbers": ["777123456"], "country": "CZ"}
+    ref = (await central.admin("POST", "/v1/cases", new))[1]["ref"]
     gone, kept, _, keys = await prepared(central, edge, place)
     held = b"".join(p.read_bytes() for p in place.rglob("*") if p.is_file())
     for secret in (central.config.store_key, central.config.witness_key, central.config.token):
@@ -84,13 +86,21 @@ async def test_59_a_restored_central_hears_its_edges_first(
     done = await said("restore", place, *toml(central))
     assert (done["edges"], done["keys_gone"]) == (["edge-1"], 1), "the keeper itself knows that one key is gone"
     await central.start()
-    for path in ("/v1/recordings", f"/v1/recordings/{gone}", "/v1/calls"):
+    reads = ("/v1/recordings", f"/v1/recordings/{gone}", "/v1/calls", "/v1/media", f"/v1/cases/{ref}")
+    for path in (*reads, "/v1/receipts", f"/v1/receipts/{'ab' * 16}"):
         status, problem = await central.admin("GET", path)
         assert (status, problem["code"]) == (503, "central.restored")
         assert "edge-1" in problem["what"]
     status, problem = await central.admin("POST", f"/v1/recordings/{kept}/headers", {})
     assert (status, problem["code"]) == (503, "central.restored"), "no key is given out either"
-    assert (await central.admin("GET", "/v1/receipts"))[1]["receipts"] == [], "the backup is older"
+    assert (await central.admin("POST", f"/v1/cases/{ref}/notes", {"text": "x"}))[0] == 503, (
+        "its answer shows what was found"
+    )
+    _, carried = await central.admin("POST", "/v1/receipts", {"edge_id": "nobody", "receipts": []})
+    assert carried["code"].startswith("usage."), "what an edge without a network says is still taken"
+    # A request that comes meanwhile is filed: its clock runs.
+    assert (await central.admin("POST", "/v1/cases", new))[0] == 201
+    assert await central.rows("SELECT count(*) FROM receipt") == [(0,)], "the backup is older"
     assert edge.sync is not None
     await edge.sync._inbox.poll(25)
     await edge.sync.flush()
@@ -98,6 +108,7 @@ async def test_59_a_restored_central_hears_its_edges_first(
     assert status == 200
     heads = {one["recording_id"]: [h["kept"] for h in one["headers"]] for one in found["recordings"]}
     assert heads == {gone: [False], kept: [True]}
+    assert (await central.admin("GET", f"/v1/cases/{ref}"))[0] == 200
     assert [r["result"] for r in (await central.admin("GET", "/v1/receipts"))[1]["receipts"]] == ["done"]
     assert keys[0] not in central.config.keeper.read_bytes()
     assert keys[1] in central.config.keeper.read_bytes()
