@@ -1,4 +1,4 @@
-"""`callwarden central edge list|show|approve|revoke`."""
+"""`callwarden central edge list|show|approve|revoke`; `set-key` lies beside."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ _COMMANDS = {
     "approve": (_AT + "approve", "Let an edge in that waits, once its code was compared."),
     "list": (_AT + "list_", "List edges with their standing, how they fare and what is alarming."),
     "revoke": (_AT + "revoke", "Shut an edge out for good: lost, stolen or copied."),
+    "set-key": (
+        "callwarden.commands.central_edge_key:set_key",
+        "Take an edge's key from its trust file, after central was put back.",
+    ),
     "show": (_AT + "show", "Show one edge with its last heartbeat and the keys it had."),
 }
 

@@ -15,11 +15,13 @@ import pytest
 
 from callwarden.backup import central as backups
 from central import setup
+from central.edgebook import BELIEVED_S
 from edge.errors import CallwardenError
 from edge.store.anonymous import anonymise
 from formats.ids import format_time
-from formats.keychange import sign_key_change
+from formats.keychange import read_key_change, sign_key_change, with_new_key
 from formats.keys import SigningKey
+from formats.keyset import KeySet, entry
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_central, a_key
 from tests.unit.cli.cli_makers import acommand
 from tests.unit.retention.restore_kit import RestoredEdge
@@ -153,6 +155,43 @@ async def test_who_was_revoked_since_the_backup_stays_out(
         ("edge-2", "revoked"),
     ]
     assert (await central.admin("GET", "/v1/alarms"))[1]["alarms"] == []
+
+
+async def test_an_edge_whose_key_the_backup_does_not_know_is_let_in_by_its_trust_file(
+    central: TestCentral, edge: RestoredEdge, tmp_path: Path
+) -> None:
+    other = TestEdge(central, "edge-2")
+    old, new, at = other.key, a_key(), format_time(central.wall())
+    await said("backup", tmp_path / "backup", *toml(central))
+    change = sign_key_change("edge-2", old, new, at)
+    other.key = new
+    assert (await other.ask("POST", other.path("key"), {"statement": change}))[0] == 200
+    await central.stop()
+    await said("restore", tmp_path / "backup", *toml(central))
+    await central.start()
+    assert (await other.ask("GET", other.path("audit")))[1]["code"] == "auth.unknown_key"
+    trust = tmp_path / "trust.json"
+    words = ("edge", "set-key", "edge-2", "--trust", trust, "--reason", "put back", *toml(central))
+    stranger = entry(a_key().verify_key, "edge", "edge-2", edge_id="edge-2")
+    for wrong in ([stranger], [stranger, entry(new.verify_key, "edge", "edge-2", edge_id="edge-2")]):
+        trust.write_bytes(KeySet.of(wrong).dump())
+        refused = await acommand("central", *words)
+        assert "auth.key_change" in refused.err
+    pinned = KeySet.of([entry(old.verify_key, "edge", "edge-2", edge_id="edge-2")])
+    trust.write_bytes(with_new_key(pinned, read_key_change(change)).dump())
+    assert (await said(*words)) == {"edge_id": "edge-2", "old": old.kid, "new": new.kid}
+    assert (await said(*words))["new"] is None
+    async with asyncio.timeout(BELIEVED_S + 10):
+        while (await other.ask("GET", other.path("audit")))[0] != 200:
+            await asyncio.sleep(0.2)
+    _, shown = await central.admin("GET", "/v1/edges/edge-2")
+    assert shown["former_keys"] == [{"kid": old.kid, "retired_at": at}]
+    [alarm] = [one for one in (await central.admin("GET", "/v1/alarms"))[1]["alarms"] if one["edge_id"] == "edge-2"]
+    assert (alarm["code"], "put back" in alarm["message"]) == ("edge.key_set", True)
+    other.key = old
+    assert (await other.ask("GET", other.path("audit")))[0] == 401
+    await central.admin("POST", "/v1/edges/edge-2/revoke", {"reason": "stolen"})
+    assert "auth.edge_revoked" in (await acommand("central", *words)).err
 
 
 async def test_a_restore_without_the_list_says_what_to_do(
