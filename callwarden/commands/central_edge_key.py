@@ -29,8 +29,9 @@ from callwarden.options import as_json
 def set_key(edge_id: str, trust: Path, reason: str, central_config: Path, json_: bool) -> None:
     """Take an edge's key from its trust file, after central was put back.
 
-    Its present key and the dates of those before go straight into central's database. For a central that was put back as it was before the edge changed its key: the edge is refused (auth.unknown_key). The
-    trust file must name the key that is on file here as one of before. Whoever brings the file decides who is that edge.
+    Its present key and the dates of those before go straight into central's database. For a central that was put back as it
+    was before the edge changed its key: the edge is refused (auth.unknown_key). The trust file must name the key that is on
+    file here as one of before. Whoever brings the file decides who is that edge.
     """
     import os
 
