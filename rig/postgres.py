@@ -116,14 +116,18 @@ def served(folder: Path, *, durable: bool = False, settings: tuple[str, ...] = (
 
 
 def _wait(server: Postgres) -> None:
+    """Until it takes connections and writes: a server that is put back answers before its recovery has ended."""
     end = time.monotonic() + START_S
     while True:
         try:
-            psycopg.connect(server.conninfo("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError as error:
-            if server.process.poll() is not None or time.monotonic() > end:
-                text = (server.folder / "log").read_text(errors="replace")
-                raise RuntimeError(f"PostgreSQL did not start: {error}\n{text}") from error
-            time.sleep(0.05)
-        else:
-            return
+            with psycopg.connect(server.conninfo("postgres"), connect_timeout=2) as conn:
+                row = conn.execute("SELECT pg_is_in_recovery()").fetchone()
+            if row is not None and not row[0]:
+                return
+            error = "still in recovery"
+        except psycopg.OperationalError as refused:
+            error = str(refused)
+        if server.process.poll() is not None or time.monotonic() > end:
+            text = (server.folder / "log").read_text(errors="replace")
+            raise RuntimeError(f"PostgreSQL did not start: {error}\n{text}")
+        time.sleep(0.05)
