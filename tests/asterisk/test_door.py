@@ -111,13 +111,16 @@ async def test_acts_on_a_real_call(stack: Stack, tmp_path: Path) -> None:
     assert why.stdout.startswith("Recorded until then: the caller withdrew the yes"), why.stdout
     assert "removed after an incident" in why.stdout
     assert "asked for, by an agent" in why.stdout
-    identity, out = str(stack.identity_file), tmp_path / "a.wav"
-    export = await arun(stack, "export", str(recording), "-i", identity, "-o", str(out), "--json")
-    assert export.returncode == 0, export.stderr
-    gaps = json.loads(export.stdout)["gaps"]
+    identity, gaps, words = str(stack.identity_file), [], ""
+    # A phone that stalls on a busy machine is silent, and what is silent is repaired: then the call has a further recording.
+    for (one,) in rows(stack, "SELECT recording_id FROM recording WHERE call_id=? ORDER BY seq", call):
+        export = await arun(stack, "export", str(one), "-i", identity, "-o", str(tmp_path / f"{one}.wav"), "--json")
+        assert export.returncode == 0, export.stderr
+        gaps += json.loads(export.stdout)["gaps"]
+        words += export.stderr
     assert [g["kind"] for g in gaps if g["kind"] == "removed"]
     assert next(g["reason"] for g in gaps if g["kind"] == "pause") == "asked"
-    assert "was withdrawn at" in export.stderr
+    assert "was withdrawn at" in words
     other = await arun(
         stack, "export", str(recording), "-i", identity, "-o", str(tmp_path / "b.wav"), "--purpose", "ads"
     )
