@@ -15,8 +15,11 @@ import sys
 
 from rig.places import PROJECT
 
-#: Where a second look is given: the tests that wait for telephones, for killed processes and for a line that goes on talking.
-REAL = ("tests/asterisk/", "tests/crash/", "tests/unit/recorder/")
+#: Where a second look is given: the tests that wait for telephones, for killed processes, for a line that goes on talking, and
+#: for servers and databases of their own.
+REAL = (
+    "tests/asterisk/", "tests/crash/", "tests/contract/", "tests/unit/recorder/", "tests/unit/central/", "tests/unit/sync/",
+)  # fmt: skip
 #: So many failures are looked at again; more are a fault of the program.
 MOST = 8
 #: pytest's exit codes: some failed; none was found (a narrowed run has no test of one of the two kinds).
