@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from central.errors import CentralError
+from central.tls import key_usage
 
 LIFE_DAYS: Final = 90
 #: Edges with a slow clock must not refuse a fresh certificate.
@@ -62,25 +63,11 @@ def issue(ca_pem: bytes, ca_key_pem: bytes, edge_id: str, csr_pem: str, now: dat
         .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(URN + edge_id)]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .add_extension(_signs_only(), critical=True)
+        .add_extension(key_usage(sign_certificates=False), critical=True)
         .sign(signer, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
     return Issued(pem, ends, f"{certificate.serial_number:x}")
-
-
-def _signs_only() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 @lru_cache(maxsize=20_000)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from central.errors import CentralError
+from formats import webhook
 
 #: "base64 encoded, prefixed with whsec_".
 PREFIX: Final = "whsec_"
@@ -57,17 +55,8 @@ def read_keys(text: str, where: str) -> tuple[bytes, ...]:
 
 
 def headers(keys: Sequence[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The headers of one attempt at `at` (aware). `message_id` has no full stop and stays the same at every attempt."""
-    stamp = str(int(at.timestamp()))
-    content = b".".join((message_id.encode(), stamp.encode(), body))
-    signed = (base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys)
-    return {
-        "content-type": "application/json",
-        "user-agent": "callwarden-central",
-        "webhook-id": message_id,
-        "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(f"v1,{one}" for one in signed),
-    }
+    """`formats.webhook.headers`, and who speaks."""
+    return {**webhook.headers(keys, message_id, at, body), "user-agent": "callwarden-central"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +87,5 @@ def backoff(failures: int, uniform: float) -> timedelta:
 
 
 def retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """RFC 9110, 10.2.3: seconds or an HTTP date, a day at most; nonsense is nothing."""
-    if value is None:
-        return None
-    try:
-        wait = (
-            timedelta(seconds=int(value)) if value.isascii() and value.isdigit() else parsedate_to_datetime(value) - now
-        )
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(wait, timedelta()), timedelta(days=1))
+    """`formats.webhook.retry_after`, a day at most."""
+    return webhook.retry_after(value, now, timedelta(days=1))

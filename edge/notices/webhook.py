@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from edge.errors import CallwardenError
+from formats.webhook import headers, retry_after
 
 #: "base64 encoded, prefixed with whsec_".
 PREFIX: Final = "whsec_"
@@ -55,19 +53,6 @@ def read_keys(text: str) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def headers(keys: Sequence[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The headers of one attempt at `at` (aware). `message_id` has no full stop and stays the same at every attempt."""
-    stamp = str(int(at.timestamp()))
-    content = b".".join((message_id.encode(), stamp.encode(), body))
-    signed = (base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode() for key in keys)
-    return {
-        "content-type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(f"v1,{one}" for one in signed),
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What an attempt came to: `sent`, `retry` or `drop`; `why` in a word; `wait`: how long the gateway asks for."""
@@ -83,7 +68,7 @@ def read_answer(status: int, answer_headers: Mapping[str, str], now: datetime) -
         return Answer("sent")
     if status == 410:
         return Answer("drop", "gone")
-    return Answer("retry", f"http_{status}", _retry_after(answer_headers.get("retry-after"), now))
+    return Answer("retry", f"http_{status}", retry_after(answer_headers.get("retry-after"), now, LONGEST_WAIT))
 
 
 def next_try(attempts: int, wait: timedelta | None, uniform: float) -> timedelta | None:
@@ -95,14 +80,4 @@ def next_try(attempts: int, wait: timedelta | None, uniform: float) -> timedelta
     return max(span, wait) if wait is not None else span
 
 
-def _retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """RFC 9110, 10.2.3: seconds or an HTTP date; nonsense is nothing."""
-    if value is None:
-        return None
-    try:
-        wait = (
-            timedelta(seconds=int(value)) if value.isascii() and value.isdigit() else parsedate_to_datetime(value) - now
-        )
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(wait, timedelta()), LONGEST_WAIT)
+__all__ = ["headers", "read_keys"]
