@@ -19,12 +19,12 @@ from callwarden.offline import acting_as
 from edge.audit.log import AuditLog
 from edge.clock import SystemClock
 from edge.config import EdgeConfig
-from edge.config.credentials import is_away
 from edge.durable import sync_folder, write_file
 from edge.errors import CallwardenError
 from edge.failpoints import hit
 from edge.store.journal import Journal
 from edge.sync.uplink import Uplink
+from formats.credentials import is_away
 from formats.errors import FormatError
 from formats.keychange import read_key_change, sign_key_change, with_new_key
 from formats.keys import SigningKey

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import ssl
 import tomllib
@@ -12,13 +13,13 @@ from typing import Any
 
 from central.cases.settings import CaseSettings
 from central.cases.settings import parse as parse_cases
-from central.credentials import credential
 from central.errors import CentralError
 from central.fleet.settings import EdgeAlarms, certificates, edge_alarms
 from central.hooks.settings import Outgoing
 from central.hooks.settings import read as read_outgoing
 from central.media.settings import NO_MEDIA, MediaConfig
 from central.media.settings import from_table as media_from_table
+from formats.credentials import credential
 
 #: Words that are loopback without asking a resolver.
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -165,7 +166,7 @@ _SECRETS = ("store_key", "witness_key", "token", "certificate_key", "search_keys
 def _file(data: Path, name: str, text: str, where: str) -> Path:
     """A file of central's; a secret may be `credential:NAME`. Raises CentralError config.credential."""
     try:
-        found = credential(text) if name in _SECRETS else None
+        found = credential(text, os.environ) if name in _SECRETS else None
     except ValueError as error:
         raise CentralError("config.credential", f"{name}: {error}", where=where) from error
     return found or data / text

@@ -6,8 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
-from central.credentials import is_away, too_open
 from central.errors import CentralError
+from formats.credentials import is_away, too_open
 from formats.errors import FormatError
 from formats.keys import SigningKey, dump_key, load_key
 
@@ -46,7 +46,7 @@ def make_key(path: Path) -> bool:
 def read_key(path: Path) -> SigningKey:
     """The signing key of a file that only its owner may read. Raises CentralError config.key."""
     try:
-        if too_open(path, path.stat().st_mode):
+        if too_open(path, path.stat().st_mode, os.environ):
             raise CentralError("config.key", "others may read this secret", where=str(path), hint=f"chmod 600 {path}")
         return load_key(path.read_bytes())
     except FileNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import secrets
 import time
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 import structlog
 
-from central.credentials import too_open
 from central.errors import CentralError
 from central.hooks import mail, post, queue
 from central.hooks.outbox import told
 from central.hooks.settings import MAIL, Mail, Webhook
 from central.hooks.signing import TIMEOUT_S, Answer, read_keys
+from formats.credentials import too_open
 
 if TYPE_CHECKING:
     from central.state import Central
@@ -207,7 +208,7 @@ class _Batch:
 def secret(path: Path) -> str:
     """A secret file's text, which only its owner may read. Raises CentralError config.secret."""
     try:
-        if too_open(path, path.stat().st_mode):
+        if too_open(path, path.stat().st_mode, os.environ):
             raise CentralError(
                 "config.secret", "others may read this secret", where=str(path), hint=f"chmod 600 {path}"
             )

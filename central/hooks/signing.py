@@ -5,8 +5,6 @@ Source of every constant: github.com/standard-webhooks/standard-webhooks, spec/s
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,11 +12,8 @@ from typing import Final
 
 from central.errors import CentralError
 from formats import webhook
+from formats.errors import FormatError
 
-#: "base64 encoded, prefixed with whsec_".
-PREFIX: Final = "whsec_"
-#: "At least 24 bytes (192 bits, 512 maximum)".
-KEY_BYTES: Final = range(24, 65)
 #: Signatures a request carries at most: the current key and the one before it.
 MOST_KEYS: Final = 2
 #: "somewhere between 15 and 30s".
@@ -29,29 +24,18 @@ GIVE_UP: Final = timedelta(days=3)
 FIRST_WAIT: Final = timedelta(seconds=5)
 LONGEST_WAIT: Final = timedelta(hours=4)
 _FACTOR: Final = 4
+_HINT: Final = "one line `whsec_` and base64, or two while a receiver changes over"
 
 
 def read_keys(text: str, where: str) -> tuple[bytes, ...]:
-    """The keys of a secret file: one a line, the current one first; each signs, so that a receiver can change over.
-
-    Raises CentralError config.webhook; nothing of the secret is repeated.
-    """
-    keys = []
-    for line in text.split():
-        try:
-            if not line.startswith(PREFIX):
-                raise ValueError
-            key = base64.b64decode(line.removeprefix(PREFIX), validate=True)
-        except (ValueError, binascii.Error):
-            raise CentralError("config.webhook", "the secret is not whsec_ and base64", where=where) from None
-        if len(key) not in KEY_BYTES:
-            raise CentralError("config.webhook", f"the secret has {len(key)} bytes", where=where, hint="24 to 64 bytes")
-        keys.append(key)
-    if not 1 <= len(keys) <= MOST_KEYS:
-        raise CentralError(
-            "config.webhook", f"the file holds {len(keys)} secrets", where=where, hint="one, or two lines"
-        )
-    return tuple(keys)
+    """`formats.webhook.read_keys`, two at most. Raises CentralError config.webhook; nothing of the secret is repeated."""
+    try:
+        keys = webhook.read_keys(text)
+    except FormatError as error:
+        raise CentralError("config.webhook", error.message, where=where, hint=_HINT) from None
+    if len(keys) > MOST_KEYS:
+        raise CentralError("config.webhook", f"the file holds {len(keys)} secrets", where=where, hint=_HINT)
+    return keys
 
 
 def headers(keys: Sequence[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:

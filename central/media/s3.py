@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,11 +21,11 @@ from xml.etree import ElementTree
 import aiohttp
 from yarl import URL
 
-from central.credentials import too_open
 from central.errors import CentralError
 from central.media.settings import MediaConfig
 from central.media.sigv4 import EMPTY, Credentials, amz_date, authorization, encode, query_text
 from central.media.store import MARKER, PIECE, is_key
+from formats.credentials import too_open
 
 #: An answer of the service's own (a list, an error) is not longer; a thousand keys are 600 KiB.
 _MAX_ANSWER: Final = 4 * 1024 * 1024
@@ -261,7 +262,7 @@ def _secret(path: Path) -> str:
         mode, text = path.stat().st_mode, path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise _wrong(f"a key of the bucket cannot be read: {error}", "access_key and secret_key name files") from error
-    if too_open(path, mode):
+    if too_open(path, mode, os.environ):
         raise _wrong(f"others can read {path}", f"chmod 600 {path}")
     if not text or any(c.isspace() for c in text):
         raise _wrong(f"{path} must hold one word", "")

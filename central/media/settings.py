@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from central.credentials import credential
 from central.errors import CentralError
+from formats.credentials import credential
 
 STORES: Final = ("none", "folder", "s3")
 #: Bucket names as S3 has them (docs.aws.amazon.com, "Bucket naming rules"), without dots: they break TLS names.
@@ -108,6 +109,6 @@ def _check_s3(full: Mapping[str, Any], where: str) -> None:
 
 def _secret(data: Path, text: str, where: str) -> Path:
     try:
-        return credential(text) or data / text
+        return credential(text, os.environ) or data / text
     except ValueError as error:
         raise CentralError("config.credential", f"media: {error}", where=where) from error

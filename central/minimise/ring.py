@@ -11,9 +11,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from central.credentials import is_away, too_open
 from central.errors import CentralError
 from central.keyfiles import write_new
+from formats.credentials import is_away, too_open
 from formats.errors import FormatError
 from formats.search import KEY, SearchKey
 
@@ -55,7 +55,7 @@ class RingFile:
 def read_ring(path: Path) -> Ring:
     """Raises CentralError config.key."""
     try:
-        if too_open(path, path.stat().st_mode):
+        if too_open(path, path.stat().st_mode, os.environ):
             raise CentralError("config.key", "others may read this secret", where=str(path), hint=f"chmod 600 {path}")
         keys = tuple(SearchKey(bytes.fromhex(line)) for line in path.read_text("ascii").split())
     except (OSError, ValueError, FormatError) as error:

@@ -12,13 +12,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
-from edge.config.credentials import is_away, too_open
 from edge.config.mounts import COPY_ON_WRITE, IN_MEMORY, Mount, mount_of, parse_mountinfo, plain_swaps
 from edge.config.schema import WAIVABLE, EdgeConfig
 from edge.consent import epochs
 from edge.consent.epochs import recipients_on
 from edge.consent.jurisdiction import standing_alarms
 from edge.consent.policy import Policy
+from formats.credentials import is_away, too_open
 
 #: The window that is not waived, seconds.
 DAY_S = 86400
@@ -98,7 +98,7 @@ def _secret_files(config: EdgeConfig) -> Iterator[Finding]:
             continue
         if not stat.S_ISREG(state.st_mode):
             yield _error(config, key, "config.file_kind", f"{file} is not a file", "name a regular file")
-        elif too_open(file, state.st_mode):
+        elif too_open(file, state.st_mode, os.environ):
             have = stat.S_IMODE(state.st_mode)
             message = f"{file} has mode {have:04o}, so {'others' if have & 0o77 else 'programs'} may use it"
             yield _error(config, key, "config.file_mode", message, f"chmod 600 {file}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from edge.config.credentials import credential
 from edge.config.files import Key, Source, dotted
 from edge.config.schema import Address
 from edge.config.words import example, plain_words
 from edge.consent.policy import Bounds, Choices
 from edge.consent.units import Day, Period, Seconds
 from edge.errors import CallwardenError
+from formats.credentials import credential
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -64,7 +65,7 @@ def _absolute(source: Source, key: Key, value: Any, kind: type[msgspec.Struct]) 
             raise source.error(key, "config.value", f"{dotted(key)} is empty", hint=hint)
         if str(key[-1]).endswith("_file"):
             try:
-                if (found := credential(value)) is not None:
+                if (found := credential(value, os.environ)) is not None:
                     return found
             except ValueError as e:
                 hint = 'for example "credential:edge.key", with LoadCredential=edge.key:… in the unit'

@@ -5,20 +5,16 @@ Source of every constant: github.com/standard-webhooks/standard-webhooks, spec/s
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from edge.errors import CallwardenError
+from formats import webhook
+from formats.errors import FormatError
 from formats.webhook import headers, retry_after
 
-#: "base64 encoded, prefixed with whsec_".
-PREFIX: Final = "whsec_"
-#: "At least 24 bytes (192 bits, 512 maximum)".
-KEY_BYTES: Final = range(24, 65)
 #: "somewhere between 15 and 30s".
 TIMEOUT_S: Final = 20.0
 #: Waits before the second try and later ones. The first four are the specification's example; it goes on for days, but a
@@ -29,28 +25,11 @@ LONGEST_WAIT: Final = timedelta(hours=1)
 
 
 def read_keys(text: str) -> tuple[bytes, ...]:
-    """The keys of a secret file: one a line, the current one first; each signs, so that a receiver can change over.
-
-    Raises CallwardenError config.notices; nothing of the secret is repeated.
-    """
-    keys = []
-    for line in text.split():
-        try:
-            if not line.startswith(PREFIX):
-                raise ValueError
-            key = base64.b64decode(line.removeprefix(PREFIX), validate=True)
-        except (ValueError, binascii.Error):
-            raise CallwardenError(
-                "config.notices", "the webhook's secret is not whsec_ and base64", hint="copy it from the gateway again"
-            ) from None
-        if len(key) not in KEY_BYTES:
-            raise CallwardenError(
-                "config.notices", f"the webhook's secret has {len(key)} bytes", hint="24 to 64 bytes are demanded"
-            )
-        keys.append(key)
-    if not keys:
-        raise CallwardenError("config.notices", "the webhook's secret file is empty", hint="put whsec_… into it")
-    return tuple(keys)
+    """`formats.webhook.read_keys`. Raises CallwardenError config.notices; nothing of the secret is repeated."""
+    try:
+        return webhook.read_keys(text)
+    except FormatError as error:
+        raise CallwardenError("config.notices", error.message, hint="copy it from the gateway again") from None
 
 
 @dataclass(frozen=True, slots=True)

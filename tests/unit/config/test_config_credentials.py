@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from central.errors import CentralError
 from central.keyfiles import make_key, read_key
 from edge import host
 from edge.config import check, load
-from edge.config.credentials import too_open
 from edge.errors import CallwardenError
+from formats.credentials import too_open
 
 EDGE = """\
 [edge]
@@ -66,9 +67,9 @@ def test_a_credential_that_others_may_read_is_refused(tmp_path: Path, folder: Pa
 
 
 def test_a_group_may_read_no_other_file(tmp_path: Path, folder: Path) -> None:
-    assert too_open(tmp_path / "edge.key", 0o440)
-    assert not too_open(folder / "edge.key", 0o440)
-    assert not too_open(tmp_path / "edge.key", 0o400)
+    assert too_open(tmp_path / "edge.key", 0o440, os.environ)
+    assert not too_open(folder / "edge.key", 0o440, os.environ)
+    assert not too_open(tmp_path / "edge.key", 0o400, os.environ)
 
 
 def test_one_that_is_missing_is_told(tmp_path: Path, folder: Path) -> None:
