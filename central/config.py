@@ -45,7 +45,7 @@ class CentralConfig:
     outgoing: webhooks and mail (docs/webhooks.md).
     cases: deadlines and records (`[central.cases]`).
     register: the file with what people state for the register of processing (docs/register.md); None: nothing is stated, and
-    the register says so.
+    the register says so. bulk_erasures: more recordings than this in one key's orders of a day are an incident.
     """
 
     host: str
@@ -77,6 +77,7 @@ class CentralConfig:
     cases: CaseSettings = field(default_factory=CaseSettings)
     register: Path | None = None
     country: str = ""
+    bulk_erasures: int = 100
 
     @property
     def url(self) -> str:
@@ -124,6 +125,7 @@ _DEFAULTS: dict[str, Any] = {
     "media": {},
     "cases": {},
     "register": "",
+    "bulk_erasures": 100,
 }
 
 
@@ -249,7 +251,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         poll_max_s=float(full["poll_max_s"]),
         postgres=refuse_password(full["postgres"], where),
         level=_level(full["level"], where),
-        connections=_connections(full["connections"], where),
+        connections=_whole(full["connections"], "connections", 1, 100, where),
         keeper_socket=data / full["keeper_socket"] if full["keeper_socket"] else None,
         client_certificates=certificates(full["client_certificates"], full["tls"], where),
         client_ca=data / full["client_ca"] if full["client_ca"] else None,
@@ -260,6 +262,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         cases=parse_cases(full["cases"]),
         register=base / full["register"] if full["register"] else None,
         country=_country(full["country"], where),
+        bulk_erasures=_whole(full["bulk_erasures"], "bulk_erasures", 20, 1_000_000, where),
     )
 
 
@@ -275,9 +278,9 @@ def refuse_password(where_it_is: str, where: str) -> str:
     return where_it_is
 
 
-def _connections(count: float, where: str) -> int:
-    if not 1 <= count <= 100:
-        raise CentralError("config.connections", "connections must be 1 to 100", where=where)
+def _whole(count: float, name: str, low: int, high: int, where: str) -> int:
+    if not low <= count <= high:
+        raise CentralError(f"config.{name}", f"{name} must be {low} to {high}", where=where)
     return int(count)
 
 

@@ -17,6 +17,7 @@ from central.conn import Conn
 from central.deliveries import queue
 from central.doors import Door, asker, door
 from central.errors import CentralError
+from central.incidents import bulk
 from central.openapi import answers, bodies
 from central.people import complete, expiry, keep_opening
 from central.problems import field, object_body
@@ -201,6 +202,7 @@ def _submit(central: Central, conn: Conn, document: dict[str, Any], opening: obj
         cases.note(central, conn, case, claims)
     if claims.cmd == "erase" and claims.target.kind == "policy":  # who signed it may not have meant all of it
         central.alarm(conn, "", "order.bulk", f"order {claims.jti} erases every recording of a policy")
+    bulk.ordered(central, conn, verified)
     central.log.append(
         conn,
         now,

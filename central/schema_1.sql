@@ -181,6 +181,9 @@ CREATE TABLE incident(
   opened_at TEXT NOT NULL, last_at TEXT NOT NULL, aware_at TEXT NOT NULL, alarms INTEGER NOT NULL, notifiable INTEGER,
   reason TEXT NOT NULL, facts TEXT NOT NULL, warned INTEGER NOT NULL, notified_at TEXT, closed_at TEXT) STRICT;
 CREATE INDEX incident_joined ON incident(edge_id, kind, state);
+-- What one key's orders to erase single recordings and calls named within a day, since the last alarm about that.
+CREATE TABLE bulk_named(
+  kid TEXT NOT NULL, recording_id TEXT NOT NULL, edge_id TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (kid, recording_id)) STRICT;
 -- What was said of an incident: by alarms (`who` is "") and by people, oldest first.
 CREATE TABLE incident_entry(
   seq INTEGER PRIMARY KEY, incident_id TEXT NOT NULL REFERENCES incident(incident_id), at TEXT NOT NULL, who TEXT NOT NULL,

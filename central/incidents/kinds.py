@@ -49,6 +49,7 @@ CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
         "vault.planted": Cause("failed_seal", "critical", clock=True),
         "retention.bulk_holds": Cause("bulk_deletion", "medium", clock=False),
         "order.bulk": Cause("bulk_deletion", "high", clock=True),
+        "order.many": Cause("bulk_deletion", "high", clock=True),
         "edge.unsealed": Cause("failed_seal", "medium", clock=False),
         "edge.silent": Cause("lost_edge", "medium", clock=False),
         "edge.cloned": Cause("cloned_edge", "critical", clock=True),

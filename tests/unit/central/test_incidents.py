@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from central.conn import Conn
 from central.fleet import judge
 from central.fleet.episodes import settle
 from central.hooks.settings import Outgoing
-from central.incidents import clock, duty, kinds
+from central.incidents import bulk, clock, duty, kinds
 from formats import canonical
 from formats.ids import format_time
 from formats.orders import sign_order
@@ -64,7 +65,7 @@ def test_every_alarm_of_the_table_is_raised_somewhere() -> None:
     """A code that was renamed, or that is raised under its bare name, would make no incident and nobody would notice."""
     root = Path(__file__).parents[3]
     files = [*root.glob("edge/**/*.py"), *root.glob("central/**/*.py")]
-    sources = "".join(one.read_text() for one in files if one.parent.name != "incidents")
+    sources = "".join(one.read_text() for one in files if one.parts[-2:] != ("incidents", "kinds.py"))
     assert [code for code in kinds.CAUSES if f'"{code}"' not in sources] == []
     page = (root / "docs" / "incidents.md").read_text()
     assert [code for code in kinds.CAUSES if f"`{code.partition('/')[0]}`" not in page] == []
@@ -199,6 +200,61 @@ async def test_an_order_that_erases_a_policy_is_a_bulk_deletion(world: World) ->
     assert [(one["kind"], one["severity"], one["edge_id"]) for one in await world.listed()] == [
         ("bulk_deletion", "high", "")
     ]
+
+
+@pytest.mark.parametrize(
+    ("of_edge", "had", "everywhere", "expected"),
+    [
+        (20, 20, 20, False), (21, 21, 21, True), (21, 209, 21, True), (21, 210, 21, False), (22, 219, 22, True),
+        (5, 5, 100, False), (1, 1, 101, True), (101, 5000, 101, True),
+    ],
+)  # fmt: skip
+def test_when_orders_of_one_key_are_a_bulk_deletion(of_edge: int, had: int, everywhere: int, expected: bool) -> None:
+    assert bulk.passes(of_edge, had, everywhere, 100) is expected
+
+
+async def test_many_single_erasures_of_one_key_are_one_incident(world: World) -> None:
+    """A call of 19 recordings, then single ones; a repeat counts once, an old one not, and the alarm comes once for all."""
+    call, names = an_id(), [an_id() for _ in range(27)]
+    opened = [world.edge.opened(n, name, key=None) for n, name in enumerate(names, 1)]
+    for event in opened[:19]:
+        event.data["call_id"] = call
+    opened.append(world.edge.event(30, "call.opened", call, {"call_id": call}))
+    assert all(one["status"] == "accepted" for one in (await world.edge.send(*opened))[1]["items"])
+    assert not await bulk_orders(world, ("recording", names[26]))
+    world.central.offset = timedelta(hours=25)
+    assert not await bulk_orders(
+        world, ("call", call), ("recording", names[3]), ("recording", names[19]), ("recording", names[19])
+    )
+    assert len(await bulk_orders(world, ("recording", names[20]), ("recording", names[21]))) == 1
+    (one,) = await world.listed()
+    assert (one["kind"], one["severity"], one["edge_id"], one["clock"], one["alarms"]) == (
+        "bulk_deletion", "high", "", "running", 1,
+    )  # fmt: skip
+    (row,) = await world.central.rows("SELECT message FROM alarm WHERE code='order.many'")
+    assert f"the key {world.central.dpo.kid[:16]} named 21 recordings within 24 hours, 21 of them of pbx-1" in row[0]
+
+
+async def test_what_one_key_erases_at_all_edges_is_counted_together(world: World) -> None:
+    assert world.central.running is not None
+    inner = world.central.running.central
+    inner.config = replace(inner.config, bulk_erasures=4)
+    for n in range(4):
+        edge, name = TestEdge(world.central, f"branch-{n}"), an_id()
+        await edge.send(edge.opened(1, name, key=None), edge.opened(2, other := an_id(), key=None))
+        assert len(await bulk_orders(world, ("recording", name), ("recording", other))) == (n >= 2)
+    assert [(one["kind"], one["alarms"]) for one in await world.listed()] == [("bulk_deletion", 1)]
+
+
+async def bulk_orders(world: World, *targets: tuple[str, str]) -> list[str]:
+    """Erase each by an order of its own; the alarms about that so far."""
+    for kind, name in targets:
+        asked = {"cmd": "erase", "target": {"kind": kind, "id": name}, "reason": "asked for"}
+        status, draft = await world.central.admin("POST", "/v1/orders/draft", asked)
+        assert status == 200, draft
+        order = sign_order(decode(canonical.dumps(draft["claims"]), OrderClaims), (world.central.dpo,))
+        assert (await world.central.admin("POST", "/v1/orders", {"order": order}))[0] == 202
+    return [row[0] for row in await world.central.rows("SELECT message FROM alarm WHERE code='order.many'")]
 
 
 async def test_the_clock_is_said_once_at_24_hours_and_once_when_over(world: World) -> None:
