@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import wave
 from collections.abc import Iterator
@@ -21,22 +22,25 @@ from tests.unit.cli.key_kit import new_reader, set_recipients
 @contextlib.contextmanager
 def running(edge: make.Edge) -> Iterator[None]:
     """`callwarden run`, until its door answers and to its end by SIGTERM."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "callwarden", "--config", str(edge.config), "run"],
-        cwd=make.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("CALLWARDEN_", "CENTRAL_"))},
-    )  # fmt: skip
-    try:
-        end = time.monotonic() + 40
-        while not edge.loaded.edge.socket.exists():
-            if process.poll() is not None or time.monotonic() > end:
-                process.kill()
-                raise AssertionError(process.communicate()[1])
-            time.sleep(0.1)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    with tempfile.TemporaryFile("w+") as said:  # no pipe, which would fill up and hold the daemon
+        process = subprocess.Popen(
+            [sys.executable, "-m", "callwarden", "--config", str(edge.config), "run"],
+            cwd=make.ROOT, stdout=subprocess.DEVNULL, stderr=said, text=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith(("CALLWARDEN_", "CENTRAL_"))},
+        )  # fmt: skip
+        try:
+            end = time.monotonic() + 60
+            while not edge.loaded.edge.socket.exists():
+                if process.poll() is not None or time.monotonic() > end:
+                    process.kill()
+                    process.wait()
+                    said.seek(0)
+                    raise AssertionError(said.read())
+                time.sleep(0.1)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
 
 
 def test_keys_change_under_a_daemon(tmp_path: Path, run_dir: Path) -> None:  # noqa: F811
