@@ -18,14 +18,11 @@ from edge.calls.conductor import Conductor
 from edge.calls.world import World
 from edge.consent.permit import PERMITTING
 from edge.errors import CallwardenError
-from edge.model.entities import CallRow, ConsentEvent, NewCall
+from edge.model.entities import NO_POLICY, CallRow, ConsentEvent, NewCall
 from edge.model.lifecycle import LIVE
 from edge.ports import Asterisk, CallerGone, Dialogue, DialogueLost
 
 log = structlog.get_logger("calls")
-
-#: What an adopted call is filed under: it came in while nobody could ask under which policy.
-UNKNOWN_POLICY = "unknown"
 
 #: How often, and how long apart in seconds, the recordings of a call that ended unseen are looked at until they are
 #: sealed or empty (a file is closed and sealed within a second of the hang-up).
@@ -158,7 +155,7 @@ class Tracker:
             channel_name=name,
             party_id=secrets.token_hex(16),
             direction="inbound",
-            policy_id=UNKNOWN_POLICY,
+            policy_id=NO_POLICY,
             policy_version="",
             policy_document="{}",
             mode="never",

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from edge.model.adoption import adoption_of
 from formats.pcm import STORED
+
+#: The policy that a call is filed under that came in while no daemon was there to say which: of no version, without terms.
+NO_POLICY: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

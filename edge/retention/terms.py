@@ -8,6 +8,7 @@ import structlog
 
 from edge.consent.policy import from_document
 from edge.consent.retention import House, Retention
+from edge.model.entities import NO_POLICY
 from edge.retention.approval import Approval, Terms, of_text, shorter
 from edge.retention.sight import Sight
 
@@ -38,7 +39,10 @@ class TermsBook:
         self._recorded: dict[tuple[str, str], Retention | None] = {}
 
     async def recorded(self, policy_id: str, version: str) -> Retention | None:
-        """The terms a call began under; None for a document that this version cannot read."""
+        """The terms a call began under; None for a document that this version cannot read. A call that the guard let go on
+        while no daemon was there began under no policy: of it the house's defaults count."""
+        if not version:
+            return self._sight.house().defaults
         key = (policy_id, version)
         if key not in self._recorded:
             document = await self._sight.journal.policy_document(policy_id, version)
@@ -51,7 +55,9 @@ class TermsBook:
 
     def configured(self, scope: str) -> Terms:
         """What the configuration says now."""
-        return Terms(self._sight.terms_of(scope) if scope else None, self._sight.house())
+        house = self._sight.house()
+        policy = self._sight.terms_of(scope) if scope else None
+        return Terms(house.defaults if policy is None and scope == NO_POLICY else policy, house)
 
     async def standing(self, scope: str) -> Standing:
         """What counts now."""

@@ -83,7 +83,7 @@ class Keeper(threading.Thread):
             self.code = start(self._place, "", "--line", str(self._line)).wait(60)
 
 
-def until(what: Callable[[], bool], seconds: float = 30) -> None:
+def until(what: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end

@@ -342,7 +342,7 @@ async def test_a_case_by_commands_from_intake_to_the_package(
             await desk.good("identify", ref, "--method", "document", "--note", "passport, seen by Dana")
             found = await desk.good("search", ref)
             assert mine.call.call_id in found.out
-            assert "777" not in found.out
+            assert not re.search(r"777\s?123\s?456", found.out)
             assert (await desk.run("review", ref, "--include", "ff" * 16, "--reason", "x")).code != 0
             done = await desk.good(
                 "review",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from edge.consent.policy import Policy
 from edge.consent.retention import Bound, Bounds, House, Limits, Retention
 from edge.consent.units import Period
 from edge.errors import CallwardenError
-from edge.model.entities import NewRecording
+from edge.model.entities import NO_POLICY, NewRecording
 from edge.model.live import NoticeRow
 from edge.retention.door import RetentionDoor
 from edge.retention.expiry import ERASURES
@@ -73,6 +74,27 @@ async def test_audio_goes_by_its_age_with_a_receipt_that_says_why(place: Place) 
     )
     assert proof.claims.evidence["why"] == "retention.recordings of the policy it began under"
     assert proof.claims.evidence["due_at"] == format_time(Period("P1M").after(NOON - 31 * DAY))
+
+
+async def test_a_call_that_came_while_no_daemon_was_there_is_kept_by_the_houses_defaults(place: Place) -> None:
+    call = makers.call(policy_id=NO_POLICY, policy_version="", policy_document="{}", mode="never", purposes=())
+    await place.journal.open_call(call)
+    event = replace(makers.event("unavailable", call.party_id), at_wall=format_time(NOON - 40 * DAY))
+    await place.journal.add_event(call.call_id, event, state="declined", outcome="unavailable")
+    await place.journal.end_call(call.call_id, format_time(NOON - 40 * DAY))
+    defaults = Retention(metadata=Period("P1M"), evidence=Period("P2M"), statistics=Period("P3M"))
+
+    async def named(at: datetime, approve: str) -> int:
+        await look(place, at, house=lambda: House(approve=approve, defaults=defaults))  # type: ignore[arg-type]
+        return await rows(place, "SELECT count(*) FROM call WHERE channel_name IS NOT NULL AND channel_name != ''")
+
+    assert await named(NOON, "ask") == 1  # nobody approved it
+    assert await named(NOON, "at_once") == 0
+    assert await rows(place, "SELECT count(*) FROM call") == 1
+    for days in (60, 61):
+        await heard(place)
+        await look(place, NOON + days * DAY, house=lambda: House(approve="at_once", defaults=defaults))
+    assert await rows(place, "SELECT count(*) FROM call") == 0
 
 
 async def test_a_pass_is_bounded_and_the_next_goes_on(place: Place) -> None:
