@@ -45,12 +45,24 @@ def list_(central_config: Path | None, only_open: bool, json_: bool) -> None:
 @click.command()
 @central_config
 @click.argument("ref", metavar="CASE")
+@click.option(
+    "--policy", "policies", multiple=True, help="Of what was found, only this policy's (a queue has one); repeat."
+)
+@click.option(
+    "--direction", type=click.Choice(["inbound", "outbound"]), help="Of what was found, only what came in, or went out."
+)
 @as_json
-def show(central_config: Path | None, ref: str, json_: bool) -> None:
-    """Print a case: its steps, what was found, its orders and how far they are."""
-    from callwarden.output import print_json
+def show(central_config: Path | None, ref: str, policies: tuple[str, ...], direction: str | None, json_: bool) -> None:
+    """Print a case: its steps, what was found, its orders and how far they are. A review needs all that was found."""
+    from callwarden.output import note, print_json
 
     case = from_surroundings(central_config).get(f"/v1/cases/{ref}")
+    found = case["matches"]
+    case["matches"] = [
+        one for one in found if (not policies or one["queue"] in policies) and direction in (None, one["direction"])
+    ]
+    if hidden := len(found) - len(case["matches"]):
+        note(f"{hidden} further calls were found that are not shown")
     if json_:
         print_json(case)
         return

@@ -24,10 +24,12 @@ from callwarden.options import as_json
 @click.option("--since", metavar="TIME", help="Only calls that began then or later (RFC 3339).")
 @click.option("--until", metavar="TIME", help="Only calls that began before.")
 @click.option("--edge", default="", help="Only of this edge.")
+@click.option("--policy", "policies", multiple=True, help="Only calls under this policy (a queue has one); repeat.")
+@click.option("--direction", type=click.Choice(["inbound", "outbound"]), help="Only calls that came in, or went out.")
 @as_json
 def search(
     number: str, central_config: Path | None, purpose: str, reason: str, case: str, country: str, since: str | None,
-    until: str | None, edge: str, json_: bool,
+    until: str | None, edge: str, policies: tuple[str, ...], direction: str | None, json_: bool,
 ) -> None:  # fmt: skip
     """Find the calls of a number among those that policies let central search.
 
@@ -37,7 +39,9 @@ def search(
     from callwarden.output import note, print_json, print_table
 
     wanted = sys.stdin.readline().strip() if number == "-" else number
-    words = {"case": case, "country": country, "since": since, "until": until, "edge": edge}
+    words = {"case": case, "country": country, "since": since, "until": until, "edge": edge, "direction": direction} | {
+        "policy": list(policies)
+    }
     body = {"number": wanted, "purpose": purpose, "reason": reason} | {name: one for name, one in words.items() if one}
     answer = from_surroundings(central_config).post("/v1/calls/search", body)
     if json_:
@@ -63,12 +67,13 @@ def _row(one: dict[str, Any]) -> tuple[Any, ...]:
 def _beside(answer: dict[str, Any]) -> list[str]:
     refused, missed = answer["refused"], answer["not_searched"]
     said = [
-        (answer["more"], "more: narrow it with --since, --until or --edge"),
+        (answer["more"], "more: narrow it with --since, --until, --edge, --policy or --direction"),
         (refused["purpose"], "of this number, whose answer does not cover the purpose"),
         (refused["restricted"], "of this number, restricted: only for legal_claims, with --case"),
         (missed["no_number"], "not searched: their number did not come to central"),
         (missed["gone"], "not searched: their number was forgotten"),
         (missed["other_key"], "not searched: hashed under a key that was destroyed"),
+        (missed["not_opened"], "of this number: nothing says yet of which policy and direction they are"),
     ]
     return [f"{count} {text}" for count, text in said if count] + ([answer["hint"]] if answer["hint"] else [])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -31,6 +31,10 @@ from formats.orders import Person
 MOST_CALLS: Final = 500
 
 
+#: As edges name policies; "" for any.
+PolicyName = Annotated[str, Meta(pattern="^([A-Za-z0-9][A-Za-z0-9_-]{0,62})?$")]
+
+
 class SearchKeyBody(Struct, frozen=True):
     """`public`: an X25519 public key made for this one answer, base64url."""
 
@@ -46,7 +50,8 @@ class SearchKeyAnswer(Struct, frozen=True):
 class SearchBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Whose calls are looked for, for what and why. `number`: in any spelling, a national one at home in `country` (default:
     central's own). `purpose`: one that the answers cover, or "data_subject_request" of who answers those. `reason`, `case`: for
-    the log, without a number. `since`, `until`, `edge`: where to look; calls that began then or later, and before."""
+    the log, without a number. `since`, `until`, `edge`: where to look; calls that began then or later, and before. `policy`: only
+    calls under one of these; `direction`: only calls that came in, or went out."""
 
     number: Annotated[str, Meta(min_length=1, max_length=64)]
     purpose: Annotated[str, Meta(min_length=1, max_length=80)]
@@ -56,6 +61,8 @@ class SearchBody(Struct, frozen=True, forbid_unknown_fields=True):
     until: Time | None = None
     edge: Annotated[str, Meta(max_length=200)] = ""
     case: Annotated[str, Meta(max_length=80)] = ""
+    policy: PolicyName | Annotated[list[PolicyName], Meta(min_length=1, max_length=50)] = ""
+    direction: Literal["", "inbound", "outbound"] = ""
 
 
 class FoundCall(Struct, frozen=True):
@@ -79,11 +86,13 @@ class Refused(Struct, frozen=True):
 
 
 class NotSearched(Struct, frozen=True):
-    """Calls whose number is not here: none came; it was forgotten; it was hashed under a key that is gone."""
+    """Calls whose number is not here: none came; it was forgotten; it was hashed under a key that is gone. `not_opened`: calls of
+    the number of which nothing says yet whether they are of the policy and direction that were asked for."""
 
     no_number: Count
     gone: Count
     other_key: Count
+    not_opened: Count
 
 
 class SearchAnswer(Struct, frozen=True):
@@ -160,13 +169,16 @@ async def post_search(request: web.Request) -> web.Response:
         )
     if digits(number)[-6:] in digits(asked.reason) or digits(number)[-6:] in digits(asked.case):
         raise CentralError("usage.reason", "the log cannot forget: no number in reason or case", where="reason")
-    span = Span(asked.edge, _time(asked.since, "since"), _time(asked.until, "until"))
+    policies = tuple(filter(None, [asked.policy] if isinstance(asked.policy, str) else asked.policy))
+    span = Span(asked.edge, _time(asked.since, "since"), _time(asked.until, "until"), policies, asked.direction)
     person = Person(os.urandom(16), number)
     wanted = reading_of(by, asked.purpose, asked.case)
-    facts = {**wanted.said(), "reason": loggable(asked.reason, "reason"), "number": person.id}
+    facts = {**wanted.said(), "reason": loggable(asked.reason, "reason"), "number": person.id, "edge_id": asked.edge}
+    facts |= {"policy": " ".join(loggable(one, "policy") for one in policies)} if policies else {}
+    facts |= {"direction": asked.direction} if asked.direction else {}
 
     def job(conn: Conn) -> dict[str, Any]:
-        found = numbers.find(central, conn, number, span)
+        found, not_opened = numbers.find(central, conn, number, span)
         calls, refused = [], {"purpose": 0, "restricted": 0}
         for call_id, party_id in found:
             verdict = judge(conn, wanted, call_id)
@@ -176,8 +188,8 @@ async def post_search(request: web.Request) -> web.Response:
                 calls.append((call_id, party_id, verdict.purpose))
         shown = calls[:MOST_CALLS]
         counts = {"found": len(calls), **{f"refused_{why}": count for why, count in refused.items() if count}}
-        central.log.append(conn, central.now(), "calls.searched", {**facts, **counts, "edge_id": asked.edge})
-        missed = numbers.not_searched(central, conn, span)
+        central.log.append(conn, central.now(), "calls.searched", {**facts, **counts})
+        missed = {**numbers.not_searched(central, conn, span), "not_opened": not_opened}
         return {
             "calls": [_found(conn, *one) for one in shown],
             "more": len(calls) - len(shown),

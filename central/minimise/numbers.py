@@ -17,7 +17,7 @@ from central.errors import CentralError
 from central.minimise.ring import Ring
 from central.slotfile import SlotFile
 from central.state import Central
-from formats import search
+from formats import canonical, search
 from formats.errors import FormatError
 from formats.ids import format_time, is_id, parse_time
 from formats.search import MOST_NUMBERS
@@ -106,11 +106,14 @@ def _opens(row: Row, keeper: SlotFile) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where to look: calls of `edge` ("" for all) that began from `since` to before `until` ("" for open)."""
+    """Where to look: calls of `edge` ("" for all) that began from `since` to before `until` ("" for open), under one of
+    `policies` (none for all), of `direction` ("" for both)."""
 
     edge: str = ""
     since: str = ""
     until: str = ""
+    policies: tuple[str, ...] = ()
+    direction: str = ""
 
     def where(self, edge: str, at: str) -> tuple[str, list[str]]:
         """A condition (with what it is bound to) on two columns."""
@@ -118,19 +121,48 @@ class Span:
         used = [(text, value) for text, value in wanted if value]
         return "".join(f" AND {text}" for text, _ in used), [value for _, value in used]
 
+    def _members(self) -> dict[str, tuple[str, ...]]:
+        """What `call.opened` must say."""
+        wanted = {"policy_id": self.policies, "direction": (self.direction,) if self.direction else ()}
+        return {name: values for name, values in wanted.items() if values}
 
-def find(central: Central, conn: Conn, number: str, span: Span) -> list[tuple[str, str]]:
-    """Job: (call, party) of all that have `number` (E.164), the oldest call first."""
+    def covers(self, opened: str | None) -> bool | None:
+        """Whether a call is of the policies and direction, by its `call.opened`; None where that does not say it."""
+        said = canonical.loads(opened) if opened is not None else None
+        found = [said.get(name) if isinstance(said, dict) else None for name in self._members()]
+        if None in found:
+            return None
+        return all(one in values for one, values in zip(found, self._members().values(), strict=True))
+
+    def may_cover(self, opened: str) -> tuple[str, list[str]]:
+        """A condition (with what it is bound to) on the column of `call.opened`: where it has not come, or `covers`. The text there
+        is canonical, so a member has one spelling; LIKE would mind the case on one engine and not on the other."""
+        conditions, values = [], []
+        for name, wanted in self._members().items():
+            says = " OR ".join(f"replace({opened}, ?, '')<>{opened}" for _ in wanted)
+            conditions.append(f" AND ({opened} IS NULL OR {says})")
+            values += [canonical.dumps({name: one}).decode()[1:-1] for one in wanted]
+        return "".join(conditions), values
+
+
+def find(central: Central, conn: Conn, number: str, span: Span) -> tuple[list[tuple[str, str]], int]:
+    """Job: (call, party) of all that have `number` (E.164), the oldest call first; and how many more calls have it, of which
+    nothing says whether they are of the policies and direction."""
     ring = central.search.now()
     keys = ring.keys if ring is not None else ()
     hashes = {one.id: one.hash(number) for one in keys}
-    found = []
+    found, unknown = [], set()
     for row in _candidates(conn, hashes, span):
         value = opened(central, row)
         wanted = number if row["form"] == "clear" else hashes.get(row["key_id"])
-        if value is not None and value == wanted:
+        if value is None or value != wanted:
+            continue
+        call = conn.execute("SELECT opened FROM call WHERE call_id=?", (row["call_id"],)).fetchone()
+        if (covered := span.covers(call["opened"])) is None:
+            unknown.add(row["call_id"])
+        elif covered:
             found.append((row["started_at"], row["call_id"], row["party_id"]))
-    return [(call_id, party_id) for _, call_id, party_id in sorted(found)]
+    return [(call_id, party_id) for _, call_id, party_id in sorted(found)], len(unknown)
 
 
 def opened(central: Central, row: Row) -> str | None:
@@ -150,20 +182,21 @@ def not_searched(central: Central, conn: Conn, span: Span) -> dict[str, int]:
     """Job: how many calls of the span a search cannot find. `no_number`: none came (the policy lets none travel, or the caller
     showed none); `gone`: forgotten since; `other_key`: hashed under a key that is not here. The time is that at which central
     first heard of the call."""
-    where, values = span.where("c.edge_id", "c.first_seen")
+    (where, values), (covered, members) = span.where("c.edge_id", "c.first_seen"), span.may_cover("c.opened")
     ring = central.search.now()
     mine = [one.id for one in ring.keys] if ring is not None else []
     counts = conn.execute(
         "SELECT coalesce(sum(CASE WHEN n.call_id IS NULL THEN 1 ELSE 0 END), 0),"  # noqa: S608 - our own words
         " coalesce(sum(CASE WHEN n.gone=1 THEN 1 ELSE 0 END), 0)"
-        f" FROM call c LEFT JOIN call_numbers n ON n.call_id=c.call_id WHERE 1=1{where}",
-        values,
+        f" FROM call c LEFT JOIN call_numbers n ON n.call_id=c.call_id WHERE 1=1{where}{covered}",
+        [*values, *members],
     ).fetchone()
-    where, values = span.where("edge_id", "started_at")
-    unknown = "".join(" AND key_id<>?" for _ in mine)
+    where, values = span.where("n.edge_id", "n.started_at")
+    unknown = "".join(" AND n.key_id<>?" for _ in mine)
     other = conn.execute(
-        f"SELECT count(DISTINCT call_id) FROM call_number WHERE form='hashed'{unknown}{where}",  # noqa: S608
-        [*mine, *values],
+        "SELECT count(DISTINCT n.call_id) FROM call_number n JOIN call c ON c.call_id=n.call_id"  # noqa: S608 - our own words
+        f" WHERE n.form='hashed'{unknown}{where}{covered}",
+        [*mine, *values, *members],
     ).fetchone()
     return {"no_number": int(counts[0]), "gone": int(counts[1]), "other_key": int(other[0])}
 

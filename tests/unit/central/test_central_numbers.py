@@ -85,6 +85,47 @@ async def test_a_number_is_found_in_any_spelling_across_edges(central: TestCentr
 
 
 @pytest.mark.parametrize("form", ["clear", "hashed"])
+async def test_a_search_keeps_to_policies_and_direction(central: TestCentral, edge: TestEdge, form: str) -> None:
+    """A correction counts; what says neither is counted apart; names differ by case and have no wildcards."""
+    known = ("support", "inbound"), ("Support", "inbound"), ("sup_ort", "outbound"), ("sales", "outbound")
+    calls = []
+    for n, (policy, direction) in enumerate(known):
+        calls.append(call := an_id())
+        data = {"call_id": call, "policy_id": policy, "direction": direction, "purposes": ["quality"]}
+        at = f"2026-05-0{n + 1}T10:00:00.000Z"
+        number = told(edge, 2 * n + 2, call, form, NUMBER, started_at=at)
+        await edge.send(edge.event(2 * n + 1, "call.opened", call, data), number)
+    await edge.send(told(edge, 9, an_id(), form, NUMBER))  # it began, and that is all that is known
+    mute = an_id()
+    sales = {"call_id": mute, "policy_id": "sales", "direction": "inbound"}
+    await edge.send(edge.event(10, "call.opened", mute, sales))
+    assert await found(central, policy="support") == [calls[0]]
+    assert await found(central, policy=["Support", "sup_ort"]) == [calls[1], calls[2]]
+    assert await found(central, direction="outbound") == [calls[2], calls[3]]
+    assert await found(central, direction="outbound", policy=["support", "sales"]) == [calls[3]]
+    assert await found(central, policy="none") == []
+    assert await missed(central, policy="support") == {"no_number": 0, "gone": 0, "other_key": 0, "not_opened": 1}
+    assert await missed(central, policy="sales") == {"no_number": 1, "gone": 0, "other_key": 0, "not_opened": 1}
+    assert await missed(central, direction="outbound") == {"no_number": 0, "gone": 0, "other_key": 0, "not_opened": 1}
+    assert (await missed(central))["not_opened"] == 0
+    moved = {"call_id": calls[0], "fields": ["policy"], "policy_id": "sales", "policy_version": "2"}
+    await edge.send(edge.event(11, "call.rectified", calls[0], moved))
+    assert await found(central, policy="support") == []
+    assert await found(central, policy="sales") == [calls[0], calls[3]]
+    assert '"direction":"outbound"' in (await log_of(central, "calls.searched"))[2]
+    assert '"policy":"Support sup_ort"' in (await log_of(central, "calls.searched"))[1]
+    body = {"number": NUMBER, **ASKED, "policy": "line-777123456"}  # the log cannot forget
+    status, answer = await central.admin("POST", "/v1/calls/search", body)
+    assert (status, answer["code"]) == (400, "usage.reason")
+
+
+async def missed(central: TestCentral, **more: Any) -> dict[str, int]:
+    _, answer = await central.admin("POST", "/v1/calls/search", {"number": NUMBER, **ASKED, **more})
+    counts: dict[str, int] = answer["not_searched"]
+    return counts
+
+
+@pytest.mark.parametrize("form", ["clear", "hashed"])
 async def test_neither_number_nor_hash_lies_in_a_row_or_the_log(
     central: TestCentral, edge: TestEdge, form: str
 ) -> None:
@@ -155,7 +196,7 @@ async def test_calls_that_cannot_be_searched_are_counted(central: TestCentral, e
     silent = an_id()
     await edge.send(opened(edge, 3, silent))
     _, answer = await central.admin("POST", "/v1/calls/search", {"number": NUMBER, **ASKED})
-    assert answer["not_searched"] == {"no_number": 1, "gone": 0, "other_key": 1}
+    assert answer["not_searched"] == {"no_number": 1, "gone": 0, "other_key": 1, "not_opened": 0}
     assert "locate" in answer["hint"]
     assert answer["calls"] == []
 

@@ -366,6 +366,13 @@ async def test_a_case_by_commands_from_intake_to_the_package(
             case = (await desk.good("show", ref, "--json")).json
             assert case["packages"][0]["sha256"] == hashlib.sha256((tmp_path / "p.age").read_bytes()).hexdigest()
             assert case["packages"][0]["recordings"] == [mine.recording_id]
+            assert len(case["matches"]) == 2
+            none = await desk.good("show", ref, "--policy", "another", "--json")
+            assert (none.json["matches"], "2 further calls were found" in none.err) == ([], True)
+            both = await desk.good(
+                "show", ref, "--policy", case["matches"][0]["queue"], "--direction", "inbound", "--json"
+            )
+            assert both.json == case
             text = await desk.good("show", ref)
             assert "the other is a colleague" in text.out
             assert ref in (await desk.good("list", "--open")).out

@@ -406,7 +406,11 @@ def test_a_search_says_what_it_could_not_look_at(central: Running) -> None:
     assert "1 not searched: their number did not come to central" in found.err
     assert "central locate" in found.err
     answer = central.run("search", "777 123 456", "--country", "CZ", *asked, "--json").json
-    assert (answer["calls"], answer["not_searched"]) == ([], {"no_number": 1, "gone": 0, "other_key": 0})
+    none = {"no_number": 1, "gone": 0, "other_key": 0, "not_opened": 0}
+    assert (answer["calls"], answer["not_searched"]) == ([], none)
+    other = ("--policy", "another", "--policy", "further", "--direction", "outbound")
+    answer = central.run("search", "777 123 456", "--country", "CZ", *asked, *other, "--json").json
+    assert (answer["calls"], answer["not_searched"]) == ([], none)
     wrong = central.run("search", "1001", *asked)
     assert (wrong.code, "usage.number" in wrong.err) == (2, True), wrong.err
     assert central.run("search", "+420777123456", "--purpose", "quality").code == 2  # no reason
