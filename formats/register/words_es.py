@@ -21,7 +21,7 @@ WORDS: Final[dict[str, str]] = {
     "at.revoked": "excluida el {at}: desde entonces no se sabe nada de ella",
     "at.kept": "no se aplica desde el {at}; allí aún se conservan grabaciones hechas con ella",
     "unreadable": "Ilegible",
-    "unreadable.text": "lo que se comunicó de esta regla no tiene sentido aquí",
+    "unreadable.text": "lo que se comunicó de esta política no tiene sentido aquí",
     "review_by": "Revisar antes del",
     "reviewed": "Revisado",
     "role": "Papel",
