@@ -44,6 +44,7 @@ from central.hooks import doors as hooks
 from central.incidents import doors as incidents
 from central.media import doors as media
 from central.media.place import settle_in
+from central.media.sharing import one_folder
 from central.minimise import doors as minimise
 from central.openapi import answers
 from central.openapi import serve as published
@@ -142,6 +143,7 @@ async def start(settings: CentralConfig, *, wall: Callable[[], datetime] = utc_n
             _log.warning("keys without a row were destroyed", count=swept)
         if central.media is not None:
             await central.media.store.check()
+            await one_folder(central)
         await settle_in(central)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()

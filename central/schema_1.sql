@@ -151,6 +151,9 @@ CREATE TABLE media(
   PRIMARY KEY (edge_id, sha512)) STRICT;
 CREATE INDEX media_recording ON media(recording_id, number);
 CREATE INDEX media_state ON media(state, touched_at);
+-- What a sweep takes away under no row (central/media/claims.py): nobody uploads it meanwhile. `at`: since when.
+CREATE TABLE media_claim(
+  edge_id TEXT NOT NULL, sha512 TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (edge_id, sha512)) STRICT;
 
 
 -- ---------------------------------------------------------------- webhooks, incidents, mail

@@ -8,6 +8,8 @@ the same rows: each commit changes a row only as it was read.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ import structlog
 from central.conn import Conn
 from central.errors import CentralError
 from central.failpoints import hit
+from central.media import claims
 from central.media.place import here, standing
 from central.media.room import Room
 from central.media.store import key_of
@@ -121,6 +124,7 @@ async def sweep(central: Central) -> None:
         return
     place = await here(room.store)
     limit = central.wall() - timedelta(days=room.config.half_days)
+    await central.db.run(lambda conn: claims.forget_lost(conn, central.wall()))
 
     def halves(conn: Conn) -> list[Any]:
         query = "SELECT edge_id, sha512, place FROM media WHERE state='coming' AND touched_at<? AND place IN ('', ?)"
@@ -139,48 +143,83 @@ async def sweep(central: Central) -> None:
 async def _half(central: Central, room: Room, row: dict[str, Any], old: str) -> None:
     """First the row, and only where it is still as it was: an upload that went on meanwhile keeps its bytes."""
     edge_id, sha512 = row["edge_id"], row["sha512"]
-    key = key_of(edge_id, sha512)
 
     def drop(conn: Conn) -> bool:
+        conn.exclusive(f"edge:{edge_id}")
         query = "DELETE FROM media WHERE edge_id=? AND sha512=? AND state='coming' AND touched_at<?"
         return conn.execute(query, (edge_id, sha512, old)).rowcount == 1
 
-    async with room.lock(key):
-        if await central.db.run(drop):
-            if row["place"]:
-                async with standing(room.store, row["place"]):
-                    await room.store.remove(key)
-            await asyncio.to_thread(room.incoming.remove, edge_id, sha512)
+    async with room.lock(key_of(edge_id, sha512)), _claim(central, edge_id, sha512, drop) as mine:
+        if mine:
+            await _take_away(room, edge_id, sha512, row["place"])
 
 
 async def _leftover(central: Central, room: Room, edge_id: str, sha512: str) -> None:
     """An unfinished upload whose row is not `coming` (a kill came before it was removed)."""
-    at = (edge_id, sha512)
-
-    def coming(conn: Conn) -> bool:
-        row = conn.execute("SELECT 1 FROM media WHERE edge_id=? AND sha512=? AND state='coming'", at).fetchone()
-        return row is not None
-
-    async with room.lock(key_of(*at)):
-        if not await central.db.run(coming):
-            await asyncio.to_thread(room.incoming.remove, *at)
+    async with room.lock(key_of(edge_id, sha512)):
+        state = await central.db.run(lambda conn: _row_state(conn, edge_id, sha512))
+        if not state:
+            async with _claim(central, edge_id, sha512) as mine:
+                if mine:
+                    await _take_away(room, edge_id, sha512, "")
+        elif state != "coming":  # and never will be again
+            await asyncio.to_thread(room.incoming.remove, edge_id, sha512)
 
 
 async def _orphan(central: Central, room: Room, key: str, place: str, *, old: bool) -> None:
     edge_id, _, sha512 = key.split("/")
-
-    def state(conn: Conn) -> str:
-        row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", (edge_id, sha512)).fetchone()
-        return "" if row is None else str(row["state"])
-
     async with room.lock(key):
-        found = await central.db.run(state)
-        if found not in ("", "gone") or not (found or old):
+        found = await central.db.run(lambda conn: _row_state(conn, edge_id, sha512))
+        if found == "gone":  # and never is stored again
+            async with standing(room.store, place):
+                await room.store.remove(key)
+        elif found or not old:
             return
-        async with standing(room.store, place):
-            await room.store.remove(key)
+        else:
+            async with _claim(central, edge_id, sha512) as mine:
+                if not mine:
+                    return
+                await _take_away(room, edge_id, sha512, place)
     message = f"a payload under no row was removed from {place}: {sha512[:16]}…"
     await central.db.run(lambda conn: central.alarm(conn, edge_id, "media.orphan", message))
+
+
+@asynccontextmanager
+async def _claim(
+    central: Central, edge_id: str, sha512: str, first: Callable[[Conn], bool] = lambda _: True
+) -> AsyncIterator[bool]:
+    """Whether what is under no row is this sweep's alone; `first`: in the same commit, and nothing is claimed where it is false.
+    What fails within leaves the claim: a request that is under way may still be carried out."""
+
+    def job(conn: Conn) -> str | None:
+        return claims.claim(conn, edge_id, sha512, central.wall()) if first(conn) else None
+
+    at = await central.db.run(job)
+    if at is None:
+        yield False
+        return
+    hit("media.claimed")
+    yield True
+    hit("media.taken_away")
+    await central.db.run(lambda conn: claims.release(conn, edge_id, sha512, at))
+
+
+async def _take_away(room: Room, edge_id: str, sha512: str, place: str) -> None:
+    """From the store, where it is in one, and of what came in. Raises CentralError media.*"""
+    try:
+        async with asyncio.timeout(claims.REMOVAL_S):
+            if place:
+                async with standing(room.store, place):
+                    await room.store.remove(key_of(edge_id, sha512))
+            await asyncio.to_thread(room.incoming.remove, edge_id, sha512)
+    except TimeoutError as error:
+        raise CentralError("media.store", "a removal takes too long", status=503, where=place) from error
+
+
+def _row_state(conn: Conn, edge_id: str, sha512: str) -> str:
+    """`""` where there is no row."""
+    row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", (edge_id, sha512)).fetchone()
+    return "" if row is None else str(row["state"])
 
 
 def _later(central: Central, seconds: float) -> str:

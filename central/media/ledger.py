@@ -7,6 +7,7 @@ from typing import Any
 
 from central.conn import Conn
 from central.errors import CentralError
+from central.media.claims import claimed
 from formats import canonical
 from formats.errors import FormatError
 from formats.keyset import KeySet
@@ -50,7 +51,7 @@ def expect(conn: Conn, payload: Payload, keys: KeySet, now: str) -> tuple[str, i
     signed manifest says them.
 
     Raises CentralError media.erased (410) for what must not be kept any more, media.unknown (409) while the manifest is not
-    here, media.differs (409) for what is not in it.
+    here, media.differs (409) for what is not in it, media.busy (409) while a sweep takes away what lay here of it.
     """
     conn.exclusive(f"edge:{payload.edge_id}")
     if is_buried(conn, payload.edge_id, payload.recording_id):
@@ -76,6 +77,8 @@ def expect(conn: Conn, payload: Payload, keys: KeySet, now: str) -> tuple[str, i
     entry = next((one for one in segments if one.segment_id == payload.segment_id), None)
     if entry is None or entry.payload_sha512 != payload.sha512 or entry.state == "shredded" or row is not None:
         raise CentralError("media.differs", "the manifest names no such payload", status=409, where=payload.segment_id)
+    if claimed(conn, payload.edge_id, payload.sha512):
+        raise busy(payload)
     conn.execute(
         "INSERT INTO media(edge_id, sha512, recording_id, segment_id, number, bytes, place, state, touched_at)"
         " VALUES (?,?,?,?,?,?,'','coming',?)",
@@ -86,21 +89,29 @@ def expect(conn: Conn, payload: Payload, keys: KeySet, now: str) -> tuple[str, i
 
 
 def goes_into(conn: Conn, payload: Payload, place: str, now: str) -> str:
-    """Before the payload is put anywhere, its row says where: the row's state, `coming` where it may be put."""
+    """Before the payload is put anywhere, its row says where: the row's state, `coming` where it may be put.
+
+    Raises CentralError media.busy (409) where the upload stood still for so long that its row is gone."""
     conn.exclusive(f"edge:{payload.edge_id}")
     at = (payload.edge_id, payload.sha512)
     row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", at).fetchone()
-    if row is not None and row["state"] == "coming":
+    if row is None:
+        raise busy(payload)
+    if row["state"] == "coming":
         conn.execute("UPDATE media SET place=?, touched_at=? WHERE edge_id=? AND sha512=?", (place, now, *at))
-    return "gone" if row is None else str(row["state"])
+    return str(row["state"])
 
 
 def settle(conn: Conn, payload: Payload, place: str, now: str) -> bool:
-    """The payload lies in the store. False where it must go again: a tombstone came meanwhile."""
+    """The payload lies in the store. False where it must go again: a tombstone came meanwhile.
+
+    Raises CentralError media.busy (409) where a sweep dropped the row meanwhile; what was put is an orphan then."""
     conn.exclusive(f"edge:{payload.edge_id}")
     at = (payload.edge_id, payload.sha512)
     row = conn.execute("SELECT state FROM media WHERE edge_id=? AND sha512=?", at).fetchone()
-    if row is not None and row["state"] in ("coming", "stored"):
+    if row is None:
+        raise busy(payload)
+    if row["state"] in ("coming", "stored"):
         conn.execute(
             "UPDATE media SET state='stored', stored_at=?, place=? WHERE edge_id=? AND sha512=?", (now, place, *at)
         )
@@ -144,6 +155,11 @@ def _unknown(payload: Payload) -> CentralError:
         "media.unknown", "central has no manifest of this recording (yet)", status=409, where=payload.recording_id,
         hint="events go first; try again",
     )  # fmt: skip
+
+
+def busy(payload: Payload) -> CentralError:
+    """What lay here of it is being taken away, or was."""
+    return CentralError("media.busy", "what lay here of it is taken away first", status=409, where=payload.sha512)
 
 
 def _erased(payload: Payload) -> CentralError:

@@ -22,6 +22,7 @@ import aiohttp
 from yarl import URL
 
 from central.errors import CentralError
+from central.failpoints import hit
 from central.media.settings import MediaConfig
 from central.media.sigv4 import EMPTY, Credentials, amz_date, authorization, encode, query_text
 from central.media.store import MARKER, PIECE, is_key
@@ -42,13 +43,8 @@ class S3Store:
     def __init__(self, config: MediaConfig) -> None:
         """Raises CentralError config.media: another scheme than https beyond loopback, secrets that others can read."""
         parts = urlsplit(config.endpoint)
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.path
-            or parts.query
-            or "@" in parts.netloc
-        ):
+        strange = not parts.hostname or parts.path or parts.query or "@" in parts.netloc
+        if strange or parts.scheme not in ("http", "https"):
             raise _wrong(f"endpoint {config.endpoint!r} is none", 'write "https://HOST" or "https://HOST:PORT"')
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise _wrong("plain HTTP is for loopback only", "use https://")
@@ -88,16 +84,13 @@ class S3Store:
             raise _wrong(f"the bucket cannot be looked at: {error.message}", "docs/ops/media.md") from error
         if status != 200:
             raise _wrong(
-                f"the bucket {self._config.bucket} answers {_code(status, body)}", "does it exist, is the key right?"
+                f"the bucket {self._config.bucket} answers {_code(status, body)}", "is it there, is the key right?"
             )
         versioned = _texts(body, "Status") != []
         # 404: no lock is configured; 400, 405, 501: a service that has no locks.
         locked = lock == 200
         if lock not in (200, 404, 400, 405, 501):
-            raise _wrong(
-                f"whether the bucket locks objects cannot be asked: HTTP {lock}",
-                "allow s3:GetBucketObjectLockConfiguration",
-            )
+            raise _wrong(f"object lock cannot be asked for: HTTP {lock}", "allow s3:GetBucketObjectLockConfiguration")
         if (versioned or locked) and not self._config.versioned:
             what = "locks objects" if locked else "keeps versions"
             raise _wrong(
@@ -113,6 +106,7 @@ class S3Store:
         status, body = await self._ask("PUT", key, body=source, body_sha256=digest, size=size)
         if status != 200:
             raise _failed(f"the bucket does not take a payload: {_code(status, body)}", key)
+        hit("media.bucket_put")
         if await self.size(key) != size:
             raise _failed("the bucket has another length than was sent", key)
 
@@ -142,6 +136,7 @@ class S3Store:
     async def remove(self, key: str) -> None:
         """See `Store`."""
         await self._delete(key, [])
+        hit("media.bucket_deleted")
         for version in await self._versions(key):
             await self._delete(key, [("versionId", version)])
         if await self._versions(key) or await self.size(key) is not None:
@@ -270,8 +265,11 @@ def _secret(path: Path) -> str:
 
 
 def _sha256(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:  # another process finished it
+        raise _failed(f"the upload cannot be read: {error.strerror}", path.name) from error
 
 
 def _texts(body: bytes, name: str) -> list[str]:

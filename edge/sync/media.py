@@ -15,6 +15,7 @@ _ANSWERS: Final = {
     "media.differs": "differs",
     "media.unknown": "unknown",
     "media.manifest": "unknown",
+    "media.busy": "unknown",
     "media.hash": "wrong",
     "not_found.recording": "differs",
     "usage.too_large": "differs",

@@ -39,7 +39,7 @@ from tests.crash import (
     test_store_crash,
     test_verify_crash,
 )
-from tests.unit.central import test_central_media, test_central_restore
+from tests.unit.central import test_central_restore, test_media_kills
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.crash]
 
@@ -173,7 +173,7 @@ def test_every_failpoint_is_killed_at_somewhere() -> None:
             *test_canary.KILLS,
         )
     }
-    alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS, *test_central_media.POINTS)}
+    alone |= {p.partition(":")[0] for p in (*test_many.POINTS, *test_further.POINTS, *test_media_kills.POINTS)}
     alone |= set(test_edge_keys.POINTS)
     alone |= set(test_verify_crash.POINTS) | {p.partition(":")[0] for p in test_media.POINTS}
     alone |= {*test_keys.POINTS, *test_keys.RESEND}

@@ -21,6 +21,7 @@ from central.edgebook import BELIEVED_S
 from central.errors import CentralError
 from central.keeperlink import KeeperLink
 from central.keeperrun import KeeperProcess
+from central.media.sharing import NAME
 from central.postgres import PostgresDatabase
 from central.slotfile import SlotFile
 from formats import canonical
@@ -28,6 +29,7 @@ from formats.heartbeat import read_heartbeat
 from formats.ids import format_time
 from rig.postgres import Postgres
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
+from tests.unit.central.media_kit import Told, with_folder
 from tests.unit.central.test_central_edges import Pulse
 
 
@@ -294,3 +296,45 @@ async def test_a_commit_whose_answer_is_lost_keeps_its_keys(tmp_path: Path, serv
     assert database.now(lambda conn: conn.execute("SELECT value FROM meta WHERE key='kept'").fetchone()[0]) == "x"
     assert len(keeper.read(put[0])) == 32
     await database.close()
+
+
+async def test_half_uploads_of_several_processes_lie_in_one_folder(tmp_path: Path, server: Postgres) -> None:
+    """An upload goes on wherever its next piece comes; a process that would keep its own halves does not start."""
+    central = with_folder(TestCentral(tmp_path / "central", postgres=server.database()))
+    config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    own = replace(config, media=replace(config.media, incoming=tmp_path / "own"))
+    keeper, running = KeeperProcess(config), list[Running]()
+    try:
+        running += [await start(config, wall=central.wall) for _ in range(2)]
+        with pytest.raises(CentralError, match="in another folder") as refused:
+            await start(own, wall=central.wall)
+        assert refused.value.code == "config.media"
+        central.running = running[0]
+        async with round_robin([int(one.url.rsplit(":", 1)[1]) for one in running]) as port:
+            central.config = replace(config, port=port)
+            told = Told.make(TestEdge(central))
+            await told.tell(1)
+            await told.upload()
+        for one in running:
+            await one.stop()
+        # All of them move: the folder is given the name that the refusal says.
+        name = refused.value.hint.rpartition("echo ")[2].partition(" ")[0]
+        (tmp_path / "own" / NAME).write_text(f"{name}\n")
+        running = [await start(own, wall=central.wall)]
+    finally:
+        for one in running:
+            await one.stop()
+        keeper.stop()
+
+
+async def test_processes_that_start_at_once_agree_on_one_folder(tmp_path: Path, server: Postgres) -> None:
+    central = with_folder(TestCentral(tmp_path / "central", postgres=server.database()))
+    config = replace(central.config, keeper_socket=tmp_path / "keeper.sock")
+    keeper = KeeperProcess(config)
+    try:
+        found = await asyncio.gather(*(start(config, wall=central.wall) for _ in range(3)))
+        for one in found:
+            await one.stop()
+        assert [path.name for path in config.media.incoming.iterdir()] == [NAME]
+    finally:
+        keeper.stop()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import stat
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +25,6 @@ from formats.certificate import open_certificate
 from formats.certificate_facts import BEYOND, MEDIA_TYP
 from formats.ids import format_time
 from formats.jws import verify_compact
-from formats.keys import SigningKey
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 from tests.unit.central.media_kit import AT, Told, fetched, files, with_folder
 from tests.unit.central.test_central_audit import note, send
@@ -473,77 +468,6 @@ async def test_a_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None
     central.config.media.folder.chmod(0o700)
     await central.start()
     await central.stop()
-
-
-CHILD = """
-import asyncio, json, pathlib, sys
-from datetime import timedelta
-from central import config
-from central.media import leaving
-from formats.keys import SigningKey
-from tests.unit.central.central_kit import TestCentral, TestEdge
-from tests.unit.central.media_kit import Told
-async def main():
-    said = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    central = TestCentral.__new__(TestCentral)
-    central.config, central.offset, central.running, central.tls = config.load(pathlib.Path(said["config"])), timedelta(0), None, False
-    await central.start()
-    edge = TestEdge(central, key=SigningKey.from_seed(bytes.fromhex(said["seed"])), enrol=False)
-    told = Told(edge, said["recording"], said["segments"], [bytes.fromhex(one) for one in said["payloads"]], "")
-    if said["erase"]:
-        await edge.ask("POST", edge.path("keeper/shred"), {"recording_id": told.recording_id, "key_ids": [], "jti": None})
-        await leaving.remove_all(central.running.central)
-    else:
-        await told.upload()
-asyncio.run(main())
-"""
-#: Steps of the write orders `upload at central` and `removal at central`.
-UPLOAD = [
-    "media.expected", "media.piece_synced:2", "media.checked", "media.folder_written", "media.put", "media.settled",
-    "media.part_removed",
-]  # fmt: skip
-REMOVAL = ["media.removed", "media.part_gone", "media.stated"]
-POINTS = [*UPLOAD, *REMOVAL]
-
-
-@pytest.mark.parametrize("point", POINTS)
-async def test_killed_at(point: str, tmp_path: Path) -> None:
-    """Central dies there; started again it ends with the payload whole, or gone with its statement."""
-    central, seed = with_folder(TestCentral(tmp_path / "central")), os.urandom(32)
-    with central.made.config_path.open("a") as file:
-        file.write('[central.media]\nstore = "folder"\nkeep_free = 0\n')
-    await central.start()
-    told = Told.make(TestEdge(central, key=SigningKey.from_seed(seed)))
-    await told.tell(1)
-    erase = point in REMOVAL
-    if erase:
-        await told.upload()
-    await central.stop()
-    said = {
-        "config": str(central.made.config_path), "seed": seed.hex(), "recording": told.recording_id,
-        "segments": told.segments, "payloads": [one.hex() for one in told.payloads], "erase": erase,
-    }  # fmt: skip
-    (tmp_path / "said").write_text(json.dumps(said))
-    words = [sys.executable, "-c", CHILD, str(tmp_path / "said")]
-    environment = {**os.environ, "CALLWARDEN_FAILPOINT": point}
-    done = subprocess.run(words, env=environment, cwd=os.getcwd(), check=False, timeout=60, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    await central.start()
-    try:
-        assert central.running is not None
-        if erase:
-            await leaving.remove_all(central.running.central)
-            assert stored(central) == []
-            assert (await central.rows("SELECT state, statement IS NULL FROM media")) == [("gone", 0)]
-        else:
-            await told.upload()
-            assert [path.read_bytes() for path in stored(central)] == told.payloads
-            assert (await central.rows("SELECT state FROM media")) == [("stored",)]
-        central.offset += timedelta(days=8)
-        await leaving.sweep(central.running.central)
-        assert files(central.config.media.incoming) == []
-    finally:
-        await central.stop()
 
 
 async def test_a_payload_is_read_for_a_purpose_of_the_answer(central: TestCentral, edge: TestEdge, told: Told) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,43 +24,10 @@ from central.media.sigv4 import EMPTY, Credentials, authorization
 from central.media.store import MARKER, Store, key_of, open_store
 from tests.unit.central.central_kit import TestCentral, TestEdge
 from tests.unit.central.media_kit import Told, fetched
+from tests.unit.central.s3_kit import config_of, keyed
 
 #: A real service: CALLWARDEN_TEST_S3="https://HOST BUCKET REGION ACCESS_FILE SECRET_FILE". Its bucket is written to.
 REAL = os.environ.get("CALLWARDEN_TEST_S3", "")
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[Any]:
-    """An S3 server on loopback, and a client of another maker for it."""
-    try:
-        import boto3
-        from moto.server import ThreadedMotoServer
-    except ImportError:
-        pytest.skip("moto and flask are not installed: pip install 'moto[s3]' flask flask-cors")
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client(
-        "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", aws_access_key_id="AKIA",
-        aws_secret_access_key="secret",
-    )  # fmt: skip
-    yield client, f"http://{host}:{port}"
-    server.stop()
-
-
-def config_of(service: Any, folder: Path, **more: Any) -> MediaConfig:
-    """Of a bucket made for it."""
-    client, endpoint = service
-    bucket = f"media-{secrets.token_hex(4)}"
-    client.create_bucket(Bucket=bucket)
-    return keyed(folder, MediaConfig("s3", endpoint=endpoint, bucket=bucket, **more))
-
-
-def keyed(folder: Path, config: MediaConfig) -> MediaConfig:
-    for name, text in (("access", "AKIA\n"), ("secret", "secret\n")):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o600)
-    return replace(config, access_key=folder / "access", secret_key=folder / "secret")
 
 
 @pytest.fixture(params=["folder", "s3", "s3 versioned", "real"])
