@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +32,8 @@ async def one_folder(central: Central) -> None:
     try:
         known, found = await central.db.run(_known), await asyncio.to_thread(_read, path)
         if known is None:
-            name = found or await asyncio.to_thread(_make, path)
-            known, found = await central.db.run(lambda conn: _agree(conn, name)), name
+            name = found if found is not None else await asyncio.to_thread(_make, path)
+            known, found = await central.db.run(partial(_agree, name=name)), name
     except OSError as error:
         raise CentralError("config.media", f"cannot be used: {error.strerror}", where=str(path)) from error
     if found != known:
