@@ -34,8 +34,11 @@ _EDGE: Final = "restored_edge:"
 _POLL: Final = "restored_poll:"
 #: What tells of recordings and calls.
 _READS: Final = ("/v1/recordings", "/v1/calls", "/v1/media", "/v1/cases/")
-#: The same to whoever reads them; receipts that somebody carries here are taken.
-_GETS: Final = ("/v1/receipts",)
+#: The same to whoever reads them: an order is shown with its receipts, those of a search with what it found. Receipts that
+#: somebody carries here are taken.
+_GETS: Final = ("/v1/receipts", "/v1/orders/")
+#: Below those: an order as it is carried by hand says what is ordered and nothing that was answered.
+_CARRIED: Final = "/file"
 #: Tombstones in one request; rows looked at between two statements.
 PAGE: Final = 1000
 
@@ -199,7 +202,7 @@ def _bury(central: Central, conn: Conn, edge_id: str, recording_id: str) -> bool
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """What tells of recordings and calls, or gives their keys out, waits until every edge was heard, or somebody accepted."""
-    reads = _READS + (_GETS if request.method == "GET" else ())
+    reads = _READS + (_GETS if request.method == "GET" and not request.path.endswith(_CARRIED) else ())
     if request.path.startswith(reads):  # the headers of a recovery too
         edges = await request.app[CENTRAL].db.run(waiting)
         if edges:

@@ -89,7 +89,7 @@ async def test_59_a_restored_central_hears_its_edges_first(
     assert (done["edges"], done["keys_gone"]) == (["edge-1"], 1), "the keeper itself knows that one key is gone"
     await central.start()
     reads = ("/v1/recordings", f"/v1/recordings/{gone}", "/v1/calls", "/v1/media", f"/v1/cases/{ref}")
-    for path in (*reads, "/v1/receipts", f"/v1/receipts/{'ab' * 16}"):
+    for path in (*reads, "/v1/receipts", f"/v1/receipts/{'ab' * 16}", f"/v1/orders/{'ab' * 16}"):
         status, problem = await central.admin("GET", path)
         assert (status, problem["code"]) == (503, "central.restored")
         assert "edge-1" in problem["what"]
@@ -100,6 +100,8 @@ async def test_59_a_restored_central_hears_its_edges_first(
     )
     _, carried = await central.admin("POST", "/v1/receipts", {"edge_id": "nobody", "receipts": []})
     assert carried["code"].startswith("usage."), "what an edge without a network says is still taken"
+    assert (await central.admin("GET", f"/v1/orders/{'ab' * 16}/file"))[0] == 404, "what is carried by hand goes"
+    assert (await central.admin("GET", "/v1/orders"))[0] == 200
     # A request that comes meanwhile is filed: its clock runs.
     assert (await central.admin("POST", "/v1/cases", new))[0] == 201
     assert await central.rows("SELECT count(*) FROM receipt") == [(0,)], "the backup is older"

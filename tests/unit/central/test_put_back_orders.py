@@ -15,7 +15,7 @@ from central.restored import heard, mark
 from formats import canonical
 from formats.ids import format_time
 from formats.keys import SigningKey
-from formats.orders import sign_order
+from formats.orders import Person, sign_order
 from formats.orders.claims import OrderClaims, decode
 from tests.unit.central.cases_kit import answer
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
@@ -113,6 +113,30 @@ async def test_without_the_mark_only_a_number_beyond_ours_tells(edge: TestEdge) 
     assert list((await brought(edge, 8)).values()) == [9]
     assert set(new) <= set(await brought(edge, 12))
     assert await alarms(edge.central) == ["delivery.rolled_back"]
+
+
+async def test_what_was_found_is_shown_once_the_edges_were_heard(edge: TestEdge) -> None:
+    """A search and its answer are in the backup; what was found may have been erased since."""
+    central = edge.central
+    person = Person(bytes(16), "+420777123456")
+    asked = {"cmd": "locate", "target": {"kind": "person", "id": person.id}, "reason": "asked for"}
+    _, draft = await central.admin("POST", "/v1/orders/draft", asked)
+    body = {"claims": draft["claims"], "opening": person.document()}
+    status, order = await central.admin("POST", "/v1/orders", body)
+    assert status == 202, order
+    match = {"call_id": an_id(), "started_at": "2026-05-01T10:00:00.000Z", "recordings": 1}
+    await answer(edge, order, "done", {"matches": [match]})
+    shown = f"/v1/orders/{order['jti']}"
+    assert (await central.admin("GET", shown))[1]["receipts"][0]["document"]["claims"]["evidence"]["matches"] == [match]
+    await put_back(central, 1)
+    status, problem = await central.admin("GET", shown)
+    assert (status, problem["code"]) == (503, "central.restored")
+    status, again = await central.admin("POST", "/v1/orders", body)
+    assert (status, again["jti"], again["receipts"]) == (202, order["jti"], [])
+    told = {"restore": "ab" * 16, "tombstones": [], "last": True}
+    assert (await edge.ask("POST", edge.path("tombstones"), told))[0] == 200
+    status, now = await central.admin("GET", shown)
+    assert (status, len(now["receipts"])) == (200, 1)
 
 
 async def test_an_order_that_was_queued_again_counts_its_edge_once(edge: TestEdge) -> None:
