@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import click
 
 from edge.errors import CallwardenError
+from formats import canonical
+from formats.keyset import KeySet
 
 F = TypeVar("F", bound=Callable[..., Any])
 TIMEOUT_S = 30.0
@@ -56,14 +58,22 @@ class CentralClient:
             after = page[-1][by]
         return items
 
-    def download(self, path: str, to: BinaryIO | None, most: int) -> str:
-        """Bytes into `to` (None: nowhere); the hex of their SHA-512. Raises as `get`, and sync.answer beyond `most` bytes."""
+    def key_set(self) -> KeySet:
+        """Central's own, for who pins none: it is then believed."""
+        return KeySet.load(canonical.dumps(self.get("/v1/keys")))
+
+    def download(self, path: str, to: IO[bytes] | None, most: int, part: tuple[int, int] | None = None) -> str:
+        """Bytes into `to` (None: nowhere); the hex of their SHA-512. part: (first byte, byte behind the last), nothing else counts as an
+        answer then. Raises as `get`, and sync.answer beyond `most` bytes."""
         connection, digest, size = self._connection(), hashlib.sha512(), 0
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if part is not None:
+            headers["Range"] = f"bytes={part[0]}-{part[1] - 1}"
         with _translated(self.url):
             try:
-                connection.request("GET", path, None, {"Authorization": f"Bearer {self.token}"})
+                connection.request("GET", path, None, headers)
                 response = connection.getresponse()
-                if response.status != HTTPStatus.OK:
+                if response.status != (HTTPStatus.OK if part is None else HTTPStatus.PARTIAL_CONTENT):
                     _answer(response.status, response.read(), self.url)
                     raise CallwardenError("sync.answer", f"central answered {response.status}", where=self.url)
                 while piece := response.read(_PIECE):
@@ -160,6 +170,11 @@ def from_surroundings(central_config: Path | None) -> CentralClient:
     if ca and not Path(ca).is_file():
         raise CallwardenError("environment.file", "there is no such CA file", hint="CENTRAL_CA names it", where=ca)
     return CentralClient(url.rstrip("/"), _token(token), Path(ca) if ca else None)
+
+
+def is_named(central_config: Path | None) -> bool:
+    """Whether something says which central is meant; whether it is right shows when it is asked."""
+    return central_config is not None or bool(os.environ.get("CENTRAL_URL") and os.environ.get("CENTRAL_TOKEN"))
 
 
 def _token(text: str) -> str:

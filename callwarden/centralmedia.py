@@ -39,13 +39,7 @@ def fetch(
     """Every payload that central has (of these recordings) into a folder laid out as a vault; None: only look whether each is what
     the manifest says. What is there already and right is left alone. purpose: what they are read for; a recording that central refuses
     for it is among the failed. Raises usage.purpose, and what stops everything."""
-    if not purpose:
-        raise CallwardenError(
-            "usage.purpose",
-            "central gives payloads out for a purpose only",
-            where="--purpose",
-            hint="--purpose PURPOSE",
-        )
+    for_a_purpose(purpose)
     told = Fetched()
     wanted = {"purpose": purpose} | ({"case": case} if case else {})
     words = {"reason": reason, **wanted}
@@ -78,6 +72,18 @@ def fetch(
                     raise
                 told.failed[f"{recording_id} {entry.number}"] = error
     return told
+
+
+def for_a_purpose(purpose: str) -> None:
+    """Raises usage.purpose where there is none."""
+    if not purpose:
+        message = "central gives payloads out for a purpose only"
+        raise CallwardenError("usage.purpose", message, where="--purpose", hint="--purpose PURPOSE")
+
+
+def path_of(recording_id: str, number: int, words: Mapping[str, str]) -> str:
+    """Where central gives a payload out; words: what it is read for."""
+    return f"/v1/recordings/{recording_id}/segments/{number}/media?{urlencode(words)}"
 
 
 def _refused(why: str, recording_id: str, purpose: str) -> CallwardenError:
@@ -115,7 +121,7 @@ def _one(
 ) -> Path:
     """Under its name once it is whole and right. Raises vault.payload."""
     target = payload_path(vault or Path(), recording_id, entry.segment_id)
-    path = f"/v1/recordings/{recording_id}/segments/{entry.number}/media?{urlencode(words)}"
+    path = path_of(recording_id, entry.number, words)
     if vault is None:
         _check(entry, client.download(path, None, entry.payload_bytes), recording_id)
         return target

@@ -40,10 +40,10 @@ class Recovered:
 
 
 class RecoveryDoor:
-    """The part of `callwarden.door.Door` that reading a recording needs, over central and a vault's folder."""
+    """The part of `callwarden.door.Door` that reading a recording needs, over central and a vault's folder (None: there is none)."""
 
     def __init__(
-        self, client: CentralClient, vault: Path, trust: KeySet, reason: str, purpose: str = "", case: str = ""
+        self, client: CentralClient, vault: Path | None, trust: KeySet, reason: str, purpose: str = "", case: str = ""
     ) -> None:
         self._client, self._vault, self._trust, self._reason = client, vault, trust, reason
         self._wanted = {name: text for name, text in (("purpose", purpose), ("case", case)) if text}
@@ -65,19 +65,23 @@ class RecoveryDoor:
     def _bundle(self, recording: str) -> Row:
         found = self._client.get(f"/v1/recordings/{recording}", **self._wanted)
         sealed, opened = found["sealed"] or {}, found["opened"] or {}
-        headers = self._headers_of(recording)
-        segments = (
-            self._signed(sealed["manifest"], headers)
-            if sealed.get("manifest")
-            else self._told(recording, found["segments"], opened, headers)
-        )
+        erased = found["erased"] or found["tombstone"]
+        segments: list[Row] = []
+        if not erased:  # nor are its headers asked for: they are gone
+            headers = self._headers_of(recording)
+            segments = (
+                self._signed(sealed["manifest"], headers)
+                if sealed.get("manifest")
+                else self._told(recording, found["segments"], opened, headers)
+            )
+        state = "no_audio" if sealed.get("state") == "no_audio" else "sealed" if sealed.get("manifest") else "recording"
         first: Mapping[str, Any] = segments[0] if segments else opened
         self._bundles[recording] = made = {
             "edge_id": found["edge_id"],
             "edge_jwk": {},
             "recording_id": recording,  # as asked for: another one's manifest says another
             "call_id": found["call_id"],
-            "state": "sealed" if sealed.get("manifest") else "recording",
+            "state": "erased" if erased else state,
             "ending": sealed.get("ending"),
             "suite": opened.get("suite") or first.get("suite") or "age1",
             "codec": opened.get("codec") or first.get("codec"),
@@ -88,8 +92,8 @@ class RecoveryDoor:
             "held": False,
             "manifest": sealed.get("manifest"),
             "segments": segments,
-            "tombstone": found["tombstone"],
-            "purposes": [],
+            "tombstone": erased and {"erased_at": erased.get("at"), **erased},
+            "purposes": [str(one) for one in opened.get("purposes") or ()],
             "revoked_at": None,
             "pauses": [],
             "flags": [],
@@ -114,6 +118,7 @@ class RecoveryDoor:
     ) -> Iterator[Source]:
         """The file in the vault's folder, as far as it counts, or a part of it. Raises vault.missing."""
         segment = self._segment(recording_id, number)
+        assert self._vault is not None
         path = payload_path(self._vault, recording_id, segment["segment_id"])
         try:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -165,7 +170,8 @@ class RecoveryDoor:
         found = {one["segment_id"]: one for one in closed}
         if opened.get("segment_id") and opened["segment_id"] not in found:
             suite = suite_of(str(opened.get("suite", "age1")))
-            chunks = _whole_chunks(payload_path(self._vault, recording_id, opened["segment_id"]), suite)
+            path = self._vault and payload_path(self._vault, recording_id, opened["segment_id"])
+            chunks = _whole_chunks(path, suite) if path else 0
             found[opened["segment_id"]] = {
                 "segment_id": opened["segment_id"], "number": opened["number"], "state": "truncated", "chunks": chunks,
                 "plain_bytes": chunks * suite.chunk, "payload_bytes": suite.truncated_size(chunks) if chunks else 0,
@@ -204,7 +210,7 @@ def recover(
             continue  # nothing was heard
         try:
             partial = not (row["sealed"] or {}).get("manifest")
-            export = Export(cast(Door, door), recording_id, trust, Reading(case="recover"), partial=partial)
+            export = Export(cast(Door, door), recording_id, trust, Reading(purpose, "recover"), partial=partial)
             told.files.append(export.to_audio(out / f"{recording_id}.wav", identities))
         except CallwardenError as error:
             if error.code in ("sync.unreachable", "sync.certificate", "environment.file", "auth.token"):

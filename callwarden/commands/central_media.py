@@ -102,12 +102,10 @@ def _run(
     from callwarden.centralmedia import fetch
     from callwarden.output import note, plain, print_json
     from edge.errors import Exit
-    from formats import canonical
-    from formats.keyset import KeySet
 
     os.umask(0o077)
     client = from_surroundings(central_config)
-    keys = keyfiles.read_trust(trust) if trust else KeySet.load(canonical.dumps(client.get("/v1/keys")))
+    keys = keyfiles.read_trust(trust) if trust else client.key_set()
     if output is not None:
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
     told = fetch(client, output, keys, reason, recordings, purpose=purpose, case=case)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 import click
 
+from callwarden.centralclient import central_config, from_surroundings, is_named
 from callwarden.options import as_json, config_path, edge_config, passphrase_file
 
 
@@ -42,9 +45,16 @@ from callwarden.options import as_json, config_path, edge_config, passphrase_fil
 )
 @click.option("--case", default="", help="A word or a case number for the audit log.")
 @click.option(
+    "--from-central",
+    is_flag=True,
+    help="Take all of it from central: its edge is gone, or is another. Needs an administrator's token.",
+)
+@central_config
+@click.option("--reason", default="export", show_default=True, help="A word for central's log, where it is asked.")
+@click.option(
     "--trust",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The key set to believe (default: the edge's trust file).",
+    help="The key set to believe (default: the edge's trust file; with --from-central central's own).",
 )
 @as_json
 def export(
@@ -58,6 +68,9 @@ def export(
     partial: bool,
     purpose: str,
     case: str,
+    from_central: bool,
+    central_config: Path | None,
+    reason: str,
     trust: Path | None,
     json_: bool,
 ) -> None:
@@ -65,26 +78,47 @@ def export(
 
     RECORDING is an id or its first 6 digits or more. With --from or --to only that part is read and decrypted. A purpose
     that the answer does not cover is refused. Every export leaves entries in the audit log (`callwarden reads`).
+
+    A payload that the edge has not is taken from central's media, where a central is named; central's log has it then, too. With
+    --from-central RECORDING is a whole id, and central alone is asked.
     """
     if raw_age == bool(identity):
         raise click.UsageError("give --identity FILE to decrypt, or --raw-age to keep it encrypted")
     if raw_age and (form or begin or end):
         raise click.UsageError("--raw-age takes whole segments as they are: without --format, --from and --to")
     from callwarden import keyfiles
-    from callwarden.door import Reading, open_door
+    from callwarden.centraldoor import CentralDoor, CentralPayloads, EdgeThenCentral
+    from callwarden.door import Door, Reading, open_door
     from callwarden.exporting import Export
     from callwarden.output import note, plain, print_json
     from callwarden.reading.spans import span_of
     from callwarden.reading.writers import form_of
     from edge.config import load
+    from edge.errors import CallwardenError
+    from formats.ids import is_id
 
     os.umask(0o077)
     reading = Reading(purpose, case, "age" if raw_age else form_of(output, form), span_of(begin, end))
     identities = keyfiles.read_identities(identity) if identity else []
-    keys = keyfiles.read_trust(trust or load(config_path()).edge.trust_file)
-    with open_door(config_path()) as door:
+    if from_central and not is_id(recording):
+        raise CallwardenError(
+            "usage.recording", "from central a recording is named by its whole id", where=recording[:80]
+        )
+    taken: set[tuple[str, int]] = set()
+    with ExitStack() as stack:
+        if from_central:
+            client = from_surroundings(central_config)
+            keys = keyfiles.read_trust(trust) if trust else client.key_set()
+            door = cast(Door, CentralDoor(client, keys, reason, purpose, case))
+        else:
+            keys = keyfiles.read_trust(trust or load(config_path()).edge.trust_file)
+            door = stack.enter_context(open_door(config_path()))
+            if is_named(central_config):
+                payloads = CentralPayloads(lambda: from_surroundings(central_config), reason, case=case)
+                door = cast(Door, EdgeThenCentral(door, payloads, taken))
         export = Export(door, recording, keys, reading, partial=partial)
         done = export.to_age(output) if raw_age else export.to_audio(output, identities)
+    segments = done.segments if from_central else len(taken)
     for warning in done.warnings:
         note(f"note: {plain(warning)}")
     if json_:
@@ -100,10 +134,12 @@ def export(
                 "part": None if done.span is None else {"from_ms": done.span[0], "to_ms": done.span[1] or None},
                 "gaps": done.gaps,
                 "warnings": done.warnings,
+                "segments_from_central": segments,
             }
         )
         return
     for file in done.files:
         print(file)
     how = "verified" if done.span is None else "verified chunk by chunk (a whole read also checks the payloads' hashes)"
-    note(f"{done.seconds:.1f} s in {done.segments} segment(s), " + (how if done.verified else "NOT verified"))
+    where = f"{segments} of them from central's media, " if segments else ""
+    note(f"{done.seconds:.1f} s in {done.segments} segment(s), {where}" + (how if done.verified else "NOT verified"))

@@ -63,13 +63,11 @@ def recover(
     from callwarden.output import note, plain, print_json
     from callwarden.recovering import recover as run
     from edge.errors import CallwardenError, Exit
-    from formats import canonical
-    from formats.keyset import KeySet
 
     os.umask(0o077)
     identities = keyfiles.read_identities(identity)
     client = from_surroundings(central_config)
-    keys = keyfiles.read_trust(trust) if trust else KeySet.load(canonical.dumps(client.get("/v1/keys")))
+    keys = keyfiles.read_trust(trust) if trust else client.key_set()
     if from_central:
         vault.mkdir(mode=0o700, parents=True, exist_ok=True)
         got = fetch(client, vault, keys, reason, recordings, edge_id, purpose=purpose, case=case)
