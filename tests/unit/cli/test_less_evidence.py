@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_after_an_erasure_every_form_gives_the_minimal_record(
     assert done.code == 0, done.err
     assert HMAC in done.out
     assert make.NUMBER not in done.out
-    assert "7000" not in done.out, "how long a prompt was heard"
+    assert not re.search(r"\b7000\b", done.out), "how long a prompt was heard"
     if form == "record":
         assert (done.json["minimal"], done.json["party_identification"][1]["party_phone_hmac"]) == (True, HMAC)
         assert [e["event_state"] for e in done.json["consent_events"]] == ["requested", "given"]
