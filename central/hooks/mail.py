@@ -10,11 +10,16 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any, Final
 
+from central.hooks.bounded import Bound, BoundSmtp
 from central.hooks.settings import Mail
 from central.hooks.signing import Answer
 from formats import canonical
 
+#: Of one read.
 TIMEOUT_S: Final = 20.0
+#: Of a delivery as a whole, whatever the server does: a letter takes a dozen answers, each may take its time once. Less than
+#: `queue.MAIL_LEASE`.
+TOTAL_S: Final = 12 * TIMEOUT_S
 #: What a subject may say of a message: short words of ours.
 _MOST: Final = 80
 
@@ -39,8 +44,15 @@ def compose(settings: Mail, message_id: str, body: str, fleet: str, at: datetime
     return letter
 
 
-def send(settings: Mail, password: str, letter: EmailMessage) -> Answer:
-    """Hand a letter over (blocking). Never without TLS, and never to a server whose certificate is not believed."""
+def send(settings: Mail, password: str, letter: EmailMessage, total_s: float = TOTAL_S) -> Answer:
+    """Hand a letter over (blocking, `total_s` at most). Never without TLS, and never to a server whose certificate is not
+    believed."""
+    with Bound(total_s) as bound:
+        answer = _send(settings, password, letter, bound)
+    return Answer("retry", "too_slow", whole=True) if bound.over and answer.what != "sent" else answer
+
+
+def _send(settings: Mail, password: str, letter: EmailMessage, bound: Bound) -> Answer:
     if not (settings.user + password).isascii():  # smtplib logs in with nothing else
         return Answer("retry", "password_not_ascii", whole=True)
     try:
@@ -48,11 +60,8 @@ def send(settings: Mail, password: str, letter: EmailMessage) -> Answer:
     except (OSError, ValueError):  # gone or spoilt since the configuration was read
         return Answer("retry", "ca", whole=True)
     try:
-        if settings.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(settings.host, settings.port, timeout=TIMEOUT_S, context=context)
-        else:
-            server = smtplib.SMTP(settings.host, settings.port, timeout=TIMEOUT_S)
-        with server:
+        at_once = context if settings.security == "tls" else None
+        with BoundSmtp(bound, settings.host, settings.port, TIMEOUT_S, at_once) as server:
             if settings.security == "starttls":
                 server.starttls(context=context)
             if settings.user:

@@ -7,7 +7,7 @@ import email
 import email.policy
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -18,7 +18,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from central import tls
-from central.hooks import duty, mail
+from central.hooks import duty, mail, queue
 from central.hooks.settings import Mail, Outgoing
 from formats import canonical
 from tests.unit.central.central_kit import TestEdge
@@ -46,7 +46,7 @@ class Post:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self.says.startswith("250"):
-            assert session.ssl is not None
+            assert server.transport.get_extra_info("sslcontext") is not None
             raw = envelope.original_content or b""
             letter = email.message_from_bytes(raw, policy=email.policy.default)
             assert isinstance(letter, EmailMessage)
@@ -71,7 +71,7 @@ def _logs_in(server: Any, session: Any, envelope: Any, mechanism: str, data: Any
 
 @asynccontextmanager
 async def a_post(
-    folder: Path, *, names: tuple[str, ...] = ("localhost",), starttls: bool = True
+    folder: Path, *, names: tuple[str, ...] = ("localhost",), starttls: bool = True, at_once: bool = False
 ) -> AsyncIterator[Post]:
     folder.mkdir()
     ca, key = tls.make_ca("mail", datetime.now(UTC))
@@ -81,12 +81,17 @@ async def a_post(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "crt.pem", folder / "key.pem")
     made = Post(folder)
-    more: dict[str, Any] = {"authenticator": _logs_in, "auth_require_tls": True}
-    if starttls:
+    more: dict[str, Any] = {
+        "authenticator": _logs_in,
+        "auth_require_tls": not at_once,
+    }  # what is TLS anyway it does not see
+    if starttls and not at_once:
         more |= {"tls_context": context, "require_starttls": True}
     # A port of 0 is not waited for by the controller's own check, so the socket's port is read when it listens.
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(made, loop=loop, **more), "localhost", 0)
+    server = await loop.create_server(
+        lambda: SMTP(made, loop=loop, **more), "localhost", 0, ssl=context if at_once else None
+    )
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -140,6 +145,54 @@ async def test_what_is_tried_again(tmp_path: Path, more: dict[str, Any], passwor
     async with a_post(tmp_path / "post") as post:
         assert await sent(post.settings(**more), password) == ("retry", why)
         assert post.got == []
+
+
+@asynccontextmanager
+async def a_dripper(begin: bytes, drop: bytes) -> AsyncIterator[int]:
+    """A server that says `begin` and then a drop every 10 ms as long as anybody listens, and its port."""
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.write(begin)
+            while True:
+                await writer.drain()
+                await asyncio.sleep(0.01)
+                writer.write(drop)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("security", "begin", "drop"),
+    [
+        ("starttls", b"220-", b"x"),  # a greeting of one endless line
+        ("starttls", b"220 post\r\n250-post\r\n", b"250-x\r\n"),  # one of endless lines
+        ("tls", b"\x16\x03\x03\x40\x00", b"\x00"),  # a record of TLS that has 16 KiB to come
+    ],
+)
+async def test_a_server_that_drips_does_not_hold_the_sender(
+    tmp_path: Path, security: str, begin: bytes, drop: bytes
+) -> None:
+    (tmp_path / "post").mkdir()
+    ca, _ = tls.make_ca("mail", datetime.now(UTC))
+    (tmp_path / "post" / "ca.pem").write_bytes(ca)
+    async with a_dripper(begin, drop) as port:
+        settings = Post(tmp_path / "post").settings(host="127.0.0.1", port=port, security=security)
+        answer = await asyncio.to_thread(mail.send, settings, "open sesame", letter(settings), 0.5)
+        assert (answer.what, answer.why, answer.whole) == ("retry", "too_slow", True)
+    assert queue.MAIL_LEASE.total_seconds() > mail.TOTAL_S
+
+
+async def test_a_letter_arrives_over_tls_from_the_first_byte(tmp_path: Path) -> None:
+    async with a_post(tmp_path / "post", at_once=True) as post:
+        assert await sent(post.settings(security="tls")) == ("sent", "")
+        assert await sent(post.settings(security="tls", host="127.0.0.1")) == ("retry", "certificate")
+        assert len(post.got) == 1
 
 
 async def test_without_starttls_nothing_is_said(tmp_path: Path) -> None:
