@@ -9,8 +9,8 @@ import json
 import tomllib
 from typing import Any
 
-from edge.config.places import places
 from edge.errors import CallwardenError
+from formats.tomlplaces import places
 
 Key = tuple[str, ...]
 

@@ -7,9 +7,11 @@ import os
 import re
 import ssl
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from central.cases.settings import CaseSettings
 from central.cases.settings import parse as parse_cases
@@ -19,7 +21,9 @@ from central.hooks.settings import Outgoing
 from central.hooks.settings import read as read_outgoing
 from central.media.settings import NO_MEDIA, MediaConfig
 from central.media.settings import from_table as media_from_table
+from central.written import CentralTable, defaults
 from formats.credentials import credential
+from formats.tomlplaces import places
 
 #: Words that are loopback without asking a resolver.
 _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
@@ -27,25 +31,10 @@ _LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 
 @dataclass(frozen=True, slots=True)
 class CentralConfig:
-    """Where central listens and where its files lie.
+    """What `CentralTable` says (there each setting is explained), with absolute paths and the tables below it.
 
-    host, port: TCP address (port 0 takes a free one, for tests). fleet: name that orders carry. data: folder, 0700.
-    tls: HTTPS; plain HTTP only on loopback. Paths are absolute. poll_max_s: longest a long-poll waits, in seconds.
-    level: what is separated here (docs/spec/certificate.md), 0 to 3, printed in certificates; nobody can find it out but
-    whoever set this up, so it is 0 until they say more.
-    postgres: where PostgreSQL is, as libpq spells it ("postgresql://callwarden@/callwarden?host=/run/postgresql"), without
-    a password (use peer authentication or a passfile); "" keeps everything in the SQLite file `database`. connections:
-    how many of them this process opens to PostgreSQL. keeper_socket: where `callwarden central keeper` listens, for several
-    processes on one PostgreSQL; None: this process keeps the keys itself. search_keys: the fleet's keys for search by number.
-    country: where national spellings of numbers are at home in a search ("CZ"); "": only international ones are read.
-    client_certificates: TLS certificates of edges: "off" asks for none, "wanted" checks those that are offered, "demanded"
-    turns away requests without. client_ca: PEM of the operator's authorities for them; then central issues none itself; None:
-    central's own authority. approve_enrolments: an enrolled edge waits until somebody compared its code.
-    edges: when an edge's state is worth an alarm (`[central.edges]`). media: `[central.media]`.
-    outgoing: webhooks and mail (docs/webhooks.md).
-    cases: deadlines and records (`[central.cases]`).
-    register: the file with what people state for the register of processing (docs/register.md); None: nothing is stated, and
-    the register says so. bulk_erasures: more recordings than this in one key's orders of a day are an incident.
+    host, port: of `listen`; port 0 takes a free one, for tests. keeper_socket, client_ca, register: None where nothing is named.
+    edges, media, cases: `[central.edges]`, `[central.media]`, `[central.cases]`. outgoing: webhooks and mail.
     """
 
     host: str
@@ -97,36 +86,10 @@ class CentralConfig:
         return f"callwarden/{self.fleet}/witness"
 
 
-_DEFAULTS: dict[str, Any] = {
-    "listen": "127.0.0.1:8443",
-    "fleet": "fleet",
-    "data": ".",
-    "database": "central.db",
-    "keeper": "keeper.keys",
-    "store_key": "store.key",
-    "witness_key": "witness.key",
-    "token": "central.token",
-    "search_keys": "search.keys",
-    "country": "",
-    "tls": True,
-    "ca": "ca.crt",
-    "certificate": "server.crt",
-    "certificate_key": "server.key",
-    "allow_copy_on_write": False,
-    "poll_max_s": 30,
-    "level": 0,
-    "postgres": "",
-    "connections": 8,
-    "keeper_socket": "",
-    "client_certificates": "wanted",
-    "client_ca": "",
-    "approve_enrolments": False,
-    "edges": {},
-    "media": {},
-    "cases": {},
-    "register": "",
-    "bulk_erasures": 100,
-}
+#: Every key of `[central]` that is not a table, with its default.
+_DEFAULTS: Final = defaults(CentralTable)
+_TABLES: Final = ("edges", "media", "cases", "webhooks", "mail")
+_EVERY_SETTING: Final = "docs/central-configuration.md lists every setting"
 
 
 def split_listen(listen: str, where: str = "central.listen") -> tuple[str, int]:
@@ -191,41 +154,64 @@ def _told_file(data: Path, name: str, text: str, where: str) -> Path:
 def load(path: Path) -> CentralConfig:
     """Read `central.toml`. Relative paths are relative to `data`, which is relative to the file.
 
-    Raises CentralError config.* naming file and key.
+    Raises CentralError config.*, `where` being "file:line: key", and always with a hint.
     """
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
     except FileNotFoundError:
         raise CentralError(
             "config.missing", "there is no such file", where=str(path), hint="run `callwarden central init`"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CentralError("config.unreadable", str(error), where=str(path)) from error
-    unknown = sorted(set(document) - {"central"})
-    table = document.get("central", {})
-    if unknown or not isinstance(table, dict):
-        raise CentralError("config.unknown_key", f"unknown table {unknown}", where=str(path), hint="only [central]")
-    return from_table(table, base=path.resolve().parent, where=str(path))
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        raise CentralError(
+            "config.unreadable",
+            f"not TOML: {error}",
+            where=f"{path}:{at[1]}" if at else str(path),
+            hint="quotes around text, one key per line",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CentralError("config.unreadable", str(error), where=str(path), hint="a text file in UTF-8") from error
+    try:
+        for name, table in document.items():
+            if name != "central" or not isinstance(table, dict):
+                raise CentralError("config.unknown_key", f"unknown table {name!r}", where=name, hint="only [central]")
+        return from_table(document.get("central", {}), base=path.resolve().parent)
+    except CentralError as error:
+        error.where, error.hint = _place(path, text, error.where), error.hint or _EVERY_SETTING
+        raise
 
 
-def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> CentralConfig:
-    """The `[central]` table into a configuration; `base` is the folder of the file. Raises CentralError config.*."""
-    table = dict(table)
-    webhooks, mail = table.pop("webhooks", {}), table.pop("mail", None)
-    for key, value in table.items():
+def _place(path: Path, text: str, key: str) -> str:
+    """ "file:line: key"; the line of the nearest table where the key itself is not written."""
+    lines = {".".join(str(part) for part in known): line for known, line in places(text).items()}
+    near = key
+    while near and near not in lines:
+        near = near.rpartition(".")[0]
+    return f"{path}:{lines[near]}: {key}" if near else f"{path}: {key}"
+
+
+def from_table(table: dict[str, Any], *, base: Path) -> CentralConfig:
+    """The `[central]` table into a configuration; `base` is the folder of the file. Raises CentralError config.*, `where` being
+    the key ("central.media.bucket")."""
+    plain = {key: value for key, value in table.items() if key not in _TABLES}
+    for key, value in plain.items():
         if key not in _DEFAULTS:
-            raise CentralError("config.unknown_key", f"unknown key {key!r}", where=where, hint=", ".join(_DEFAULTS))
+            known = ", ".join((*_DEFAULTS, *_TABLES))
+            raise CentralError("config.unknown_key", f"unknown key {key!r}", where=_at(key), hint=known)
         kind = type(_DEFAULTS[key])
-        if not (isinstance(value, kind) or (kind is int and isinstance(value, float))) or (
-            kind is int and isinstance(value, bool)
-        ):
-            raise CentralError("config.type", f"{key} must be of type {kind.__name__}", where=where)
-    full = _DEFAULTS | table
-    host, port = split_listen(full["listen"], where)
-    _refuse_plain_http(host, full["tls"], where)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise CentralError("config.type", f"{key} must be of type {kind.__name__}", where=_at(key))
+    for key in ("edges", "media", "cases"):
+        if not isinstance(table.get(key, {}), dict):
+            raise CentralError("config.type", f"{key} is a table", where=_at(key), hint=f"[central.{key}]")
+    full = {**_DEFAULTS, **plain}
+    host, port = split_listen(full["listen"])
+    _refuse_plain_http(host, full["tls"], _at("tls"))
     fleet = full["fleet"]
     if not fleet or any(c.isspace() or c in "+/" or not c.isprintable() for c in fleet):
-        raise CentralError("config.fleet", "fleet must be a word without spaces, + and /", where=where)
+        raise CentralError("config.fleet", "fleet must be a word without spaces, + and /", where=_at("fleet"))
     data = (base / full["data"]).resolve()
     return CentralConfig(
         host=host,
@@ -233,7 +219,7 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         fleet=fleet,
         data=data,
         **{
-            name: _file(data, name, full[name], where)
+            name: _file(data, name, full[name], _at(name))
             for name in (
                 "database",
                 "keeper",
@@ -248,22 +234,31 @@ def from_table(table: dict[str, Any], *, base: Path, where: str = "central") -> 
         },
         tls=full["tls"],
         allow_copy_on_write=full["allow_copy_on_write"],
-        poll_max_s=float(full["poll_max_s"]),
-        postgres=refuse_password(full["postgres"], where),
-        level=_level(full["level"], where),
-        connections=_whole(full["connections"], "connections", 1, 100, where),
+        poll_max_s=float(_within(full, "poll_max_s", 0, 3600)),
+        postgres=refuse_password(full["postgres"], _at("postgres")),
+        level=_level(full["level"]),
+        connections=_within(full, "connections", 1, 100),
         keeper_socket=data / full["keeper_socket"] if full["keeper_socket"] else None,
-        client_certificates=certificates(full["client_certificates"], full["tls"], where),
+        client_certificates=certificates(full["client_certificates"], full["tls"], _at("client_certificates")),
         client_ca=data / full["client_ca"] if full["client_ca"] else None,
         approve_enrolments=full["approve_enrolments"],
-        edges=edge_alarms(full["edges"], where),
-        media=media_from_table(full["media"], data, where),
-        outgoing=read_outgoing(webhooks, mail, lambda name, text: _told_file(data, name, text, where), where),
-        cases=parse_cases(full["cases"]),
+        edges=edge_alarms(table.get("edges", {}), _at("edges")),
+        media=media_from_table(table.get("media", {}), data, _at("media")),
+        outgoing=read_outgoing(
+            table.get("webhooks", {}),
+            table.get("mail"),
+            partial(_told_file, data),
+            "central",
+        ),
+        cases=parse_cases(table.get("cases", {})),
         register=base / full["register"] if full["register"] else None,
-        country=_country(full["country"], where),
-        bulk_erasures=_whole(full["bulk_erasures"], "bulk_erasures", 20, 1_000_000, where),
+        country=_country(full["country"]),
+        bulk_erasures=_within(full, "bulk_erasures", 20, 1_000_000),
     )
+
+
+def _at(key: str) -> str:
+    return f"central.{key}"
 
 
 def refuse_password(where_it_is: str, where: str) -> str:
@@ -278,21 +273,23 @@ def refuse_password(where_it_is: str, where: str) -> str:
     return where_it_is
 
 
-def _whole(count: float, name: str, low: int, high: int, where: str) -> int:
-    if not low <= count <= high:
-        raise CentralError(f"config.{name}", f"{name} must be {low} to {high}", where=where)
-    return int(count)
+def _within(full: Mapping[str, Any], name: str, low: int, high: int) -> Any:
+    if not low <= full[name] <= high:
+        raise CentralError(f"config.{name}", f"{name} must be {low} to {high}", where=_at(name))
+    return full[name]
 
 
-def _country(country: str, where: str) -> str:
+def _country(country: str) -> str:
     if country and not re.fullmatch(r"[A-Z]{2}", country):
-        raise CentralError("config.country", "country is two capital letters", where=where, hint='country = "CZ"')
+        raise CentralError(
+            "config.country", "country is two capital letters", where=_at("country"), hint='country = "CZ"'
+        )
     return country
 
 
-def _level(level: Any, where: str) -> int:
+def _level(level: int) -> int:
     if level not in (0, 1, 2, 3):
         raise CentralError(
-            "config.level", "level must be 0, 1, 2 or 3", where=where, hint="see docs/spec/certificate.md"
+            "config.level", "level must be 0, 1, 2 or 3", where=_at("level"), hint="see docs/spec/certificate.md"
         )
-    return int(level)
+    return level

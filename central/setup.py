@@ -188,7 +188,8 @@ def _note(result: InitResult, path: Path, made: bool) -> None:
 
 
 def _toml(table: dict[str, Any]) -> str:
-    lines = ["# Central's configuration. Secrets are files beside it, never values in here.", "[central]"]
+    lines = ["# Central's configuration. Secrets are files beside it, never values in here."]
+    lines += ["# Every setting: docs/central-configuration.md. Read when central starts.", "[central]"]
     for name, value in table.items():
         # JSON's strings are TOML basic strings; booleans are spelled the same.
         lines.append(f"{name} = {_spell(value)}")

@@ -13,13 +13,17 @@ from central.errors import CentralError
 
 @dataclass(frozen=True, slots=True)
 class CaseSettings:
-    """timezone: where the operator is; a day of a deadline ends at its midnight. holidays: public holidays there (ISO dates);
-    Saturdays and Sundays are known. record_days: how long after its end a case keeps what names the person; then the
-    key over it is destroyed, and dates, steps and orders are left."""
+    """`[central.cases]`: the calendar that deadlines follow, and how long a closed case is kept."""
 
     timezone: str = "UTC"
+    """Where the operator is, as the IANA names it ("Europe/Prague"); a day of a deadline ends at its midnight."""
+
     holidays: frozenset[date] = frozenset()
+    """Public holidays there, as dates (2026-12-24) or texts; Saturdays and Sundays are known."""
+
     record_days: int = 1095
+    """How many days after its end a case keeps what names the person, 0 to 36500; then the key over it is destroyed, and dates,
+    steps and orders are left."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -31,8 +35,14 @@ def parse(table: Mapping[str, Any], where: str = "central.cases") -> CaseSetting
     """Raises CentralError config.* naming the key."""
     for name in table:
         if name not in CaseSettings.__slots__:
-            raise CentralError("config.unknown_key", f"unknown key {name!r}", where=where)
-    zone, days, listed = table.get("timezone", "UTC"), table.get("record_days", 1095), table.get("holidays", [])
+            known = ", ".join(CaseSettings.__slots__)
+            raise CentralError("config.unknown_key", f"unknown key {name!r}", where=f"{where}.{name}", hint=known)
+    own = CaseSettings()
+    zone, days, listed = (
+        table.get("timezone", own.timezone),
+        table.get("record_days", own.record_days),
+        table.get("holidays", []),
+    )
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:

@@ -14,16 +14,22 @@ CERTIFICATES = ("off", "wanted", "demanded")
 
 @dataclass(frozen=True, slots=True)
 class EdgeAlarms:
-    """silent_s: an edge that said nothing for so long. lag_s: age of the oldest event that waits in its outbox. unsealed_s:
-    age of the oldest second of speech that is not sealed. clock_s: its clock against central's. All in seconds.
-    policy: the policy hash that every edge should have; "majority": the one that more than half of them have; "any".
-    """
+    """`[central.edges]`: when an edge's state is worth an alarm."""
 
     silent_s: float = 300.0
+    """An edge that said nothing for so long is an alarm (`edge.silent`), 10 to 2592000 seconds."""
+
     lag_s: float = 900.0
+    """Age of the oldest event that waits in an edge's outbox, 10 to 2592000 seconds."""
+
     unsealed_s: float = 60.0
+    """Age of the oldest second of speech that an edge has not sealed, 10 to 2592000 seconds."""
+
     clock_s: float = 60.0
+    """How far an edge's clock may be from central's, 10 to 2592000 seconds."""
+
     policy: str = "majority"
+    """The policy hash that every edge should have, 64 hex digits; "majority": the one that more than half of them have; "any"."""
 
 
 def edge_alarms(table: dict[str, Any], where: str) -> EdgeAlarms:
@@ -34,22 +40,20 @@ def edge_alarms(table: dict[str, Any], where: str) -> EdgeAlarms:
             raise CentralError(
                 "config.unknown_key",
                 f"unknown key {name!r}",
-                where=f"{where} [central.edges]",
+                where=f"{where}.{name}",
                 hint=", ".join(sorted(known)),
             )
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number != (name != "policy") or (name == "policy" and not isinstance(value, str)):
-            raise CentralError("config.type", f"{name} has the wrong type", where=f"{where} [central.edges]")
+            raise CentralError("config.type", f"{name} has the wrong type", where=f"{where}.{name}")
         if number and not 10 <= value <= 30 * 86400:
-            raise CentralError(
-                "config.edges", f"{name} must be 10 to 2592000 seconds", where=f"{where} [central.edges]"
-            )
+            raise CentralError("config.edges", f"{name} must be 10 to 2592000 seconds", where=f"{where}.{name}")
     policy = table.get("policy", "any")
     if policy not in ("any", "majority") and re.fullmatch("[0-9a-f]{64}", policy) is None:
         raise CentralError(
             "config.edges",
             'policy must be "majority", "any" or 64 hex digits',
-            where=f"{where} [central.edges]",
+            where=f"{where}.policy",
             hint="`callwarden central edge show` prints the hash that an edge has",
         )
     given: dict[str, Any] = {name: value if name == "policy" else float(value) for name, value in table.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from central.errors import CentralError
+from central.written import defaults
 from formats.credentials import credential
 
 STORES: Final = ("none", "folder", "s3")
@@ -21,47 +22,50 @@ _REGION: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class MediaConfig:
-    """store: "none" takes no payload, "folder", "s3". folder: where payloads lie, 0700. incoming: where uploads that are not
-    whole lie, 0700, on this host; several processes of one central share it. half_days: an upload that stood still for so
-    many days is removed, and a payload that no row names, too. keep_free: MiB that stay free beside uploads and a folder; what
-    would leave less is refused. Default 1 GiB: central's database may share the disk.
-
-    endpoint: "https://host[:port]" of the S3 service, addressed path-style; bucket, region, prefix ("a/b/" or ""). access_key,
-    secret_key: files with one line each. ca: PEM of the one authority to trust for it, None for the system's.
-    versioned: the operator declares that the bucket keeps versions or locks objects; undeclared, such a bucket is refused.
-    """
+    """`[central.media]`: where sealed audio is kept that edges copy here. Relative names are relative to `data`."""
 
     store: str = "none"
+    """Where: "none" takes no payload, "folder" keeps them in a folder, "s3" in a bucket of an S3-compatible service."""
+
     folder: Path = Path("media")
+    """Folder of the payloads, made with mode 0700; for "folder"."""
+
     incoming: Path = Path("media.incoming")
+    """Folder (0700) of uploads that are not whole, on this host; several processes of one central share it."""
+
     half_days: int = 7
+    """After how many days an upload that stood still is removed, and a payload that no row names, too; 1 to 365."""
+
     keep_free: int = 1024
+    """MiB that stay free beside uploads and a folder; what would leave less is refused. Central's database may share the disk."""
+
     endpoint: str = ""
+    """Address, "https://host[:port]" of the S3 service, addressed path-style; "http://" on loopback only. Needed for "s3"."""
+
     bucket: str = ""
+    """Name of the bucket, without dots: they break TLS names. Needed for "s3"."""
+
     region: str = "us-east-1"
+    """Region that requests to the S3 service are signed for; small letters, digits and "-"."""
+
     prefix: str = ""
+    """What keys in the bucket begin with, "a/b/", so that several fleets can share a bucket."""
+
     access_key: Path = Path("s3.access")
+    """File (0600) with the access key's id in one line. Or "credential:NAME"."""
+
     secret_key: Path = Path("s3.secret")
+    """File (0600) with the secret access key in one line. Or "credential:NAME"."""
+
     ca: Path | None = None
+    """PEM of the one authority to trust for `endpoint`. Default: the system's authorities."""
+
     versioned: bool = False
+    """Declares that the bucket keeps versions or locks objects; undeclared, such a bucket is refused."""
 
 
 NO_MEDIA: Final = MediaConfig()
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "store": "none",
-    "folder": "media",
-    "incoming": "media.incoming",
-    "half_days": 7,
-    "keep_free": 1024,
-    "endpoint": "",
-    "bucket": "",
-    "region": "us-east-1",
-    "prefix": "",
-    "access_key": "s3.access",
-    "secret_key": "s3.secret",
-    "ca": "",
-    "versioned": False,
-}
+_DEFAULTS: Final = defaults(MediaConfig)
 
 
 def from_table(table: Mapping[str, Any], data: Path, where: str) -> MediaConfig:
@@ -69,17 +73,17 @@ def from_table(table: Mapping[str, Any], data: Path, where: str) -> MediaConfig:
     for key, value in table.items():
         if key not in _DEFAULTS:
             hint = ", ".join(_DEFAULTS)
-            raise CentralError("config.unknown_key", f"unknown key {key!r} in [central.media]", where=where, hint=hint)
+            raise CentralError("config.unknown_key", f"unknown key {key!r}", where=f"{where}.{key}", hint=hint)
         kind = type(_DEFAULTS[key])
         if type(value) is not kind:
-            raise CentralError("config.type", f"media.{key} must be of type {kind.__name__}", where=where)
+            raise CentralError("config.type", f"media.{key} must be of type {kind.__name__}", where=f"{where}.{key}")
     full = {**_DEFAULTS, **table}
     if full["store"] not in STORES:
-        raise CentralError("config.media", f"store must be one of {', '.join(STORES)}", where=where)
+        raise CentralError("config.media", f"store must be one of {', '.join(STORES)}", where=f"{where}.store")
     if not 1 <= full["half_days"] <= 365:
-        raise CentralError("config.media", "half_days must be 1 to 365", where=where)
+        raise CentralError("config.media", "half_days must be 1 to 365", where=f"{where}.half_days")
     if not 0 <= full["keep_free"] <= 1 << 30:
-        raise CentralError("config.media", "keep_free is a number of MiB, 0 or more", where=where)
+        raise CentralError("config.media", "keep_free is a number of MiB, 0 or more", where=f"{where}.keep_free")
     if full["store"] == "s3":
         _check_s3(full, where)
     return MediaConfig(
@@ -92,8 +96,8 @@ def from_table(table: Mapping[str, Any], data: Path, where: str) -> MediaConfig:
         bucket=full["bucket"],
         region=full["region"],
         prefix=full["prefix"],
-        access_key=_secret(data, full["access_key"], where),
-        secret_key=_secret(data, full["secret_key"], where),
+        access_key=_secret(data, full["access_key"], f"{where}.access_key"),
+        secret_key=_secret(data, full["secret_key"], f"{where}.secret_key"),
         ca=data / full["ca"] if full["ca"] else None,
         versioned=full["versioned"],
     )
@@ -103,7 +107,7 @@ def _check_s3(full: Mapping[str, Any], where: str) -> None:
     for name, pattern in (("bucket", _BUCKET), ("prefix", _PREFIX), ("region", _REGION)):
         if not pattern.fullmatch(full[name]):
             raise CentralError(
-                "config.media", f"{name} {full[name]!r} is none", where=where, hint="see docs/ops/media.md"
+                "config.media", f"{name} {full[name]!r} is none", where=f"{where}.{name}", hint="see docs/ops/media.md"
             )
 
 
@@ -111,4 +115,4 @@ def _secret(data: Path, text: str, where: str) -> Path:
     try:
         return credential(text, os.environ) or data / text
     except ValueError as error:
-        raise CentralError("config.credential", f"media: {error}", where=where) from error
+        raise CentralError("config.credential", str(error), where=where) from error

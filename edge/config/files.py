@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from edge.config.places import places
 from edge.errors import CallwardenError
+from formats.tomlplaces import places
 
 Key = tuple[str | int, ...]
 

@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from edge.config.places import places
 from edge.consent.jurisdiction import Table, WrongTable, parse
 from edge.errors import CallwardenError
+from formats.tomlplaces import places
 
 #: Package data, so that it is there wherever the program is.
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "consent" / "jurisdictions.toml"

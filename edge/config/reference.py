@@ -6,9 +6,12 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, is_dataclass
+from dataclasses import fields as fields_of
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -93,6 +96,8 @@ _KINDS: dict[Any, str] = {
     Path | None: "path",
     Day | None: "day",
     Period | None: "period",
+    float: "number",
+    frozenset[date]: "list of days",
 }
 
 
@@ -100,19 +105,7 @@ def render() -> str:
     """The page as Markdown."""
     out = [_INTRODUCTION]
     for title, kind in _TABLES:
-        out += [
-            f"## `{title}`\n",
-            _flat(kind.__doc__ or "") + "\n",
-            "| setting | kind | default | meaning |",
-            "|---|---|---|---|",
-        ]
-        words = dict(_docstrings(kind))
-        for field in msgspec.structs.fields(kind):
-            if (kind, field.name) == (Policy, "name"):
-                continue
-            cells = (f"`{field.name}`", _kind(field.type), _default(field), _flat(words[field.name]))
-            out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        out.append("")
+        out += [*section(title, kind, {"name": ""} if kind is Policy else {}), ""]
     out += ["## Checks that can be waived\n", "| name | what is given up |", "|---|---|"]
     out += [f"| `{name}` | {lost} |" for name, lost in WAIVABLE.items()]
     out += ["", "## Modes and legal bases\n", "| mode | stands on |", "|---|---|"]
@@ -121,7 +114,33 @@ def render() -> str:
     return "\n".join(out) + "\n"
 
 
-def _docstrings(kind: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
+def section(title: str, kind: type, written_as: Mapping[str, str]) -> Iterator[str]:
+    """The lines about one table of TOML. kind: a Struct or dataclass with a docstring after every field; written_as: fields that
+    TOML names otherwise, or ("") not at all. Raises TypeError for a field that is not documented."""
+    yield f"## `{title}`\n"
+    yield _flat(kind.__doc__ or "") + "\n"
+    yield "| setting | kind | default | meaning |"
+    yield "|---|---|---|---|"
+    words = dict(_docstrings(kind))
+    for name, wanted, default in _fields(kind):
+        if written := written_as.get(name, name):
+            cells = (f"`{written}`", _kind(wanted), _default(default), _flat(words[name]))
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _fields(kind: type) -> Iterator[tuple[str, Any, Any]]:
+    """(name, type, default or NODEFAULT)."""
+    if is_dataclass(kind):
+        types = get_type_hints(kind)
+        for one in fields_of(kind):
+            yield one.name, types[one.name], msgspec.NODEFAULT if one.default is MISSING else one.default
+        return
+    for field in msgspec.structs.fields(kind):
+        made = field.default_factory is not msgspec.NODEFAULT
+        yield field.name, field.type, None if made and field.default is msgspec.NODEFAULT else field.default
+
+
+def _docstrings(kind: type) -> Iterator[tuple[str, str]]:
     """(field, the string that follows it) of a class."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(tree, ast.ClassDef)
@@ -136,15 +155,15 @@ def _docstrings(kind: type[msgspec.Struct]) -> Iterator[tuple[str, str]]:
 def _kind(wanted: Any) -> str:
     if get_origin(wanted) is Literal:
         return " or ".join(f"`{toml(word)}`" for word in get_args(wanted) if word != "")
-    return _KINDS.get(wanted, "table")
+    return _KINDS.get(wanted, "list of text" if get_origin(wanted) is tuple else "table")
 
 
-def _default(field: Any) -> str:
-    if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+def _default(default: Any) -> str:
+    if default is msgspec.NODEFAULT:
         return "required"
-    if field.default is None or isinstance(field.default, msgspec.Struct):
+    if default is None or isinstance(default, msgspec.Struct):
         return ""
-    return f"`{toml(field.default)}`"
+    return f"`{toml(default)}`"
 
 
 def _flat(text: str) -> str:

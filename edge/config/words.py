@@ -38,7 +38,7 @@ def toml(value: object) -> str:
         return "{ " + ", ".join(f'"{key}" = "{text}"' for key, text in value.items()) + " }" if value else "{}"
     if isinstance(value, Bounds):
         return "{}"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | frozenset):
         return f"[{', '.join(toml(v) for v in value)}]"
     if isinstance(value, str | Path):
         return f'"{value}"'

@@ -8,8 +8,8 @@ from pathlib import PurePath
 
 import msgspec
 
-from edge.config.places import places
 from edge.errors import CallwardenError
+from formats.tomlplaces import places
 
 _VERSION = re.compile(r"[1-9][0-9]{0,3}\.[0-9]{1,4}")
 _ID = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -10,9 +10,9 @@ from pathlib import PurePath
 
 import msgspec
 
-from edge.config.places import places
 from edge.errors import CallwardenError
 from edge.prompts.manifest import quoted
+from formats.tomlplaces import places
 
 
 class Tone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

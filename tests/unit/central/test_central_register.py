@@ -266,7 +266,7 @@ def test_whom_the_configuration_names_is_a_recipient_without_secrets_of_addresse
     made = setup.init(tmp_path / "c", "127.0.0.1:0", use_tls=False)
     assert configured(made.config) == []
     hook = Webhook("crm", "https://crm.example/hook/secret", tmp_path, ("erasure.done",))
-    mail = Mail("smtp.example", 465, "tls", "", None, "a@x.example", ("dpo@x.example",), ("incident.opened",))
+    mail = Mail("smtp.example", "a@x.example", ("dpo@x.example",), ("incident.opened",), 465, "tls")
     media = MediaConfig(store="s3", endpoint="https://s3.example", bucket="calls")
     full = replace(made.config, media=media, outgoing=Outgoing((hook,), mail))
     assert [(one.kind, one.name, one.gets) for one in configured(full)] == [

@@ -140,7 +140,7 @@ MAIL = {"host": "mail.example.org", "from": "callwarden@example.org", "to": ["dp
 
 
 def _read(hooks: Any, mail: Any = None) -> Any:
-    return read(hooks, mail, lambda name, text: Path("/data") / text, "central.toml")
+    return read(hooks, mail, lambda name, text, where: Path("/data") / text, "central.toml")
 
 
 def test_settings_are_read() -> None:

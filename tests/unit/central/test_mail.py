@@ -59,7 +59,7 @@ class Post:
         password.touch(mode=0o600)
         password.write_text("open sesame\n")
         made = Mail(
-            "localhost", self.port, "starttls", "central", password, SENDER, TO, ("incident.*",), self.folder / "ca.pem"
+            "localhost", SENDER, TO, port=self.port, user="central", password=password, ca=self.folder / "ca.pem"
         )
         return replace(made, **more)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config.places import places
+from formats.tomlplaces import places
 
 TEXT = '''\
 # comment with [brackets] and "quotes"
