@@ -234,14 +234,12 @@ class Queued(Struct, frozen=True):
     seq: Count
 
 
-class EdgeProgress(Struct, frozen=True):
+class EdgeProgress(Queued, frozen=True):
     """How far one edge is. `state`: `silent` (no answer yet), `under way`, `answered`, `over` (it said nothing in the order's
     life), or `revoked` (it gave no last word, and is asked for none). `seq`: its delivery's number. `calls`, `shred_at`,
     `due_at`: of an erasure of many calls, what it found, from when on it destroys, until when it looks; `done`: recordings it
     destroyed. `last_seen_at`: when the edge asked anything."""
 
-    edge_id: EdgeId
-    seq: Count
     queued_at: Time
     last_seen_at: Time | None
     state: str
@@ -291,11 +289,9 @@ class Carried(Struct, frozen=True):
     results: list[str]
 
 
-class Voided(Struct, frozen=True):
+class Voided(Queued, frozen=True):
     """A number that was given up. `again`: under which number its order is delivered now; null where it may be taken no more."""
 
-    edge_id: EdgeId
-    seq: Count
     again: Count | None
 
 
