@@ -89,7 +89,8 @@ class CentralTable:
     stated, and the register says so."""
 
     bulk_erasures: int = 100
-    """More recordings than this that one key erases within a day are an incident (docs/incidents.md), 20 to 1000000."""
+    """More recordings than this that the orders of one key name within a day, at all edges together, are an incident
+    (docs/incidents.md), 20 to 1000000."""
 
     allow_copy_on_write: bool = False
     """Whether the keeper's file may lie on btrfs, zfs or overlay. There an overwritten key may stay on the disk: erasing is weaker."""
