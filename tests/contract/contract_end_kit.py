@@ -49,29 +49,38 @@ class Fleet:
 
     @asynccontextmanager
     async def working(self, hours: float = 9) -> AsyncIterator[None]:
-        """Orders are taken and carried out meanwhile, `hours` of the edge's clock at each look; once all are complete central's
-        clock is let come after, since a certificate is not older than its receipts."""
-
-        async def work() -> None:
-            while not await self.complete():
-                await self.exchange(hours=hours)
-                await asyncio.sleep(0.05)
-            await self.exchange()
-            self.central.offset = self.clock.ahead
-
-        task = asyncio.create_task(work())
-        try:
+        """As `working_together`, alone."""
+        async with working_together(self, hours=hours):
             yield
-        finally:
-            task.cancel()
-            for found in await asyncio.gather(task, return_exceptions=True):
-                if isinstance(found, Exception):
-                    raise found
+
+
+@asynccontextmanager
+async def working_together(*fleets: Fleet, hours: float = 9) -> AsyncIterator[None]:
+    """Orders are taken and carried out meanwhile at every edge, `hours` of their clocks at each look; once all are complete
+    central's clock is let come after, since a certificate is not older than its receipts."""
+
+    async def work() -> None:
+        while not await fleets[0].complete():
+            for one in fleets:
+                await one.exchange(hours=hours)
+            await asyncio.sleep(0.05)
+        for one in fleets:
+            await one.exchange()
+        fleets[0].central.offset = max(one.clock.ahead for one in fleets)
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        for found in await asyncio.gather(task, return_exceptions=True):
+            if isinstance(found, Exception):
+                raise found
 
 
 async def recorded(edge: make.Edge, files: make.Opened, central: TestCentral) -> None:
     """Calls of every kind that is over, under the policy `support`, at an edge that central knows."""
-    setup.register_edge(central.config, "edge-1", edge.key.verify_key)
+    setup.register_edge(central.config, edge.loaded.edge.id, edge.key.verify_key)
     edge.facts = {
         "two": await make.record(edge, files, [make.sound(5, 1), make.sound(3.5, 2)]),
         "cut": await make.record(edge, files, [make.sound(9, 3)], end="truncated"),
@@ -86,12 +95,14 @@ async def ended(
     edge: make.Edge, central: TestCentral, files: make.Opened, folder: Path, bounds: Bounds
 ) -> AsyncIterator[Fleet]:
     """Beside a served door over `files`; what is recorded was reported."""
+    edge_id = edge.loaded.edge.id
     dpo, trust = folder / "dpo.jwk", folder / "central-trust.json"
     dpo.write_bytes(dump_key(central.dpo))
     trust.write_bytes(setup.trust(central.config).dump())
     clock = Clock()
     with ThreadPoolExecutor(1) as worker:
-        async with syncing(edge, files, central) as sync:
+        search_key = central.folder / f"{edge_id}-search.key"
+        async with syncing(edge, files, central, edge_id=edge_id, search_key=search_key) as sync:
             made = SyncEdge(
                 central, folder, edge.key, files.journal, files.slots, sync, Checkpointer(files.journal, edge.key)
             )
@@ -104,7 +115,7 @@ async def ended(
             executor = Executor(
                 means(
                     made, vault, worker, clock=clock, digest=digest, head=head,
-                    bounds=lambda: bounds,
+                    bounds=lambda: bounds, edge_id=edge_id, trust=setup.trust(central.config, edge_id),
                 )
             )  # fmt: skip
             await sync.flush()

@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def place(self) -> Place:
-        return Place(self.folder / "support" / "edge-1")
+        return Place(self.folder / "support" / self.edge.loaded.edge.id)
 
     def arguments(self, *more: str | Path) -> list[str | Path]:
         return [
@@ -132,7 +132,7 @@ async def test_everything_under_the_policy_is_taken_out_and_opens(scene: Scene) 
 
 async def test_an_export_that_was_killed_goes_on(scene: Scene) -> None:
     """Killed when the first call is whole: the next run makes the rest, and reads nothing twice."""
-    await asyncio.to_thread(_killed_after, 1, scene)
+    await asyncio.to_thread(killed_after, 1, scene)
     whole = [one.name for one in scene.place.path.iterdir() if not one.name.startswith(".")]
     assert len(whole) >= 1
     assert not scene.place.complete
@@ -150,7 +150,8 @@ async def test_an_export_that_was_killed_goes_on(scene: Scene) -> None:
     assert opened(scene, "two") == scene.edge.facts["two"].audio
 
 
-def _killed_after(calls: int, scene: Scene) -> None:
+def killed_after(calls: int, scene: Scene) -> None:
+    """The export dies of SIGKILL once so many calls are whole (blocking)."""
     env = {**os.environ, **surroundings(scene.fleet.central)}
     command = [sys.executable, "-m", "callwarden", *map(str, scene.arguments("--export-only"))]
     with subprocess.Popen(command, cwd=make.ROOT, env=env, stderr=subprocess.PIPE, text=True) as child:
@@ -159,7 +160,7 @@ def _killed_after(calls: int, scene: Scene) -> None:
             if line.startswith(f"call {calls} of"):
                 break
         child.send_signal(signal.SIGKILL)
-        child.wait(timeout=30)
+        child.wait(timeout=60)
 
 
 async def test_nothing_is_ordered_while_the_export_is_not_whole(scene: Scene) -> None:

@@ -48,10 +48,11 @@ class SyncEdge:
     def sync_of(
         central: TestCentral, key: SigningKey, journal: Journal, slots: ShredSlots, url: str | None = None, **more: Any
     ) -> Sync:
-        trust = more.pop("trust", None) or setup.trust(central.config, "edge-1")
+        edge_id = more.pop("edge_id", "edge-1")
+        trust = more.pop("trust", None) or setup.trust(central.config, edge_id)
         return Sync(
             url=url or central.url,
-            edge_id="edge-1",
+            edge_id=edge_id,
             key=key,
             ca_pem=central.config.ca.read_bytes() if central.tls else None,
             trust=trust,
