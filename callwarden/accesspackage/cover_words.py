@@ -38,6 +38,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "kept": "How long it is kept",
         "copy": "This copy is listed with us as one that was given out.",
         "why_elsewhere": "lies at another place ({}), from which this copy was not made",
+        "why_elsewhere_audio": "lies at another place ({}): its sound is in this copy, the record of what was asked and answered is not",
         "why_erased": "was erased",
         "why_no_audio": "nothing was heard, so there is no sound",
         "why_live": "is still being recorded or closed",
@@ -83,6 +84,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "kept": "Jak dlouho se uchovávají",
         "copy": "Tato kopie je u nás vedena jako vydaná.",
         "why_elsewhere": "je na jiném místě ({}), ze kterého tato kopie nevznikla",
+        "why_elsewhere_audio": "je na jiném místě ({}): zvuk v této kopii je, záznam o dotazu a odpovědi ne",
         "why_erased": "bylo vymazáno",
         "why_no_audio": "nebylo nic slyšet, takže zvuk neexistuje",
         "why_live": "ještě se nahrává nebo uzavírá",
@@ -128,6 +130,7 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "kept": "Wie lange es aufbewahrt wird",
         "copy": "Diese Kopie ist bei uns als herausgegeben verzeichnet.",
         "why_elsewhere": "liegt an einem anderen Ort ({}), von dem diese Kopie nicht stammt",
+        "why_elsewhere_audio": "liegt an einem anderen Ort ({}): der Ton ist in dieser Kopie, der Nachweis von Frage und Antwort nicht",
         "why_erased": "wurde gelöscht",
         "why_no_audio": "es war nichts zu hören, also gibt es keinen Ton",
         "why_live": "wird noch aufgezeichnet oder abgeschlossen",
@@ -163,9 +166,10 @@ _REASONS: Final = {
 
 
 def why(language: str, code: str, detail: str = "") -> str:
-    """Why something is not in a package, for the person; code: of the error that said so, or "elsewhere" with the place."""
+    """Why something is not in a package, for the person; code: of the error that said so, or with the place "elsewhere", or
+    "elsewhere_audio" where the audio is here."""
     words = WORDS[language]
-    if code == "elsewhere":
-        return words["why_elsewhere"].format(detail)
+    if code in ("elsewhere", "elsewhere_audio"):
+        return words[f"why_{code}"].format(detail)
     name = _REASONS.get(code, "why_other")
     return words[name].format(code) if name == "why_other" else words[name]

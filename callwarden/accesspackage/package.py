@@ -20,7 +20,7 @@ from callwarden.accesspackage import cover, csvtable, tables, xlsx
 from callwarden.accesspackage.archive import Archive, sealed_archive
 from callwarden.accesspackage.cover_words import why
 from callwarden.accesspackage.reduced import audible_alone, reduced
-from callwarden.accesspackage.sources import Audio, AudioSource, first_that_has
+from callwarden.accesspackage.sources import Audio, AudioSource, CentralSource, first_that_has
 from callwarden.door import Door, Reading
 from callwarden.reading.files import PIECE, new_file
 from edge.consent.numbers import country_of, same
@@ -63,11 +63,16 @@ class Made:
 
 
 class Package:
-    """Collects one. Raises CallwardenError."""
+    """Collects one. door: of the edge on this host, None where there is none; central: for the audio of calls of other edges. Raises
+    CallwardenError."""
 
-    def __init__(self, door: Door, sources: Sequence[AudioSource], asked: Asked) -> None:
-        self._door, self._sources, self._asked = door, sources, asked
-        self._edge_id = str(door.status()["edge_id"])
+    def __init__(
+        self, door: Door | None, sources: Sequence[AudioSource], asked: Asked, central: CentralSource | None = None
+    ) -> None:
+        self._door, self._sources, self._asked, self._central = door, sources, asked, central
+        self._edge_id = "" if door is None else str(door.status()["edge_id"])
+        away = {(edge_id, call_id) for edge_id, call_id in asked.calls if edge_id != self._edge_id}
+        self._told = central.recordings(away) if central is not None and away and not asked.mask else {}
         self._tables = tables.Tables(self._is_own, asked.ref, asked.named)
         self._lines: list[cover.CallLine] = []
         self._given: list[Audio] = []
@@ -92,11 +97,12 @@ class Package:
         return self._made
 
     def _call(self, archive: Archive, edge_id: str, call_id: str) -> None:
-        if edge_id != self._edge_id:
-            self._miss(call_id, "elsewhere", edge_id)
+        door = self._door
+        if door is None or edge_id != self._edge_id:
+            self._elsewhere(archive, edge_id, call_id)
             return
         try:
-            row = self._door.why(call_id)
+            row = door.why(call_id)
         except CallwardenError as error:
             self._left_out(call_id, error)
             return
@@ -105,11 +111,11 @@ class Package:
             return
         self._made.calls += 1
         self._remember(row)
-        self._documents(archive, call_id, row)
+        self._documents(archive, door, call_id, row)
         files: list[str] = []
         recordings = callrows.kept(row)
         for recording in recordings:
-            told, why_not = self._recording(archive, row, recording)
+            told, why_not = self._recording(archive, door, row, recording)
             self._tables.add_call(edge_id, row, recording, told, why_not)
             files += told
         if not recordings:
@@ -119,11 +125,28 @@ class Package:
         seconds = sum(callrows.seconds(one) for one in recordings)
         self._lines.append(cover.CallLine(call["started_at"], call["policy"], call["outcome"] or "", seconds, files))
 
-    def _documents(self, archive: Archive, call_id: str, row: Row) -> None:
+    def _elsewhere(self, archive: Archive, edge_id: str, call_id: str) -> None:
+        """A call of another edge: the audio that central has of it. What was asked and answered lies there alone, so who is on which
+        channel is not known here: nothing of it is in a package with a mask."""
+        files: list[str] = []
+        seconds, began = 0.0, ""
+        for told in self._told.get(call_id, ()):
+            assert self._central is not None
+            recording_id = str(told["recording_id"])
+            names, why_not, lasts = self._audio(archive, [self._central], recording_id)
+            began = began or str((told["opened"] or {}).get("started_at") or "")
+            self._tables.add_elsewhere(edge_id, call_id, recording_id, lasts, names, why_not)
+            files, seconds = files + names, seconds + lasts
+        self._miss(call_id, "elsewhere_audio" if files else "elsewhere", edge_id)
+        if files:
+            self._made.calls += 1
+            self._lines.append(cover.CallLine(began, "", "", seconds, files))
+
+    def _documents(self, archive: Archive, door: Door, call_id: str, row: Row) -> None:
         """The vCon, signed by the edge unless something had to be taken out of it, and the history of consent in words."""
         told = reduced(row, self._is_own, named=self._asked.named)
         try:
-            document = self._door.evidence(call_id, "vcon", self._reading, signed=told is row)
+            document = door.evidence(call_id, "vcon", self._reading, signed=told is row)
         except CallwardenError as error:
             self._left_out(call_id, error)
             return
@@ -134,22 +157,31 @@ class Package:
         if self._is_own(callrows.parties(row)[0]):  # it tells the first party's number and answer
             archive.add(f"consent/{call_id}.txt", words["text"].encode())
 
-    def _recording(self, archive: Archive, row: Row, recording: Row) -> tuple[list[str], str]:
+    def _recording(self, archive: Archive, door: Door, row: Row, recording: Row) -> tuple[list[str], str]:
         """Names of its files, and why there are none."""
         recording_id, asked = recording["recording_id"], self._asked
-        self._tables.add_listened(recording_id, self._door.reads(recording_id))
+        self._tables.add_listened(recording_id, door.reads(recording_id))
+        if asked.mask and not audible_alone(row, self._is_own):
+            error = CallwardenError("command.mask_party", "the person is not on the channel that a mask leaves")
+            return [], self._left_out(recording_id, error)
+        names, why_not, _ = self._audio(archive, self._sources, recording_id)
+        return names, why_not
+
+    def _audio(
+        self, archive: Archive, sources: Sequence[AudioSource], recording_id: str
+    ) -> tuple[list[str], str, float]:
+        """Names of its files, why one is missing, and seconds of what is there."""
+        asked, names, why_not, seconds = self._asked, [], "", 0.0
         try:
-            if asked.mask and not audible_alone(row, self._is_own):
-                raise CallwardenError("command.mask_party", "the person is not on the channel that a mask leaves")
-            found = first_that_has(self._sources, recording_id)
+            found = first_that_has(sources, recording_id)
             for piece in found.pieces:
                 sound.check(piece, asked.form, mask=asked.mask)
         except CallwardenError as error:
-            return [], self._left_out(recording_id, error)
-        names, why_not = [], ""
+            return [], self._left_out(recording_id, error), 0.0
         for piece in found.pieces:
             try:
                 names.append(sound.put(archive, piece, asked.form, mask=asked.mask))
+                seconds += piece.frames / piece.rate
             except CallwardenError as error:
                 if archive.broken:
                     raise
@@ -157,7 +189,7 @@ class Package:
         if names:
             self._given.append(found)
             self._made.recordings.append(recording_id)
-        return names, why_not
+        return names, why_not, round(seconds, 3)
 
     def _papers(self, archive: Archive) -> None:
         made, asked = self._tables, self._asked

@@ -1,18 +1,25 @@
-"""Where the audio of a recording comes from. The edge's door on this host is one source; what another gives is read alike."""
+"""Where the audio of a recording comes from: the edge's door on this host, or central; what another gives is read alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol, cast
 
+from callwarden.centralclient import CentralClient
+from callwarden.centraldoor import CentralDoor
 from callwarden.door import Door, Reading
-from callwarden.reading.bundle import Opened
+from callwarden.reading.bundle import Opened, Row
 from callwarden.reading.segments import file_key, samples, sound_of
 from edge.errors import CallwardenError
 from formats.age import Identity
 from formats.keyset import KeySet
+
+#: What a package's audio is read for at central: the person's own request (docs/spec/reading.md).
+ACCESS: Final = "data_subject_request"
+#: Why, in central's log.
+REASON: Final = "package"
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,31 @@ class EdgeSource:
             read = partial(samples, opened, segment, key)
             pieces.append(Piece(name, sound.rate, sound.channels, segment["frames"], read))
         return Audio(pieces, lambda: self.door.exported(opened.recording_id, opened.reading), opened.warnings)
+
+
+@dataclass(frozen=True)
+class CentralSource:
+    """Central, for calls whose edge is another than this host's, or is gone: headers from the keeper, payloads from its media. An
+    administrator's token is needed; ref: the case."""
+
+    client: CentralClient
+    trust: KeySet
+    identities: Sequence[Identity]
+    ref: str
+
+    def audio(self, recording_id: str) -> Audio:
+        """See `AudioSource`. Central notes the giving out of the keys, and of each payload before its first byte."""
+        door = CentralDoor(self.client, self.trust, REASON, ACCESS, self.ref)
+        reading = Reading(ACCESS, self.ref, "package")
+        return EdgeSource(cast(Door, door), self.trust, self.identities, reading).audio(recording_id)
+
+    def recordings(self, calls: Collection[tuple[str, str]]) -> dict[str, list[Row]]:
+        """What central was told of the recordings of these calls (edge, call), by call."""
+        found: dict[str, list[Row]] = {}
+        for row in self.client.pages("/v1/recordings", "recordings", purpose=ACCESS, case=self.ref):
+            if (row["edge_id"], row["call_id"]) in calls:
+                found.setdefault(row["call_id"], []).append(row)
+        return found
 
 
 def first_that_has(sources: Sequence[AudioSource], recording_id: str) -> Audio:

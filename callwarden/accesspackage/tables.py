@@ -56,6 +56,16 @@ class Tables:
             ]
         )  # fmt: skip
 
+    def add_elsewhere(
+        self, edge_id: str, call_id: str, recording_id: str, seconds: float, files: Sequence[str], why_not: str
+    ) -> None:
+        """A line for a recording of a call whose facts lie at another edge: what is not known here stays empty."""
+        known: dict[str, Cell] = {
+            "call": call_id, "edge": edge_id, "recording": recording_id, "recorded_seconds": seconds,
+            "audio_files": " ".join(files), "notes": why_not,
+        }  # fmt: skip
+        self.calls.append([known.get(name) for name in CALLS])
+
     def add_consent(self, row: Row) -> None:
         """A line for each event. Of other parties only that it was somebody else: their keys and words are theirs."""
         parties = callrows.parties(row)

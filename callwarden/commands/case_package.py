@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -13,6 +13,11 @@ from callwarden.options import as_json, config_path, edge_config, passphrase_fil
 
 if TYPE_CHECKING:
     from callwarden.accesspackage.package import Made
+    from callwarden.accesspackage.sources import EdgeSource
+    from callwarden.centralclient import CentralClient
+    from callwarden.door import Door
+    from formats.age import Identity
+    from formats.keyset import KeySet
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -47,12 +52,19 @@ def _how(command: F) -> F:
 @central_config
 @click.argument("ref", metavar="CASE")
 @click.option("--to", required=True, help="Where it goes: by post to the person, handed over, …")
+@click.option(
+    "--from-central",
+    is_flag=True,
+    help="Calls of other edges, or of edges that are gone: their audio from central's media. Needs an administrator's token.",
+)
 @_how
-def package(central_config: Path | None, ref: str, to: str, **how: Any) -> None:
+def package(central_config: Path | None, ref: str, to: str, from_central: bool, **how: Any) -> None:
     """Make a person's access package of the recordings that this host's edge has, as one age file under a passphrase.
 
-    What the review included and another edge has is listed on its cover page: make one there, too. The passphrase is shown once; send it
-    on another way than the file. The copy is on file at the edge and in the case before the file has its name.
+    What the review included and another edge has is listed on its cover page: make one there, too, or take its audio
+    --from-central, which also works where no edge is (no configuration file). A payload that this edge has lost comes from central's
+    media by itself. The passphrase is shown once; send it on another way than the file. The copy is on file at the edge and in
+    the case before the file has its name.
     """
     from callwarden.commands.case_work import numbers_of
     from edge.errors import CallwardenError
@@ -77,7 +89,8 @@ def package(central_config: Path | None, ref: str, to: str, **how: Any) -> None:
             },
         )  # fmt: skip
 
-    _make(ref, case["received_at"], calls, numbers_of(client, ref, "package"), noted, how)
+    numbers = numbers_of(client, ref, "package")
+    _make(ref, case["received_at"], calls, numbers, noted, how, client, from_central=from_central)
 
 
 @click.command(name="access-package")
@@ -131,29 +144,37 @@ def _now() -> str:
 
 def _make(
     ref: str, received: str, calls: Sequence[tuple[str, str]], numbers: Sequence[str], noted: Callable[[Made], None],
-    how: dict[str, Any],
+    how: dict[str, Any], client: CentralClient | None = None, *, from_central: bool = False,
 ) -> None:  # fmt: skip
     import os
+    from contextlib import ExitStack
 
     from callwarden import keyfiles
     from callwarden.accesspackage.archive import new_passphrase
     from callwarden.accesspackage.package import Asked, Package
-    from callwarden.accesspackage.sources import EdgeSource
-    from callwarden.door import Reading, open_door
+    from callwarden.accesspackage.sources import CentralSource
+    from callwarden.door import open_door
+    from callwarden.output import note, plain
     from callwarden.reading.files import new_file
-    from edge.config import load
 
     os.umask(0o077)
     identities = keyfiles.read_identities(how["identity"])
-    trust = keyfiles.read_trust(how["trust"] or load(config_path()).edge.trust_file)
+    given = keyfiles.read_trust(how["trust"]) if how["trust"] else None
     asked = Asked(
         ref=ref, calls=calls, numbers=numbers, received=received, made=_now(), language=how["language"],
         controller=how["controller"], form=how["form"], mask=how["mask_agent"], named=how["name_readers"],
     )  # fmt: skip
     passphrase = new_passphrase()
-    with open_door(config_path()) as door:
-        source = EdgeSource(door, trust, identities, Reading(case=ref, form="package"))
-        collected = Package(door, [source], asked)
+    with ExitStack() as stack:
+        door, sources, central = None, [], None
+        if not from_central or config_path().exists():
+            door = stack.enter_context(open_door(config_path()))
+            sources = [_edge_source(door, given, identities, ref, client)]
+        else:
+            note(f"no edge is here (there is no {plain(config_path())}): what can be had comes from central")
+        if from_central and client is not None:
+            central = CentralSource(client, given or client.key_set(), identities, ref)
+        collected = Package(door, sources, asked, central)
         if how["passphrase_to"] is not None:
             with new_file(how["passphrase_to"]) as file:
                 file.write(f"{passphrase}\n".encode())
@@ -164,6 +185,23 @@ def _make(
                 how["passphrase_to"].unlink(missing_ok=True)
             raise
     _tell(made, how, passphrase)
+
+
+def _edge_source(
+    door: Door, trust: KeySet | None, identities: Sequence[Identity], ref: str, client: CentralClient | None
+) -> EdgeSource:
+    """The edge on this host, and, where a central is at hand, its media behind it."""
+    from callwarden import keyfiles
+    from callwarden.accesspackage.sources import ACCESS, REASON, EdgeSource
+    from callwarden.centraldoor import CentralPayloads, EdgeThenCentral
+    from callwarden.door import Reading
+    from edge.config import load
+
+    keys = trust or keyfiles.read_trust(load(config_path()).edge.trust_file)
+    if client is not None:
+        behind = CentralPayloads(lambda: client, REASON, ACCESS, ref)
+        door = cast("Door", EdgeThenCentral(door, behind))
+    return EdgeSource(door, keys, identities, Reading(case=ref, form="package"))
 
 
 def _tell(made: Made, how: dict[str, Any], passphrase: str) -> None:

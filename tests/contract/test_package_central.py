@@ -1,0 +1,135 @@
+"""A person's access package where the edge has the audio no more, or is not here: out of central's media, and said where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from central.minimise import restrictions
+from tests.contract.media_kit import fill, uploader_of
+from tests.contract.recovery_kit import syncing, vault_of
+from tests.contract.test_reading_central import log, lose
+from tests.contract.test_recovery import lose_the_journal
+from tests.unit.central.central_kit import TestCentral, TestEdge
+from tests.unit.central.media_kit import with_folder
+from tests.unit.cli import cli_makers as make
+from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
+from tests.unit.cli.test_access_package import Desk, answering, opened, shown, sides, split
+
+
+@pytest.fixture
+async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
+    central = with_folder(TestCentral(tmp_path / "central"))
+    await central.start()
+    yield central
+    await central.stop()
+
+
+@pytest.fixture
+async def edge(tmp_path: Path, run_dir: Path, central: TestCentral) -> make.Edge:  # noqa: F811
+    """Its payloads of `two` are at central, too; that of `stays` is not."""
+    edge = make.make_edge(tmp_path / "etc", run_dir)
+    await fill(edge, central)
+    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
+        assert await uploader_of(files, sync).look()
+    return edge
+
+
+async def reviewed(central: TestCentral, edge: make.Edge, *words: str) -> tuple[Desk, str]:
+    """A case in which these calls were found and included."""
+    desk = Desk(central, central.token, edge)
+    sender = TestEdge(central, edge_id="edge-1", key=edge.key, enrol=False)
+    work = asyncio.create_task(answering(central, sender, [edge.facts[word].call.call_id for word in words]))
+    try:
+        ref = (await desk.good("new", "--kind", "access", "--number", "+420777123456")).out.strip()
+        await desk.good("identify", ref, "--method", "document", "--note", "passport")
+        await desk.good("search", ref)
+        await desk.good("review", ref, "--include-rest", "--reason", "all hers", "--done")
+    finally:
+        work.cancel()
+    return desk, ref
+
+
+def audio_of(made: dict[str, bytes], one: make.Recorded) -> bool:
+    """Whether the package has all of a recording's audio."""
+    names = [f"audio/{one.recording_id}.{n}.wav" for n in (0, 1)]
+    left, right = zip(*(sides(made[name]) for name in names), strict=True)
+    return (b"".join(left), b"".join(right)) == split(one.audio)
+
+
+async def test_a_payload_that_the_edge_has_lost_is_in_the_package(
+    edge: make.Edge, central: TestCentral, tmp_path: Path
+) -> None:
+    two, stays = edge.facts["two"], edge.facts["stays"]
+    desk, ref = await reviewed(central, edge, "two", "stays")
+    lose(edge, "two")
+    lose(edge, "stays")
+    done = await desk.good(
+        "package", ref, "--to", "by post", "-i", edge.paths["operator_identity"], "-o", tmp_path / "p.age", "--json"
+    )
+    made = opened(tmp_path / "p.age", shown(done))
+    assert audio_of(made, two)
+    missing = {one["what"]: one["why"] for one in done.json["missing"]}
+    assert missing == {f"{stays.recording_id}.0": "vault.missing"}
+    read = [one["body"] for one in await log(central) if one["kind"] == "media.read"]
+    assert [(one["purpose"], one["case"]) for one in read] == [("data_subject_request", ref)] * 2
+    reads = (await edge.arun("reads", two.recording_id, "--json")).json
+    assert "recording.exported" in [one["kind"] for one in reads]
+
+
+async def test_of_an_edge_that_is_gone_there_is_the_audio_and_the_rest_is_said(
+    edge: make.Edge, central: TestCentral, tmp_path: Path
+) -> None:
+    two, stays, cut = (edge.facts[word] for word in ("two", "stays", "cut"))
+    identity = edge.paths["operator_identity"]
+    _, ref = await reviewed(central, edge, "two", "stays", "cut")
+    held = {"call_id": cut.call.call_id, "hold_id": "ab" * 16}
+    assert central.running is not None
+    await central.running.central.db.run(lambda conn: restrictions.place(conn, "edge-1", held))
+    kept = shutil.copy(identity, tmp_path / "identity")
+    lose_the_journal(edge)
+    shutil.rmtree(vault_of(edge))
+    here = {"CENTRAL_URL": central.url, "CENTRAL_TOKEN": central.token}
+
+    async def package(name: str, *more: str) -> make.Ran:
+        return await make.acommand(
+            "--config", tmp_path / "no.toml", "central", "case", "package", ref, "--to", "by post", "-i", kept,
+            "-o", tmp_path / name, "--json", *more, **here,
+        )  # fmt: skip
+
+    unnamed = await package("none.age")
+    assert unnamed.code == 3, "no edge is here, and nobody said that central is meant"
+    done = await package("p.age", "--from-central")
+    assert done.code == 0, done.err
+    made = opened(tmp_path / "p.age", shown(done))
+    assert audio_of(made, two)
+    assert done.json["recordings"] == [two.recording_id]
+    missing = {one["what"]: (one["why"], one["where"]) for one in done.json["missing"]}
+    assert missing == {
+        two.call.call_id: ("elsewhere_audio", "edge-1"),
+        stays.call.call_id: ("elsewhere", "edge-1"),
+        f"{stays.recording_id}.0": ("vault.missing", ""),
+        cut.call.call_id: ("elsewhere", "edge-1"),
+        cut.recording_id: ("command.restricted", ""),
+    }
+    assert "no edge is here" in done.err
+    assert "lies at another place (edge-1): its sound is in this copy" in made["cover.html"].decode()
+    rows = {
+        row["recording"]: row for row in csv.DictReader(io.StringIO(made["calls.csv"].decode("utf-8-sig"), newline=""))
+    }
+    assert rows[two.recording_id]["audio_files"].split() == [f"audio/{two.recording_id}.{n}.wav" for n in (0, 1)]
+    assert (rows[two.recording_id]["recorded_seconds"], rows[stays.recording_id]["audio_files"]) == ("8.5", "")
+    # Who is on which channel is known at the edge alone.
+    masked = await package("m.age", "--from-central", "--mask-agent")
+    assert masked.code == 0, masked.err
+    assert masked.json["recordings"] == []
+    entries = await log(central)
+    assert [one["body"]["case"] for one in entries if one["kind"] == "headers.given"] == [ref, ref]
+    _, case = await central.admin("GET", f"/v1/cases/{ref}")
+    assert [one["recordings"] for one in case["packages"]] == [[two.recording_id], []]
