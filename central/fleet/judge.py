@@ -23,6 +23,8 @@ MUTE = "edge.mute"
 SESSIONS = 8
 #: A session that is over may be heard a moment later than its successor began: heartbeats overtake each other.
 _LATE = timedelta(seconds=5)
+#: A start that is later than a heartbeat of its session by more was told by a clock that was ahead; twice what a request may be off.
+_AHEAD = timedelta(seconds=600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def sessions_after(known: Sequence[Session], beat: Heartbeat) -> tuple[tuple[Ses
         return tuple(
             known
         ), None if late else "one start of the daemon counts its heartbeats twice: a running machine was copied"
-    if late or at - parse_time(known[0].started) < _LATE:  # a sum may lie beyond what a time can name
+    began, newest = parse_time(known[0].started), parse_time(known[0].at)
+    if began - newest > _AHEAD:
+        began = newest
+    if late or at - began < _LATE:  # a sum may lie beyond what a time can name
         return tuple(known), None
     where = "with one journal" if old.instance == known[0].instance else "with two journals"
     return (now, *rest), f"two daemons speak in turn, {where}, started {old.started} and {known[0].started}"

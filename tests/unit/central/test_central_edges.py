@@ -230,6 +230,24 @@ async def test_two_daemons_with_one_key_are_noticed_and_a_restart_is_not(central
     assert (await shown(central))["state"] == "enrolled"  # noticed, not shut out
 
 
+async def test_a_copy_whose_clock_was_a_year_ahead_when_it_started_is_noticed(
+    central: TestCentral, edge: TestEdge
+) -> None:
+    first = Pulse.of(edge)
+    await first.beat()
+    central.offset += timedelta(seconds=30)
+    copied = Pulse.of(edge)
+    copied.started = format_time(central.wall() + timedelta(days=365))
+    await copied.beat()
+    late = first.body(at=format_time(central.wall() - timedelta(seconds=15)))
+    assert (await edge.ask("POST", edge.path("heartbeat"), late))[0] == 200
+    await copied.beat()
+    assert await alarms(central) == [], "it may be a restart"
+    central.offset += timedelta(seconds=30)
+    await first.beat()
+    assert await alarms(central) == [("pbx-1", "edge.cloned")]
+
+
 async def test_a_machine_that_was_copied_while_it_ran_is_noticed(central: TestCentral, edge: TestEdge) -> None:
     one = Pulse.of(edge)
     await one.beat()
