@@ -31,6 +31,7 @@ from edge.retention.obstacles import Obstacles
 from edge.retention.people import People
 from edge.retention.receipts import Receipts
 from edge.retention.restored import Restored
+from edge.retention.stuck import Stuck
 from edge.retention.terms import TermsBook
 from edge.retention.turns import LAST, claims_of, rank
 from formats.errors import FormatError
@@ -43,7 +44,6 @@ log = structlog.get_logger("retention")
 RETRY_S: Final = 3.0
 #: How often everything is looked at whose time may be over, seconds; answers that are past theirs count for nothing meanwhile.
 LOOK_EVERY_S: Final = 600.0
-_BUG: Final = "bug"
 
 
 class Executor:
@@ -72,6 +72,7 @@ class Executor:
         )
         self._wake = asyncio.Event()
         self._said: dict[str, str] = {}
+        self._stuck = Stuck(means.journal, means.clock)
         self._look_at = 0
 
     def wake(self) -> None:
@@ -136,18 +137,17 @@ class Executor:
             try:
                 fresh = await self._means.journal.order(order.jti)
                 if fresh is not None and fresh.state in UNFINISHED:  # else another order has ended it meanwhile
-                    if shut and claims is not None and rank(claims) == LAST:
-                        ordered.add(claims.target.id)
-                    else:
+                    if not self._stuck.waits(order.jti) and not (shut and claims is not None and rank(claims) == LAST):
                         await self._carry_out(fresh)
+                        self._stuck.over(order.jti)
+                    elif claims is not None:
+                        ordered.add(claims.target.id)
             except CallwardenError as error:
                 self._say(order.jti, error)
                 if claims is not None:
                     ordered.add(claims.target.id)
-            except Exception:  # of this order alone: the others go on, and so does the daemon
-                if self._said.get(order.jti) != _BUG:
-                    log.exception("an order failed: this is a bug", order=order.jti)
-                self._said[order.jti] = _BUG
+            except Exception as bug:  # of this order alone: the others go on, and so does the daemon
+                await self._stuck.failed(order.jti, claims, bug)
                 if claims is not None:
                     ordered.add(claims.target.id)
             if claims is not None and claims.target.kind in MANY:  # what it has begun has its receipts from it alone

@@ -16,7 +16,7 @@ from edge.config import EdgeConfig, load
 from edge.errors import CallwardenError
 from edge.pinned import PinnedKeys, replaced
 from edge.policybook import PolicyBook
-from edge.retention import fetchorders, keyorders
+from edge.retention import fetchorders, keyorders, stuck
 from edge.retention.executor import Executor
 from edge.retention.receipts import Receipts
 from formats.ids import format_time
@@ -419,6 +419,43 @@ async def test_a_bug_in_one_order_stops_no_other(here: Here, monkeypatch: pytest
     monkeypatch.undo()
     await here.executor.once()
     assert (await here.last(jti))[0] == "done"
+
+
+async def test_an_order_that_a_bug_stops_is_alarmed_once_and_tried_less_and_less(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def breaks(*_: Any) -> None:
+        tried.append(here.clock.mono_ns())
+        raise ZeroDivisionError("of +420777123456")
+
+    async def passes(count: int) -> int:
+        """How many tries so many passes make, one a minute."""
+        before = len(tried)
+        for _ in range(count):
+            await here.later(minutes=1)
+        return len(tried) - before
+
+    monkeypatch.setattr(keyorders, "replaced", breaks)
+    jti = await here.keys(*people(DPO2))
+    while len(tried) < stuck.TRIES - 1:
+        await here.executor.once()
+    assert "command.stuck" not in await here.alarms()
+    await here.executor.once()
+    told = [row.body for row in await here.place.journal.outbox(1000) if row.type == "alarm.raised"]
+    (alarm,) = [one for one in told if one["code"] == "command.stuck"]
+    assert (jti in alarm["message"], "ZeroDivisionError" in alarm["message"], alarm["where"]) == (True, True, jti)
+    assert "777123456" not in alarm["message"]
+    await here.executor.once()
+    assert len(tried) == stuck.TRIES, "it waits now"
+    assert await passes(60) < 15
+    assert 1 <= await passes(20) <= 3, "and never gives up"
+    assert (await here.alarms()).count("command.stuck") == 1
+    monkeypatch.undo()
+    await here.start()
+    await here.executor.once()
+    assert (await here.last(jti))[0] == "done", "a start tries it at once"
 
 
 async def test_a_cancellation_counts_while_the_clock_is_doubted(here: Here) -> None:
