@@ -167,7 +167,7 @@ def _make(
     passphrase = new_passphrase()
     with ExitStack() as stack:
         door, sources, central = None, [], None
-        if not from_central or config_path().exists():
+        if not from_central or _an_edge_is_here():
             door = stack.enter_context(open_door(config_path()))
             sources = [_edge_source(door, given, identities, ref, client)]
         else:
@@ -185,6 +185,13 @@ def _make(
                 how["passphrase_to"].unlink(missing_ok=True)
             raise
     _tell(made, how, passphrase)
+
+
+def _an_edge_is_here() -> bool:
+    try:
+        return config_path().exists()
+    except OSError:  # reading it says what is wrong
+        return True
 
 
 def _edge_source(

@@ -24,6 +24,8 @@ from tests.unit.central.media_kit import with_folder
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
 
+pytestmark = pytest.mark.timeout(300)
+
 #: What waits for a daemon, a server and a disk on a busy machine, seconds.
 PATIENCE_S = 60.0
 
