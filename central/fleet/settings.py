@@ -10,6 +10,8 @@ from central.errors import CentralError
 
 #: What central does with the TLS certificates of edges.
 CERTIFICATES = ("off", "wanted", "demanded")
+#: The word of `EdgeAlarms.policy` for what most edges of a kind have.
+MAJORITY = "majority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,9 @@ class EdgeAlarms:
     clock_s: float = 60.0
     """How far an edge's clock may be from central's, 10 to 2592000 seconds."""
 
-    policy: str = "majority"
-    """The policy hash that every edge should have, 64 hex digits; "majority": the one that more than half of them have; "any"."""
+    policy: str = MAJORITY
+    """The policy hash that every edge should have, 64 hex digits; "majority": the one that most edges have of those with policies
+    of the same names; "any"."""
 
 
 def edge_alarms(table: dict[str, Any], where: str) -> EdgeAlarms:
@@ -49,7 +52,7 @@ def edge_alarms(table: dict[str, Any], where: str) -> EdgeAlarms:
         if number and not 10 <= value <= 30 * 86400:
             raise CentralError("config.edges", f"{name} must be 10 to 2592000 seconds", where=f"{where}.{name}")
     policy = table.get("policy", "any")
-    if policy not in ("any", "majority") and re.fullmatch("[0-9a-f]{64}", policy) is None:
+    if policy not in ("any", MAJORITY) and re.fullmatch("[0-9a-f]{64}", policy) is None:
         raise CentralError(
             "config.edges",
             'policy must be "majority", "any" or 64 hex digits',

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from central.conn import Conn
+from central.conn import Conn, Row
 from central.fleet.episodes import settle
 from central.fleet.judge import MUTE, POLICY, SILENT
+from central.fleet.settings import MAJORITY
+from central.register.store import policy_names
 from formats.ids import format_time
 
 if TYPE_CHECKING:
@@ -100,20 +102,30 @@ def _mute(conn: Conn, seen: str, stale: str, hearing: bool) -> list[tuple[str, s
 
 def _policies(central: Central, conn: Conn) -> list[tuple[str, str, str | None]]:
     """Job: whose policies are not the expected ones, and whose are again."""
-    now = central.wall()
+    now, wanted = central.wall(), central.config.edges.policy
     rows = conn.execute(
         "SELECT h.edge_id, h.policy, h.policy_since FROM heartbeat h JOIN edge e USING (edge_id)"
         " WHERE e.state='enrolled' AND h.heard_at>=?",
         (format_time(now - STALE),),
     ).fetchall()
-    expected = expected_policy(central.config.edges.policy, Counter(row["policy"] for row in rows))
     standing = {row[0] for row in conn.execute("SELECT edge_id FROM episode WHERE code=?", (POLICY,))}
-    said: list[tuple[str, str, str | None]] = []
+    # A majority is one of edges that have policies of the same names; others do another work, and differ on purpose.
+    differ = wanted == MAJORITY and len({row["policy"] for row in rows}) > 1
+    names = policy_names(conn) if differ else {}
+    groups: dict[frozenset[str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(names.get(row["edge_id"], frozenset()), []).append(row)
     patience = format_time(now - ROLLOUT)
+    return [one for group in groups.values() for one in _diverging(group, wanted, standing, patience)]
+
+
+def _diverging(rows: list[Row], wanted: str, standing: set[str], patience: str) -> list[tuple[str, str, str | None]]:
+    """Of edges that are compared. patience: who has others only since then is not late yet."""
+    expected = expected_policy(wanted, Counter(row["policy"] for row in rows))
+    said: list[tuple[str, str, str | None]] = []
     # Before most edges had them nobody could be late with the majority's policies.
     since = sorted(row["policy_since"] for row in rows if row["policy"] == expected)
-    majority = central.config.edges.policy == "majority" and expected is not None
-    began = since[len(rows) // 2] if majority else ""
+    began = since[len(rows) // 2] if wanted == MAJORITY and expected is not None else ""
     for row in rows:
         differs = expected is not None and row["policy"] != expected
         if differs and max(row["policy_since"], began) < patience and row["edge_id"] not in standing:
@@ -129,7 +141,7 @@ def expected_policy(wanted: str, counted: Counter[str]) -> str | None:
     """The hash that every edge should have: declared, or that of more than half of at least `FEW` edges. None: any."""
     if wanted == "any":
         return None
-    if wanted != "majority":
+    if wanted != MAJORITY:
         return wanted
     total = counted.total()
     best = counted.most_common(1)

@@ -65,6 +65,17 @@ def running(conn: Conn, at: str = "") -> list[InForce]:
     ]
 
 
+def policy_names(conn: Conn) -> dict[str, frozenset[str]]:
+    """Job: the names of the policies that each edge runs; an edge that reported none is left out."""
+    rows = conn.execute(
+        "SELECT p.edge_id, p.policy FROM edge_policy p WHERE p.version IS NOT NULL AND NOT EXISTS (SELECT 1 FROM edge_policy q"
+        " WHERE q.edge_id=p.edge_id AND q.policy=p.policy AND (q.since, q.received_at, q.at, q.report_sha256)"
+        ">(p.since, p.received_at, p.at, p.report_sha256)) ORDER BY p.edge_id"
+    )
+    by_edge = groupby(rows, key=lambda row: str(row["edge_id"]))
+    return {edge_id: frozenset(row["policy"] for row in found) for edge_id, found in by_edge}
+
+
 def kept(conn: Conn) -> list[InForce]:
     """Job: what edges apply no longer, in its last version, while recordings made under it are left; sorted. Every call is looked
     through for it, so it is asked for such policies alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from formats.ids import format_time
 from formats.keychange import sign_key_change
 from formats.keys import SigningKey
 from formats.keyset import KeySet
+from formats.wire import Event
 from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
 from tests.unit.central.test_central_orders import receipt
 
@@ -182,6 +184,42 @@ async def test_policies_of_the_majority_and_declared_ones(central: TestCentral) 
     await everyone()
     assert sorted(await alarms(central)) == [(f"pbx-{n}", "edge.diverging") for n in range(4)]
     assert [one["edge_id"] for one in await entries(central, "alarm.cleared")] == ["pbx-3"]
+
+
+async def test_a_majority_is_one_of_edges_with_policies_of_the_same_names(central: TestCentral) -> None:
+    """Three in the head office and three branches, of which each time one is late; and one that is like nobody."""
+    names = [("sales", "support")] * 3 + [("branch",)] * 3 + [("branch", "sales")]
+    edges = [TestEdge(central, f"pbx-{n}") for n in range(7)]
+    pulses = [Pulse.of(edge) for edge in edges]
+    for edge, policies in zip(edges, names, strict=True):
+        # What is no more counts for nothing; the numbers are those of the events.
+        gone = policy_event(edge, 1, "branch", ""), policy_event(edge, 2, "branch", None)
+        status, answer = await edge.send(*gone, *(policy_event(edge, n, one, "") for n, one in enumerate(policies, 3)))
+        assert {one["status"] for one in answer["items"]} == {"accepted"}, (status, answer)
+    hashes = ["1", "1", "2", "3", "3", "4", "5"]
+
+    async def everyone() -> list[tuple[str, str]]:
+        for digit, pulse in zip(hashes, pulses, strict=True):
+            await pulse.beat(policy=digit * 64)
+        await watched(central)
+        return sorted(await alarms(central))
+
+    assert await everyone() == []
+    central.offset += timedelta(minutes=16)
+    await everyone()
+    assert await everyone() == [("pbx-2", "edge.diverging"), ("pbx-5", "edge.diverging")]
+    hashes[2], hashes[5] = "1", "3"
+    assert len(await everyone()) == 2
+    assert sorted(one["edge_id"] for one in await entries(central, "alarm.cleared")) == ["pbx-2", "pbx-5"]
+
+
+def policy_event(edge: TestEdge, seq: int, name: str, text: str | None) -> Event:
+    """A report of a policy; None: it is no more."""
+    document = {"name": name, "text": text}
+    version = None if text is None else hashlib.sha256(canonical.dumps(document)).hexdigest()
+    at = format_time(edge.central.wall() + timedelta(milliseconds=seq) - timedelta(hours=1))
+    data = {"policy": name, "version": version, "at": at, "document": document}
+    return edge.event(seq, "policy.loaded", "", data)
 
 
 async def test_an_audit_log_that_differs_from_the_witnessed_one(central: TestCentral, edge: TestEdge) -> None:
