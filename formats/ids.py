@@ -48,6 +48,7 @@ def parse_time(text: str) -> datetime:
     if _TIME.match(text) is None:
         raise FormatError("usage.time", "a time must be written like 2026-01-31T23:59:59.123Z")
     try:
-        return datetime.strptime(text[:-1] + "000+0000", "%Y-%m-%dT%H:%M:%S.%f%z").astimezone(UTC)
+        at = (int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16]), int(text[17:19]))
+        return datetime(*at, int(text[20:23]) * 1000, UTC)
     except ValueError as error:
         raise FormatError("usage.time", f"no such time: {text}") from error

@@ -6,6 +6,7 @@ signs. Who had to sign is counted here, not by a library: see `verify_general`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from formats.roles import Role
 
 ALG = "Ed25519"  # RFC 9864, section 2.2; the older "EdDSA" does not name the curve and is refused
 _MEMBERS = {"alg", "kid", "typ"}
+#: The canonical spelling of a header whose texts need no escape.
+_PLAIN = re.compile(rb'\{"alg":"%b","kid":"([A-Za-z0-9_-]*)","typ":"([a-z0-9+./-]*)"\}' % ALG.encode("ascii"))
 #: More signatures than this are refused unread; no order needs more than two.
 MAX_SIGNATURES = 8
 
@@ -55,8 +58,11 @@ def _signing_input(protected: str, payload: bytes) -> bytes:
 
 def _kid(protected: str, typ: str) -> str:
     """The kid of a protected header that is exactly as demanded. Raises SignatureError `auth.header`."""
+    raw = unb64url(protected)
+    if (plain := _PLAIN.fullmatch(raw)) is not None and plain[2].decode() == typ:
+        return plain[1].decode()  # as we write it ourselves: one kid, one typ, nothing that could be read in two ways
     try:
-        header = canonical.loads(unb64url(protected))
+        header = canonical.loads(raw)
     except JsonError as error:
         raise SignatureError("auth.header", f"the signature's header is malformed: {error.message}") from error
     if not isinstance(header, dict) or header.keys() != _MEMBERS:
@@ -87,8 +93,12 @@ def verify_compact(jws: str, keys: KeySet, typ: str, *roles: Role) -> Verified:
     protected, body, signature = parts
     entry = keys.find(_kid(protected, typ), *roles)
     payload = unb64url(body)
-    entry.key.verify(unb64url(signature), _signing_input(protected, payload))
+    _verify(keys, entry, protected, payload, signature)
     return Verified(payload, (entry,))
+
+
+def _verify(keys: KeySet, entry: KeyEntry, protected: str, payload: bytes, signature: str) -> None:
+    keys.key_of(entry).verify(unb64url(signature), _signing_input(protected, payload))
 
 
 def sign_detached(payload: bytes, key: SigningKey, kid: str, typ: str) -> str:
@@ -102,7 +112,9 @@ def verify_detached(jws: str, payload: bytes, keys: KeySet, typ: str, *roles: Ro
     parts = jws.split(".")
     if len(parts) != 3 or parts[1]:
         raise SignatureError("auth.encoding", "a detached signature has an empty middle")
-    return verify_compact(f"{parts[0]}.{b64url(payload)}.{parts[2]}", keys, typ, *roles)
+    entry = keys.find(_kid(parts[0], typ), *roles)
+    _verify(keys, entry, parts[0], payload, parts[2])
+    return Verified(payload, (entry,))
 
 
 def _signature(payload: bytes, key: SigningKey, kid: str, typ: str) -> dict[str, str]:
@@ -172,7 +184,7 @@ def verify_general(
         wanted = " or ".join(_spell(demand) for demand in demands)
         raise SignatureError("auth.count", f"signed by {_spell(roles)}, but {wanted} must sign")
     for entry, one in zip(entries, signatures, strict=True):
-        entry.key.verify(unb64url(one["signature"]), _signing_input(one["protected"], payload))
+        _verify(keys, entry, one["protected"], payload, one["signature"])
     return Verified(payload, tuple(entries))
 
 

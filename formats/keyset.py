@@ -52,8 +52,8 @@ def entry(
     return KeyEntry(kid=key.kid, role=role, owner=owner, jwk=key.jwk(), edge_id=edge_id, not_before=not_before)
 
 
-def _check(one: KeyEntry) -> None:
-    if one.key.kid != one.kid:
+def _check(one: KeyEntry, key: VerifyKey) -> None:
+    if key.kid != one.kid:
         raise KeyFormatError("auth.keyset", f"the key of {one.owner} is not named by its thumbprint")
     if (one.role == "edge") != (one.edge_id is not None):
         raise KeyFormatError("auth.keyset", f"the key of {one.owner}: an edge's key, and no other, has an edge_id")
@@ -68,14 +68,16 @@ class KeySet:
 
     entries: tuple[KeyEntry, ...]
     _by_kid: dict[str, KeyEntry] = field(init=False, repr=False, compare=False)
+    _keys: dict[str, VerifyKey] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Raises KeyFormatError `auth.keyset` on a doubled kid, a wrong name or an entry that contradicts itself."""
         object.__setattr__(self, "_by_kid", {one.kid: one for one in self.entries})
         if len(self._by_kid) != len(self.entries):
             raise KeyFormatError("auth.keyset", "the same key is listed twice")
+        object.__setattr__(self, "_keys", {one.kid: one.key for one in self.entries})
         for one in self.entries:
-            _check(one)
+            _check(one, self._keys[one.kid])
 
     @classmethod
     def of(cls, entries: Iterable[KeyEntry]) -> KeySet:
@@ -92,6 +94,10 @@ class KeySet:
         if roles and one.role not in roles:
             raise SignatureError("auth.role", f"the key {kid} is a key of role {one.role}, not {' or '.join(roles)}")
         return one
+
+    def key_of(self, one: KeyEntry) -> VerifyKey:
+        """The public key of an entry of this set, decoded once for all that it verifies."""
+        return self._keys[one.kid]
 
     def with_role(self, role: Role) -> list[KeyEntry]:
         """Every entry of that role."""

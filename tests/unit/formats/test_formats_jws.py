@@ -9,6 +9,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc import jws as jose
 from joserfc.jwk import OKPKey
 
@@ -308,3 +310,33 @@ def test_base64url_is_strict() -> None:
         with pytest.raises(SignatureError):
             unb64url(bad)
     assert base64.urlsafe_b64decode("_-8=") == b"\xff\xef"
+
+
+@given(st.text(alphabet="ABab09-_+/= \n\x00é", max_size=9))
+def test_base64url_takes_what_the_standard_library_takes_and_is_canonical(text: str) -> None:
+    try:
+        there = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        wanted = there if base64.urlsafe_b64encode(there).rstrip(b"=").decode() == text else None
+    except ValueError:
+        wanted = None
+    try:
+        found = unb64url(text)
+    except SignatureError:
+        found = None
+    assert found == wanted
+    assert found is None or b64url(found) == text
+
+
+def test_a_key_set_decodes_each_key_once() -> None:
+    one = TRUST.entries[0]
+    assert TRUST.key_of(one) is TRUST.key_of(one) == one.key
+
+
+def test_a_header_in_another_spelling_is_read_too() -> None:
+    for text in (
+        f'{{"typ":"{TYP}","kid":"{STORE.kid}","alg":"Ed25519"}}',
+        f'{{"alg":"Ed25519","kid":"{STORE.kid}", "typ":"{TYP}"}}',
+    ):
+        protected = b64url(text.encode())
+        document = f"{protected}.{b64url(PAYLOAD)}.{resigned(protected, STORE)['signature']}"
+        assert jws.verify_compact(document, TRUST, TYP, "store").payload == PAYLOAD
