@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from central.edgebook import Known, check_standing, unknown_edge
 from central.errors import CentralError
 from central.fleet import clientcert
 from central.replay import SKEW
@@ -46,44 +49,51 @@ class RequestClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True, slots=True)
 class EdgeRequest:
     """A request whose signature was checked: `body` is decompressed. keys: the edge's present one first, and those it had
-    before; the request itself is signed by the present one."""
+    before; the request itself is signed by the present one. known: what that was checked against."""
 
     edge_id: str
     keys: KeySet
     body: bytes
+    known: Known
 
 
-async def edge_request(request: web.Request, *, certificate: bool = True) -> EdgeRequest:
+async def edge_request(request: web.Request, *, certificate: bool = True, confirms: bool = False) -> EdgeRequest:
     """Authenticate the edge named in the path. certificate False: also where certificates are demanded and it has none.
+    confirms: the caller confirms `known` in the transaction that it answers from (`answered`).
 
     Raises CentralError auth.* (401, 403), usage.* (4xx).
     """
     central = request.app[CENTRAL]
     edge_id = request.match_info["edge_id"]
     raw = await request.read()
-    known = await central.edges.known(edge_id)
+    known = await (central.edges.to_be_confirmed(edge_id) if confirms else central.edges.known(edge_id))
     if known is None:
-        raise CentralError("auth.unknown_edge", "no such edge is enrolled", status=401, where=edge_id[:64])
-    check_signature(central, request, raw, edge_id, known.key)
+        raise unknown_edge(edge_id)
+    try:
+        check_signature(central, request, raw, edge_id, known.key)
+    except CentralError as error:
+        # Perhaps it has another key by now. What was looked up just now is looked up no second time.
+        again = await central.edges.known(edge_id) if error.code == "auth.unknown_key" else known
+        if again is None or again is known:
+            raise
+        check_signature(central, request, raw, edge_id, again.key)
+        known = again
     check_standing(known.state, edge_id)
     check_certificate(central, request, edge_id, demanded=certificate)
     # Only now: whoever cannot sign must neither look like this edge nor make us write.
     central.edges.saw(edge_id, central.now())
-    return EdgeRequest(edge_id, known.keys, plain_body(request, raw))
+    return EdgeRequest(edge_id, known.keys, plain_body(request, raw), known)
 
 
-def check_standing(state: str, edge_id: str) -> None:
-    """Raises CentralError auth.edge_waiting, auth.edge_revoked (403) unless the edge may speak."""
-    if state == "waiting":
-        raise CentralError(
-            "auth.edge_waiting",
-            "this edge waits for approval",
-            status=403,
-            where=edge_id,
-            hint="compare the codes, then: callwarden central edge approve EDGE --code CODE",
-        )
-    if state != "enrolled":
-        raise CentralError("auth.edge_revoked", "this edge was revoked", status=403, where=edge_id)
+@contextlib.contextmanager
+def answered(central: Central, asked: EdgeRequest) -> Iterator[None]:
+    """Around the transactions of a request that `confirms`: what they find to be otherwise is remembered no more."""
+    try:
+        yield
+    except CentralError as error:
+        if error.code.startswith("auth."):
+            central.edges.forget(asked.edge_id)
+        raise
 
 
 def check_certificate(central: Central, request: web.Request, edge_id: str, *, demanded: bool) -> None:

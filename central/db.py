@@ -23,6 +23,10 @@ class Database(Protocol):
         """
         ...
 
+    async def look(self, job: Callable[[Conn], T]) -> T:
+        """As `run`, for a job of one SELECT: where a transaction would cost more than the statement, there is none."""
+        ...
+
     def now(self, job: Callable[[Conn], T]) -> T:
         """As `run`, blocking, on the calling thread."""
         ...

@@ -119,6 +119,16 @@ class PostgresDatabase:
         """See `central.db.Database`."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.now, job)
 
+    async def look(self, job: Callable[[Conn], T]) -> T:
+        """See `central.db.Database`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._look, job)
+
+    def _look(self, job: Callable[[Conn], T]) -> T:
+        try:
+            return job(PgConn(self._connection()))  # which commits each statement by itself
+        except psycopg.Error as error:
+            raise _failed(error) from error
+
     def now(self, job: Callable[[Conn], T]) -> T:
         """See `central.db.Database`."""
         for left in reversed(range(TRIES)):

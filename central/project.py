@@ -29,8 +29,8 @@ def project(central: Central, conn: Conn, edge_id: str, kind: str, seq: int, dat
     """
     match kind:
         case "call.opened":
-            _call(central, conn, edge_id, _id(data, "call_id"))
-            _set(conn, "call", "opened", data, "call_id")
+            if not _call(central, conn, edge_id, _id(data, "call_id"), canonical.dumps(data).decode()):
+                _set(conn, "call", "opened", data, "call_id")
         case "call.closed":
             _call(central, conn, edge_id, _id(data, "call_id"))
             _set(conn, "call", "closed", data, "call_id")
@@ -105,12 +105,16 @@ def _id(data: dict[str, Any], name: str) -> str:
     return value
 
 
-def _call(central: Central, conn: Conn, edge_id: str, call_id: str) -> None:
-    conn.execute(
-        "INSERT INTO call(call_id, edge_id, first_seen) VALUES (?,?,?) ON CONFLICT DO NOTHING",
-        (call_id, edge_id, central.now()),
+def _call(central: Central, conn: Conn, edge_id: str, call_id: str, opened: str | None = None) -> bool:
+    """Whether the call is new; then `opened` is what is known of it."""
+    made = conn.execute(
+        "INSERT INTO call(call_id, edge_id, opened, first_seen) VALUES (?,?,?,?) ON CONFLICT DO NOTHING",
+        (call_id, edge_id, opened, central.now()),
     )
+    if made.rowcount:
+        return True
     _owned(conn, "call", "call_id", call_id, edge_id)
+    return False
 
 
 def _recording(central: Central, conn: Conn, edge_id: str, data: dict[str, Any], state: str) -> None:
@@ -121,14 +125,15 @@ def _recording(central: Central, conn: Conn, edge_id: str, data: dict[str, Any],
         " ON CONFLICT DO NOTHING",
         (recording_id, edge_id, call_id, state, central.now()),
     )
-    _owned(conn, "recording", "recording_id", recording_id, edge_id)
-    row = conn.execute("SELECT state FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
-    changes = _RANK[state] > _RANK[row["state"]]
-    if changes:
-        conn.execute("UPDATE recording SET state=? WHERE recording_id=?", (state, recording_id))
-    if state == "erased" and (changes or made.rowcount):
+    changes = bool(made.rowcount)
+    if not changes:
+        _owned(conn, "recording", "recording_id", recording_id, edge_id)
+        row = conn.execute("SELECT state FROM recording WHERE recording_id=?", (recording_id,)).fetchone()
+        if changes := _RANK[state] > _RANK[row["state"]]:
+            conn.execute("UPDATE recording SET state=? WHERE recording_id=?", (state, recording_id))
+    if state == "erased" and changes:
         facts.erased(central, conn, edge_id, recording_id, call_id)
-    if call_id is not None:
+    if call_id is not None and not made.rowcount:
         conn.execute("UPDATE recording SET call_id=? WHERE recording_id=? AND call_id IS NULL", (call_id, recording_id))
 
 

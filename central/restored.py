@@ -130,6 +130,11 @@ def waiting(conn: Conn) -> list[str]:
     return [str(row[0]).removeprefix(_EDGE) for row in rows]
 
 
+def marks(edge_id: str) -> tuple[str, str]:
+    """Keys in `meta`, of which an edge that a restore does not concern has none."""
+    return _EDGE + edge_id, _POLL + edge_id
+
+
 def asked_of(conn: Conn, edge_id: str) -> str | None:
     """The restore about which this edge is still to be heard."""
     row = conn.execute("SELECT value FROM meta WHERE key=?", (_EDGE + edge_id,)).fetchone()

@@ -48,7 +48,8 @@ def parse_time(text: str) -> datetime:
     if _TIME.match(text) is None:
         raise FormatError("usage.time", "a time must be written like 2026-01-31T23:59:59.123Z")
     try:
-        at = (int(text[:4]), int(text[5:7]), int(text[8:10]), int(text[11:13]), int(text[14:16]), int(text[17:19]))
-        return datetime(*at, int(text[20:23]) * 1000, UTC)
+        year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+        hour, minute, second, millis = int(text[11:13]), int(text[14:16]), int(text[17:19]), int(text[20:23])
+        return datetime(year, month, day, hour, minute, second, millis * 1000, tzinfo=UTC)
     except ValueError as error:
         raise FormatError("usage.time", f"no such time: {text}") from error

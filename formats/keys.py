@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from formats import canonical
 from formats.errors import KeyFormatError, SignatureError
 
-
 #: The two characters in which base64url differs. `base64` of the standard library does the same in three times as long.
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")

@@ -9,10 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from central import withoutedge
-from central.auth import check_certificate, check_signature, check_standing, edge_request, json_answer
+from central.auth import check_certificate, check_signature, edge_request, json_answer
 from central.conn import Conn
 from central.doors import Door, Param, asker, door
-from central.edgebook import edge_keys
+from central.edgebook import check_standing, edge_keys
 from central.enrol import check_edge_id
 from central.errors import CentralError
 from central.fleet import shapes

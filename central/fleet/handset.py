@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from central.auth import check_standing
 from central.conn import Conn
+from central.edgebook import check_standing
 from central.errors import CentralError
 from central.fleet.standing import edge_row
 from central.log import OwnLog

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from central.auth import check_standing
 from central.conn import Conn, Row
+from central.edgebook import check_standing
 from central.errors import CentralError
 from central.replay import SKEW
 from central.revocations import UNNOTED, note_edge

@@ -18,7 +18,7 @@ from central.fleet.standing import approve, change_key, revoke
 from central.fleet.watch import AT_ONCE, EVERY_S, Watch, look
 from formats.ids import format_time
 from formats.keychange import sign_key_change
-from tests.unit.central.central_kit import TestCentral, TestEdge, a_key
+from tests.unit.central.central_kit import TestCentral, TestEdge, a_key, an_id
 from tests.unit.central.test_central_edges import Pulse, alarms, changed_key, shown, watched
 
 #: The last moment that a time can name: nothing can be added to it.
@@ -172,24 +172,61 @@ async def test_a_revoked_edge_does_not_change_its_key(central: TestCentral, edge
     assert (await shown(central))["kid"] == edge.key.kid
 
 
+async def test_what_another_process_changed_counts_at_once_where_edges_speak_most(
+    central: TestCentral, edge: TestEdge
+) -> None:
+    """Nothing rang here and nothing was forgotten: the transaction of the answer itself finds it."""
+    assert central.running is not None
+    one, old, new = central.running.central, edge.key, a_key()
+    poll = edge.path("deliveries?after=0&wait=0")
+
+    async def told(seq: int) -> tuple[int, Any]:
+        call = an_id()
+        return await edge.send(edge.event(seq, "call.opened", call, {"call_id": call}))
+
+    assert (await edge.ask("GET", poll))[0] == 200
+    assert (await told(1))[0] == 200
+    central.offset += timedelta(milliseconds=5)
+    statement = sign_key_change("pbx-1", old, new, format_time(central.wall()))
+    await one.db.run(lambda conn: change_key(one, conn, "pbx-1", statement))
+    assert (await edge.ask("GET", poll))[0] == 401
+    assert (await told(2))[0] == 401
+    edge.key = new
+    assert (await edge.ask("GET", poll))[0] == 200
+    assert (await told(3))[0] == 200
+    await one.db.run(lambda conn: revoke(one, conn, "pbx-1", "stolen", "ops"))
+    assert (await told(4))[1]["code"] == "auth.edge_revoked"
+    assert (await edge.ask("GET", poll))[1]["code"] == "auth.edge_revoked"
+
+
 async def test_a_long_poll_that_nobody_rang_for_looks_once(
     central: TestCentral, edge: TestEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fleet that waits is most of what central does. Who has nothing new is asked for nothing that is missing."""
+    """A fleet that waits is most of what central does. Who has nothing new is asked for nothing that is missing, and costs
+    no transaction."""
     assert central.running is not None
-    database, looks = central.running.central.db, []
-    run = type(database).run
+    database = type(central.running.central.db)
+    asked: dict[str, list[str]] = {"look": [], "run": []}
+    before = {name: getattr(database, name) for name in asked}
 
-    async def counted(self: Any, job: Callable[[Conn], Any]) -> Any:
-        looks.append(job.__qualname__)
-        return await run(self, job)
+    def counted(name: str) -> Callable[[Any, Callable[[Conn], Any]], Any]:
+        async def one(self: Any, job: Callable[[Conn], Any]) -> Any:
+            asked[name].append(
+                getattr(job, "__qualname__", "")
+            )  # central's own duties ask too, some by jobs without one
+            return await before[name](self, job)
 
-    monkeypatch.setattr(type(database), "run", counted)
-    for after in (0, 3):  # 3: numbers that it has and this database has not
-        looks.clear()
+        return one
+
+    for name in asked:
+        monkeypatch.setattr(database, name, counted(name))
+    for after, jobs in ((0, 0), (3, 1)):  # 3: numbers that it has and this database has not
+        asked["look"].clear()
+        asked["run"].clear()
         status, answer = await edge.ask("GET", edge.path(f"deliveries?after={after}&wait=1"))
         assert (status, answer) == (200, {"deliveries": [], "last": after})
-        assert sum(one.startswith("get_deliveries") for one in looks) == 1
+        assert asked["look"].count("get_deliveries.<locals>.quiet") == 1
+        assert asked["run"].count("get_deliveries.<locals>.job") == jobs
     await central.admin("POST", "/v1/edges/pbx-1/revoke", {"reason": "lost"})
     assert (await edge.ask("GET", edge.path("deliveries?after=3&wait=1")))[1]["code"] == "auth.edge_revoked"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from central import events as central_events
 from central import project
 from central.conn import Conn
 from central.slotfile import SlotFile
@@ -46,6 +47,25 @@ async def test_56_duplicates_and_gaps(edge: TestEdge) -> None:
     _, answer = await edge.send(*events)
     assert [i["status"] for i in answer["items"]] == ["duplicate", "accepted", "duplicate", "accepted"]
     assert answer["contiguous"] == 4
+
+
+async def test_56_a_large_batch_behind_a_gap(edge: TestEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More events than one statement looks for, more numbers than are read at a time, and one that is known already."""
+    monkeypatch.setattr(central_events, "PAGE", 7)
+    call = an_id()
+    many = [edge.event(n, "call.closed", call, {"call_id": call}) for n in range(1, 2 * central_events.TOGETHER + 12)]
+    _, answer = await edge.send(*many[3:60])
+    assert ({i["status"] for i in answer["items"]}, answer["contiguous"]) == ({"accepted"}, 0)
+    _, answer = await edge.send(*many[1:])
+    assert [i["status"] for i in answer["items"]] == ["accepted"] * 2 + ["duplicate"] * 57 + ["accepted"] * (
+        len(many) - 60
+    )
+    assert answer["contiguous"] == 0
+    other = msgspec.structs.replace(many[1], id=an_id())  # another event under a number that is taken
+    _, answer = await edge.send(many[0], other)
+    assert [i["status"] for i in answer["items"]] == ["accepted", "rejected:event.sequence"]
+    assert answer["contiguous"] == len(many)
+    assert await edge.central.rows("SELECT count(*) FROM event") == [(len(many),)]
 
 
 @pytest.mark.parametrize("seed", range(8))
