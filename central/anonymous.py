@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from central.conn import Conn
 from formats import canonical
 from formats.anonymous import less, to_the_hour
+
+#: An SQL expression of one subject, said twice: the id of the anonymous call that it is, or is a recording of; else NULL.
+ANONYMOUS: Final = (
+    "(SELECT call_id FROM call WHERE anonymised IS NOT NULL AND (call_id=? OR call_id="
+    "(SELECT call_id FROM recording WHERE recording_id=?)))"
+)
 
 
 def anonymise(conn: Conn, edge_id: str, call_id: str) -> None:
@@ -65,16 +71,6 @@ def told(conn: Conn, edge_id: str, said: dict[str, Any]) -> bool:
     conn.execute("UPDATE call SET anonymised=? WHERE call_id=?", (facts, call_id))
     anonymise(conn, edge_id, call_id)
     return True
-
-
-def is_anonymous(conn: Conn, subject: str) -> str | None:
-    """The call's id when `subject` is an anonymous call, or a recording of one; else None."""
-    row = conn.execute(
-        "SELECT call_id FROM call WHERE anonymised IS NOT NULL AND (call_id=? OR call_id=(SELECT call_id FROM recording"
-        " WHERE recording_id=?))",
-        (subject, subject),
-    ).fetchone()
-    return None if row is None else str(row["call_id"])
 
 
 def _less(text: str | None) -> str | None:

@@ -130,12 +130,12 @@ async def get_deliveries(request: web.Request) -> web.Response:
     def quiet(conn: Conn) -> bool:
         """One look, which most polls end with: it has what it was given, and nothing was restored."""
         row = conn.execute(
-            "SELECT e.state, e.kid, e.last_delivery, (SELECT count(*) FROM meta WHERE key IN (?,?)) AS marks"
-            " FROM edge e WHERE e.edge_id=?",
-            (*marks(edge_id), edge_id),
+            "SELECT e.state, e.kid, e.last_delivery, (SELECT count(*) FROM meta WHERE key IN (?,?)) AS marks,"
+            " EXISTS(SELECT 1 FROM delivery d WHERE d.edge_id=e.edge_id AND d.seq>?) AS waits FROM edge e WHERE e.edge_id=?",
+            (*marks(edge_id), after, edge_id),
         ).fetchone()
         confirm(asked.known, row)
-        return row["last_delivery"] == after and not row["marks"]
+        return row["last_delivery"] == after and not row["waits"] and not row["marks"]
 
     def job(conn: Conn) -> tuple[list[dict[str, Any]], int, str | None]:
         _catch_up(central, conn, edge_id, after)

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from central.anonymous import anonymise, is_anonymous
+from central.anonymous import ANONYMOUS, anonymise
 from central.auth import EdgeRequest, answered, edge_request, json_answer
 from central.conn import Conn
 from central.doors import Door, Param, door
@@ -167,8 +167,8 @@ def _stored(central: Central, conn: Conn, stream: _Stream, event: Event) -> str:
         stored = search.without_values(stored)
     if isinstance(stored.get("header"), dict):  # the sealed header lies in its own table, from which it can be wiped
         stored = {**stored, "header": {k: v for k, v in stored["header"].items() if k != "sealed_header"}}
-    conn.execute(
-        "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)",
+    (anonymous,) = conn.execute(
+        f"INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?) RETURNING {ANONYMOUS}",  # noqa: S608 - a constant
         (
             event.id,
             edge_id,
@@ -179,10 +179,12 @@ def _stored(central: Central, conn: Conn, stream: _Stream, event: Event) -> str:
             event.time,
             canonical.dumps(stored).decode(),
             central.now(),
+            event.subject,
+            event.subject,
         ),
-    )
-    if (call_id := is_anonymous(conn, event.subject)) is not None:  # now, or since long: a late word tells no more
-        anonymise(conn, edge_id, call_id)
+    ).fetchone()
+    if anonymous is not None:  # now, or since long: a late word tells no more
+        anonymise(conn, edge_id, anonymous)
     stream.known.add(event.id)
     stream.used.add(event.sequence)
     return "accepted"

@@ -65,9 +65,24 @@ class PgRow:
         return list(self._names)
 
 
-def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], PgRow]:
-    names = {column.name: n for n, column in enumerate(cursor.description or ())}
-    return lambda values: PgRow(names, values)
+class PgFound:
+    """See `central.conn.Cursor`: what a statement found, all of it, so that its cursor is free for the next one."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Iterator[PgRow], rowcount: int) -> None:
+        self._rows, self.rowcount = rows, rowcount
+
+    def fetchone(self) -> PgRow | None:
+        """The next row."""
+        return next(self._rows, None)
+
+    def fetchall(self) -> list[PgRow]:
+        """What is left."""
+        return list(self._rows)
+
+    def __iter__(self) -> Iterator[PgRow]:
+        return self._rows
 
 
 @lru_cache(maxsize=1024)
@@ -79,22 +94,35 @@ def _spelt(sql: str) -> str:
 class PgConn:
     """See `central.conn.Conn`."""
 
-    def __init__(self, raw: psycopg.Connection[PgRow]) -> None:
-        self._raw = raw
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self.raw = raw
+        #: One for every statement: to make one anew costs a third of a statement.
+        self._cursor = raw.cursor()
+        self._names: dict[str, dict[str, int]] = {}
 
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> PgFound:
         """One statement."""
-        return self._raw.execute(_spelt(sql), tuple(parameters))
+        cursor = self._cursor.execute(_spelt(sql), tuple(parameters))
+        result = cursor.pgresult
+        if result is None or not result.nfields:
+            return PgFound(iter(()), cursor.rowcount)
+        if (names := self._names.get(sql)) is None:  # the schema does not change while a connection is open
+            names = self._names[sql] = {column.name: n for n, column in enumerate(cursor.description or ())}
+        return PgFound(iter([PgRow(names, values) for values in cursor.fetchall()]), cursor.rowcount)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
         """One statement for each row of values."""
-        cursor = self._raw.cursor()
+        cursor = self.raw.cursor()
         cursor.executemany(_spelt(sql), [tuple(values) for values in parameters])
         return cursor
 
     def exclusive(self, name: str, /) -> None:
         """An advisory lock to the end of the transaction. Two names may share one: then they wait for each other."""
-        self._raw.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCKS, name))
+        self._cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCKS, name))
+
+    def bare(self, word: str) -> None:
+        """BEGIN or COMMIT."""
+        self._cursor.execute(word)
 
 
 class PostgresDatabase:
@@ -109,7 +137,7 @@ class PostgresDatabase:
         self._conninfo = conninfo
         self._keeper = keeper
         self._own = threading.local()
-        self._open: list[psycopg.Connection[PgRow]] = []
+        self._open: list[psycopg.Connection[Any]] = []
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="central-db")
         with _connect(conninfo) as raw:
             prepare(raw)
@@ -125,7 +153,7 @@ class PostgresDatabase:
 
     def _look(self, job: Callable[[Conn], T]) -> T:
         try:
-            return job(PgConn(self._connection()))  # which commits each statement by itself
+            return job(self._connection())  # which commits each statement by itself
         except psycopg.Error as error:
             raise _failed(error) from error
 
@@ -146,10 +174,11 @@ class PostgresDatabase:
         raise AssertionError("unreachable")
 
     def _in_transaction(self, job: Callable[[Conn], T]) -> T:
-        raw = self._connection()
+        conn = self._connection()
+        raw = conn.raw
         try:
-            raw.execute("BEGIN")
-            result = job(PgConn(raw))
+            conn.bare("BEGIN")
+            result = job(conn)
         except BaseException:
             try:
                 if not raw.closed:
@@ -159,7 +188,7 @@ class PostgresDatabase:
                     self._keeper.roll_back()
             raise
         try:
-            raw.execute("COMMIT")
+            conn.bare("COMMIT")
         except psycopg.Error:
             if self._keeper is not None:
                 # Without an answer nobody knows whether it was carried out, and keys of committed rows must stay.
@@ -167,14 +196,13 @@ class PostgresDatabase:
             raise
         return result
 
-    def _connection(self) -> psycopg.Connection[PgRow]:
+    def _connection(self) -> PgConn:
         """This thread's own; a new one where the last was lost."""
-        raw: psycopg.Connection[PgRow] | None = getattr(self._own, "raw", None)
-        if raw is None or raw.closed or raw.broken:
-            raw = _connect(self._conninfo)
-            self._own.raw = raw
-            self._open.append(raw)
-        return raw
+        conn: PgConn | None = getattr(self._own, "conn", None)
+        if conn is None or conn.raw.closed or conn.raw.broken:
+            conn = self._own.conn = PgConn(_connect(self._conninfo))
+            self._open.append(conn.raw)
+        return conn
 
     async def close(self) -> None:
         """See `central.db.Database`."""
@@ -193,9 +221,9 @@ def once(conninfo: str, job: Callable[[Conn], T]) -> T:
             raw.close()
 
 
-def _connect(conninfo: str) -> psycopg.Connection[PgRow]:
+def _connect(conninfo: str) -> psycopg.Connection[Any]:
     try:
-        raw = psycopg.connect(conninfo, autocommit=True, row_factory=_rows, application_name="callwarden-central")
+        raw = psycopg.connect(conninfo, autocommit=True, application_name="callwarden-central")
         raw.execute(f"SET statement_timeout='{STATEMENT_S}s'; SET idle_in_transaction_session_timeout='{STATEMENT_S}s'")
     except psycopg.Error as error:
         raise CentralError(
@@ -221,7 +249,7 @@ def _failed(error: psycopg.Error) -> CentralError:
 # ------------------------------------------------------------ schema
 
 
-def prepare(raw: psycopg.Connection[PgRow]) -> None:
+def prepare(raw: psycopg.Connection[Any]) -> None:
     """Make the tables, or check their version. Raises CentralError config.newer_schema, config.database."""
     try:
         if raw.info.server_version < 150000:
@@ -250,7 +278,7 @@ def prepare(raw: psycopg.Connection[PgRow]) -> None:
         raise CentralError("config.database", str(error).strip(), where="[central] postgres") from error
 
 
-def _version(raw: psycopg.Connection[PgRow]) -> int:
+def _version(raw: psycopg.Connection[Any]) -> int:
     there = raw.execute("SELECT to_regclass('meta')").fetchone()
     if there is None or there[0] is None:
         return 0
