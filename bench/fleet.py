@@ -96,6 +96,9 @@ class Edge:
 class Http:
     """One keep-alive connection, as plain as it can be: what is measured is central."""
 
+    #: Requests over all connections.
+    asked = 0
+
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -112,6 +115,7 @@ class Http:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         status = int(head.split(" ", 2)[1])
         length = int(head.split("content-length: ", 1)[1].split("\r\n", 1)[0])
+        Http.asked += 1
         return status, json.loads(await reader.readexactly(length))
 
     def close(self) -> None:
@@ -292,7 +296,7 @@ async def measure(name: str, edges: int, processes: int, warm_s: float, seconds:
             before = [_rss_kib(pid) for pid in pids]
             crowd = Fleet(fleet, ports, config.token.read_text().strip())
             cpu = sum(_cpu_s(pid) for pid in pids)
-            began = time.monotonic()
+            began, asked = time.monotonic(), Http.asked
             await crowd.run(warm_s, seconds)
             spent, took = sum(_cpu_s(pid) for pid in pids) - cpu, time.monotonic() - began
             after = [_rss_kib(pid) for pid in pids]
@@ -309,6 +313,7 @@ async def measure(name: str, edges: int, processes: int, warm_s: float, seconds:
             "commands_lost": len(counts.sent),
             "command_ms": _spread(counts.command_s),
             "central_cpu_share": round(spent / took, 2),
+            "central_cpu_ms_per_request": round(spent / max(Http.asked - asked, 1) * 1000, 2),
             "central_rss_mib": [round(one / 1024, 1) for one in after],
             "rss_kib_per_edge": round((sum(after) - sum(before)) / edges, 1),
         }
@@ -333,6 +338,7 @@ async def measured(words: list[str]) -> int:
     parser.add_argument("--edges", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--warm", type=float, default=20)
+    parser.add_argument("--name", default=f"fleet-{datetime.now(UTC):%Y-%m-%d}", help="of the file in bench/results")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgres", "postgres2"])
     options = parser.parse_args(words)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -353,7 +359,7 @@ async def measured(words: list[str]) -> int:
         "seconds": options.seconds,
         "rows": found,
     }
-    path = RESULTS / f"fleet-{datetime.now(UTC):%Y-%m-%d}.json"
+    path = RESULTS / f"{options.name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"kept in {path.relative_to(PROJECT)}")
     return 0
