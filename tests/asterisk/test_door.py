@@ -92,6 +92,12 @@ async def test_acts_on_a_real_call(stack: Stack, tmp_path: Path) -> None:
         await until(
             "it goes on", lambda: rows(stack, "SELECT 1 FROM recording WHERE call_id=? AND state='recording'", call)
         )
+        # What comes after a pause begins a segment once Asterisk lets go of it; before that an incident has nothing to destroy.
+        begun = (
+            "SELECT 1 FROM segment JOIN recording USING(recording_id) WHERE call_id=? GROUP BY call_id"
+            " HAVING count(*)>1 AND max(segment.state='open')"
+        )
+        await until("a segment after the pause", lambda: rows(stack, begun, call))
         await asyncio.sleep(2)
         incident = await arun(stack, "incident", call[:10], "--seconds", "0.5")
         assert incident.returncode == 0, incident.stderr
