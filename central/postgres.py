@@ -338,4 +338,4 @@ def identities(conn: Conn) -> None:
         )
 
 
-__all__ = ["PostgresDatabase", "identities", "make_month", "make_partitions", "once", "prepare", "statements"]
+__all__ = ["PgConn", "PostgresDatabase", "identities", "make_month", "make_partitions", "once", "prepare", "statements"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -31,6 +31,9 @@ from formats import canonical
 from formats.ids import format_time
 from formats.keys import SigningKey, VerifyKey
 from formats.keyset import KeyEntry, KeySet, entry
+
+#: No edge has this name.
+NO_EDGE: Final = ""
 
 
 def utc_now() -> datetime:
@@ -158,8 +161,8 @@ def named_slots(conn: Conn) -> frozenset[int]:
 def key_set(
     conn: Conn, store: VerifyKey, witness: VerifyKey, witness_name: str, *, edge_id: str | None = None
 ) -> KeySet:
-    """Everyone central knows: itself, people, edges (all, or only `edge_id`), retired keys with their dates. An edge that
-    waits for approval is not known yet; the key of one that was revoked counts up to then.
+    """Everyone central knows: itself, people, edges (all, or only `edge_id`; none with NO_EDGE), retired keys with their dates.
+    An edge that waits for approval is not known yet; the key of one that was revoked counts up to then.
 
     The owner of the witness's entry is its name in cosignatures.
     """
@@ -170,13 +173,14 @@ def key_set(
                 kid=row["kid"], role=row["role"], owner=row["owner"], jwk=_jwk(row["jwk"]), retired=row["retired_at"]
             )
         )
-    for row in conn.execute("SELECT edge_id, jwk, state, state_at FROM edge ORDER BY edge_id"):
+    whose, values = ("", ()) if edge_id is None else (" WHERE edge_id=?", (edge_id,))
+    for row in conn.execute(f"SELECT edge_id, jwk, state, state_at FROM edge{whose} ORDER BY edge_id", values):  # noqa: S608
         if row["edge_id"] == edge_id or (edge_id is None and row["state"] != "waiting"):
             one = entry(VerifyKey.from_jwk(_jwk(row["jwk"])), "edge", row["edge_id"], edge_id=row["edge_id"])
             entries.append(replace(one, retired=row["state_at"]) if row["state"] == "revoked" else one)
-    for row in conn.execute("SELECT edge_id, jwk, retired_at FROM edge_key ORDER BY edge_id, retired_at, kid"):
-        if edge_id in (None, row["edge_id"]):
-            entries.append(former_key(row["edge_id"], row["jwk"], row["retired_at"]))
+    query = f"SELECT edge_id, jwk, retired_at FROM edge_key{whose} ORDER BY edge_id, retired_at, kid"  # noqa: S608 - constants
+    for row in conn.execute(query, values):
+        entries.append(former_key(row["edge_id"], row["jwk"], row["retired_at"]))
     return KeySet.of(entries)
 
 

@@ -22,7 +22,7 @@ from central.errors import CentralError
 from central.keeperlink import KeeperLink
 from central.keeperrun import KeeperProcess
 from central.media.sharing import NAME
-from central.postgres import PostgresDatabase
+from central.postgres import PgConn, PostgresDatabase
 from central.slotfile import SlotFile
 from formats import canonical
 from formats.heartbeat import read_heartbeat
@@ -279,17 +279,16 @@ async def test_a_commit_whose_answer_is_lost_keeps_its_keys(tmp_path: Path, serv
         put.append(keeper.put(secrets.token_bytes(32)))
         keeper.flush()
         conn.execute("INSERT INTO meta(key, value) VALUES ('kept', 'x')")
-        raw = conn._raw  # type: ignore[attr-defined]
-        execute = raw.execute
+        assert isinstance(conn, PgConn)
+        bare = conn.bare
 
-        def lost(sql: str, *rest: object) -> object:
-            done = execute(sql, *rest)
-            if sql == "COMMIT":  # carried out; then the line breaks
-                raw.close()
+        def lost(word: str) -> None:
+            bare(word)
+            if word == "COMMIT":  # carried out; then the line breaks
+                conn.raw.close()
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
-            return done
 
-        raw.execute = lost
+        conn.bare = lost  # type: ignore[method-assign]
 
     with pytest.raises(CentralError, match="closed the connection"):
         database.now(job)

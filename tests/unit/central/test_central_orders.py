@@ -96,6 +96,14 @@ async def test_a_dpo_only_order_gets_the_store_s_signature_and_is_delivered(edge
     assert len(await deliveries(edge)) == 1
 
 
+async def test_an_order_that_people_sign_needs_no_edge_s_key(edge: TestEdge, recording: str) -> None:
+    """A fleet has ten thousand of them."""
+    central = edge.central
+    assert central.running is not None
+    await central.running.central.db.run(lambda conn: conn.execute("UPDATE edge SET jwk='{}'").rowcount)
+    assert (await submit(central, await central.signed_order(recording)))[0] == 202
+
+
 async def test_61_orders_with_the_wrong_signatures_are_refused(edge: TestEdge, recording: str) -> None:
     central = edge.central
     good = await central.signed_order(recording)
