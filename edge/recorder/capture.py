@@ -104,6 +104,8 @@ class Capture:
     #: The pause that is going on; `filed_muted` is what the journal has of it.
     mute: Mute | None = None
     filed_muted: bool = False
+    #: Taken up after a kill that may have come between Asterisk's mute and the journal: it may be muted, and nobody knows.
+    maybe_muted: bool = False
     #: After a pause: exact zeros are dropped until the first sound, and the next segment begins no earlier than here.
     awaits_sound: bool = False
     next_offset: int = 0

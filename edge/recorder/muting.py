@@ -76,11 +76,11 @@ async def resume(tools: Tools, capture: Capture) -> None:
     """See `RecorderPort.resume`. Before Asterisk is told, sound is expected again; the journal follows its answer.
 
     A kill on the way leaves `capture.muted` and no open pause: recovery expects sound too, and whoever compares the two
-    resumes again.
+    resumes again. A capture that was taken up and may be muted (`Capture.maybe_muted`) is unmuted in any case.
     """
     async with capture.mute_lock:
         mute = capture.mute
-        if _over(capture) or (mute is None and not capture.filed_muted):
+        if _over(capture) or (mute is None and not capture.filed_muted and not capture.maybe_muted):
             return
         if mute is not None:
             async with capture.lock:
@@ -97,7 +97,10 @@ async def resume(tools: Tools, capture: Capture) -> None:
             capture.bridged_ns = tools.clock.mono_ns()
         if why := await _told(tools, capture, False):
             raise CallwardenError("ami.unknown", f"the recording goes on muted: {why}", where=capture.recording_id)
+        capture.maybe_muted = False
         hit("resume.unmuted")
+        if mute is None and not capture.filed_muted:
+            return
         await tools.journal.set_muted(capture.recording_id, False)
         capture.filed_muted = False
         hit("resume.filed")

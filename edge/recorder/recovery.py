@@ -141,6 +141,7 @@ async def _take_up(tools: Tools, row: RecordingRow, works: list[asyncio.Task[Non
         after=works,
         sides=Sides(size, row.codec) if row.channels == 2 else None,
     )
+    capture.maybe_muted = not row.muted and bool(await tools.journal.pauses(row.call_id))
     if last.plain_bytes == 0:
         capture.discard_to = last.spool_offset  # before it lies what an incident left behind, or nothing
     if last.state == "open":
