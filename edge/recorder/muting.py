@@ -210,8 +210,9 @@ def _aged(tools: Tools, capture: Capture) -> bool:
 
 
 async def file(tools: Tools, capture: Capture) -> None:
-    """The journal hears of the mute. Before the file's first byte it cannot: there is nothing yet to be paused."""
-    if capture.filed_muted or capture.finishing or not (capture.growing or capture.size):
+    """The journal hears of the mute. Before the file's first byte it cannot: there is nothing yet to be paused. Nor before the
+    segment's end: whoever takes up a muted capture takes what is behind the segment for zeros, and speech for a leak."""
+    if capture.filed_muted or capture.finishing or not capture.segment.ended or not (capture.growing or capture.size):
         return
     if not capture.growing:
         await tools.journal.set_recording_state(capture.recording_id, "recording")

@@ -213,6 +213,23 @@ async def test_a_pause_before_the_first_byte(patient: Paused) -> None:
     assert (audio, state) == (patient.line.said, "sealed")
 
 
+async def test_a_mute_is_on_file_only_once_what_was_said_before_it_is_sealed(patient: Paused) -> None:
+    """Else a daemon killed then takes what was said for a leak, and stops the recording."""
+    patient.line.talk(130)
+    pausing = asyncio.create_task(patient.recorder.pause(patient.capture.recording_id))
+    while patient.row()[0] == "starting":
+        await asyncio.sleep(0.01)
+    assert patient.capture.mute is not None
+    assert patient.row() == ("recording", 0)
+    async with patient.talking():
+        await pausing
+        assert patient.row() == ("paused", 1)
+        await patient.recorder.resume(patient.capture.recording_id)
+        await asyncio.sleep(0.3)
+    audio, _, state = await patient.over()
+    assert (audio, state) == (patient.line.said, "sealed")
+
+
 async def test_silence_before_and_after_a_pause_costs_no_speech(patient: Paused) -> None:
     patient.line.talk(60)
     patient.line.talk(40, quiet=True)
