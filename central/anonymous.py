@@ -9,10 +9,11 @@ from central.conn import Conn
 from formats import canonical
 from formats.anonymous import less, to_the_hour
 
-#: An SQL expression of one subject, said twice: the id of the anonymous call that it is, or is a recording of; else NULL.
+#: An SQL expression of edge, subject, subject, edge: the id of this edge's anonymous call that the subject is, or is a recording of;
+#: else NULL. What another edge calls by the same id is none of it.
 ANONYMOUS: Final = (
-    "(SELECT call_id FROM call WHERE anonymised IS NOT NULL AND (call_id=? OR call_id="
-    "(SELECT call_id FROM recording WHERE recording_id=?)))"
+    "(SELECT max(call_id) FROM call WHERE anonymised IS NOT NULL AND edge_id=? AND (call_id=? OR call_id="
+    "(SELECT call_id FROM recording WHERE recording_id=? AND edge_id=?)))"
 )
 
 

@@ -80,20 +80,23 @@ async def edge_request(request: web.Request, *, certificate: bool = True, confir
         known = again
     check_standing(known.state, edge_id)
     check_certificate(central, request, edge_id, demanded=certificate)
-    # Only now: whoever cannot sign must neither look like this edge nor make us write.
-    central.edges.saw(edge_id, central.now())
+    if not confirms:
+        # Only now: whoever cannot sign must neither look like this edge nor make us write.
+        central.edges.saw(edge_id, central.now())
     return EdgeRequest(edge_id, known.keys, plain_body(request, raw), known)
 
 
 @contextlib.contextmanager
 def answered(central: Central, asked: EdgeRequest) -> Iterator[None]:
-    """Around the transactions of a request that `confirms`: what they find to be otherwise is remembered no more."""
+    """Around the transactions of a request that `confirms`: what they find to be otherwise is remembered no more, and only an
+    edge that they find as it was remembered was seen."""
     try:
         yield
     except CentralError as error:
         if error.code.startswith("auth."):
             central.edges.forget(asked.edge_id)
         raise
+    central.edges.saw(asked.edge_id, central.now())
 
 
 def check_certificate(central: Central, request: web.Request, edge_id: str, *, demanded: bool) -> None:

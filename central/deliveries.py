@@ -138,6 +138,8 @@ async def get_deliveries(request: web.Request) -> web.Response:
         return row["last_delivery"] == after and not row["waits"] and not row["marks"]
 
     def job(conn: Conn) -> tuple[list[dict[str, Any]], int, str | None]:
+        # Since the look it may have been revoked; nothing is handed over, or signed, to who was.
+        confirm(asked.known, conn.execute("SELECT state, kid FROM edge WHERE edge_id=?", (edge_id,)).fetchone())
         _catch_up(central, conn, edge_id, after)
         _fill(central, conn, edge_id, after)
         rows = conn.execute(

@@ -58,14 +58,16 @@ async def post_events(request: web.Request) -> web.Response:
         raise CentralError("usage.count", f"a batch has 1 to {MAX_EVENTS} events", where="body")
     with answered(central, asked):
         try:
-            answer = await central.db.run(lambda conn: _take(central, conn, asked, events, _take_one))
+            # What overwrites keys does not come back by a rollback: such a batch is stored at once, whatever of it is rejected.
+            take = _take_apart if any(one.type == "recording.erased" for one in events) else _take_one
+            answer = await central.db.run(lambda conn: _take(central, conn, asked, events, take))
         except _NotAll:
             answer = await central.db.run(lambda conn: _take(central, conn, asked, events, _take_apart))
     return json_answer(answer)
 
 
 class _NotAll(Exception):
-    """An event is rejected, so nothing was stored: the batch is taken once more, each event in a savepoint of its own."""
+    """An event is rejected, so no row was stored: the batch is taken once more, each event in a savepoint of its own."""
 
 
 @dataclass(slots=True)
@@ -179,8 +181,10 @@ def _stored(central: Central, conn: Conn, stream: _Stream, event: Event) -> str:
             event.time,
             canonical.dumps(stored).decode(),
             central.now(),
+            edge_id,
             event.subject,
             event.subject,
+            edge_id,
         ),
     ).fetchone()
     if anonymous is not None:  # now, or since long: a late word tells no more

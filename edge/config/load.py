@@ -33,6 +33,7 @@ from edge.consent.policy import Policy
 from edge.consent.policy_rules import Problem, overlaps, problems
 from edge.consent.retention import House
 from edge.errors import CallwardenError
+from edge.model.entities import NO_POLICY
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -221,6 +222,12 @@ class _Reader:
         for name, key, written in self._tables("policy"):
             if "name" in written:
                 raise unknown(self.source, (*key, "name"), fields(Policy))
+            if name == NO_POLICY:
+                told, hint = (
+                    f'no policy may be named "{name}"',
+                    "that is where calls are filed that came while no daemon was there",
+                )
+                raise self.source.error(key, "config.value", told, hint=hint)
             policy = convert(self.source, key, {**self._with_defaults(written), "name": name}, Policy)
             more = (*epochs.problems(policy, self.today), *encoder(policy))
             for problem in (*problems(policy), *jurisdiction.problems(policy, table, self.today), *more):

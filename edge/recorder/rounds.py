@@ -177,6 +177,10 @@ class Rounds:
                 async with capture.lock:
                     if capture.mute is not None:  # who had the lock before may have resumed
                         await muting.advance(self._tools, capture)
+            if capture.mute is not None and not capture.filed_muted and not capture.mute_lock.locked():
+                async with capture.mute_lock:  # a pause that a full disk cut short: what it had to seal is sealed now
+                    if capture.mute is not None:
+                        await muting.file(self._tools, capture)
         except (CallwardenError, OSError) as error:
             await sealer.stuck(self._tools, capture, error)
             return False

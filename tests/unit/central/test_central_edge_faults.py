@@ -199,6 +199,25 @@ async def test_what_another_process_changed_counts_at_once_where_edges_speak_mos
     assert (await edge.ask("GET", poll))[1]["code"] == "auth.edge_revoked"
 
 
+async def test_nothing_is_handed_over_to_who_was_revoked_since_the_look(
+    central: TestCentral, edge: TestEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert central.running is not None
+    one = central.running.central
+    before = type(one.db).look
+
+    async def then_revoked(self: Any, job: Callable[[Conn], Any]) -> Any:
+        found = await before(self, job)
+        if "quiet" in getattr(job, "__qualname__", ""):
+            await one.db.run(lambda conn: revoke(one, conn, "pbx-1", "stolen", "ops"))
+        return found
+
+    assert (await edge.ask("GET", edge.path("deliveries?after=3&wait=0")))[0] == 200
+    monkeypatch.setattr(type(one.db), "look", then_revoked)
+    poll = edge.path("deliveries?after=6&wait=0")  # numbers that this database lacks: they would be signed
+    assert (await edge.ask("GET", poll))[1]["code"] == "auth.edge_revoked"
+
+
 async def test_a_long_poll_that_nobody_rang_for_looks_once(
     central: TestCentral, edge: TestEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,9 @@ import gzip
 import json
 import random
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -430,6 +432,44 @@ async def test_62_a_kill_between_slot_and_row_of_an_erase_blocks_nobody(edge: Te
         "POST", edge.path("keeper/shred"), {"recording_id": first, "key_ids": [], "jti": None}
     )
     assert (status, statement["claims"]["result"]) == (200, "destroyed")
+
+
+async def test_an_anonymous_call_is_less_whatever_another_edge_calls_by_its_id(edge: TestEdge) -> None:
+    call, theirs, at = an_id(), an_id(), "2026-01-31T12:34:56.789Z"
+    other = TestEdge(edge.central, "pbx-2")
+    await other.send(other.event(1, "call.opened", theirs, {"call_id": theirs}))
+    await other.send(other.event(2, "call.anonymised", theirs, {"call_id": theirs}))
+    await other.send(other.event(3, "recording.opened", call, {"recording_id": call, "call_id": theirs}))
+    await edge.send(edge.event(1, "call.opened", call, {"call_id": call, "linked_id": "17.5", "started_at": at}))
+    gone = {"call_id": call, "started_at": "2026-01-31T12:00:00.000Z", "duration_s": 7}
+    status, answer = await edge.send(edge.event(2, "call.anonymised", call, gone))
+    assert (status, answer["items"][0]["status"]) == (200, "accepted")
+    ((stored,),) = await edge.central.rows("SELECT opened FROM call WHERE call_id=?", call)
+    assert "17.5" not in stored
+    assert at not in stored
+
+
+async def test_a_batch_that_erases_is_stored_at_once_whatever_of_it_is_rejected(
+    edge: TestEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys that were overwritten do not come back by a rollback, so their rows may not wait for a second transaction."""
+    recording, call = an_id(), an_id()
+    await edge.send(edge.opened(1, recording, key=secrets.token_bytes(32)))
+    assert edge.central.running is not None
+    database, jobs = type(edge.central.running.central.db), []
+    before = database.run
+
+    async def counted(self: Any, job: Callable[[Conn], Any]) -> Any:
+        jobs.append(getattr(job, "__qualname__", ""))
+        return await before(self, job)
+
+    monkeypatch.setattr(database, "run", counted)
+    _, answer = await edge.send(
+        edge.event(2, "recording.erased", recording, {"recording_id": recording, "cause": "withdrawal"}),
+        edge.event(3, "call.opened", call, {"call_id": "nonsense"}),
+    )
+    assert [one["status"] for one in answer["items"]] == ["accepted", "rejected:event.id"]
+    assert sum("post_events" in name for name in jobs) == 1
 
 
 async def test_a_correction_and_an_anonymous_call_change_what_was_reported(edge: TestEdge) -> None:

@@ -129,6 +129,7 @@ def refused(path: Path) -> CallwardenError:
         (f'  "{RECOVERY}",\n', "", 12, "recipient.no_recovery", "recovery"),
         ('purposes = ["quality", "evidence"]', 'purposes = ["quality" "evidence"]', 7, "config.syntax", "not TOML"),
         ('[policy.support]\nmode = "opt_in"', "[policy.support]", 2, "config.missing_key", "mode"),
+        ("[policy.support]", "[policy.unknown]", 2, "config.value", "no daemon was there"),
     ],
 )
 def test_bad_policy_is_refused_where_it_stands(

@@ -14,9 +14,11 @@ import pytest
 
 from edge.errors import CallwardenError
 from edge.model.live import Actor, PauseRow
+from edge.recorder import muting
 from edge.recorder import rounds as stage
 from edge.recorder.capture import Capture
 from edge.recorder.spool import files_of
+from edge.recorder.tools import Tools
 from tests.crash import capture_child as child
 from tests.unit.recorder.line import FRAME, Line
 from tests.unit.recorder.test_wounds import Patient
@@ -224,6 +226,32 @@ async def test_a_mute_is_on_file_only_once_what_was_said_before_it_is_sealed(pat
     async with patient.talking():
         await pausing
         assert patient.row() == ("paused", 1)
+        await patient.recorder.resume(patient.capture.recording_id)
+        await asyncio.sleep(0.3)
+    audio, _, state = await patient.over()
+    assert (audio, state) == (patient.line.said, "sealed")
+
+
+async def test_a_pause_that_a_full_disk_cut_short_is_on_file_when_there_is_room(
+    patient: Paused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, before = True, muting._end_segment
+
+    async def end_segment(tools: Tools, capture: Capture) -> None:
+        if full:
+            raise CallwardenError("vault.io", "no space left on device")
+        await before(tools, capture)
+
+    monkeypatch.setattr(muting, "_end_segment", end_segment)
+    patient.line.talk(130)
+    async with patient.talking():
+        with pytest.raises(CallwardenError, match="no space left"):
+            await patient.recorder.pause(patient.capture.recording_id)
+        await patient.recorder.pause(patient.capture.recording_id)  # as whoever wishes it does, a second later
+        assert patient.row()[1] == 0
+        full = False
+        while patient.row() != ("paused", 1):
+            await asyncio.sleep(0.05)
         await patient.recorder.resume(patient.capture.recording_id)
         await asyncio.sleep(0.3)
     audio, _, state = await patient.over()
