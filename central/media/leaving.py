@@ -19,7 +19,7 @@ from central.conn import Conn
 from central.errors import CentralError
 from central.failpoints import hit
 from central.media import claims
-from central.media.place import here, standing
+from central.media.place import here, require, standing
 from central.media.room import Room
 from central.media.store import key_of
 from central.restored import waiting
@@ -118,7 +118,8 @@ def _failed(central: Central, conn: Conn, row: dict[str, Any], error: CentralErr
 
 async def sweep(central: Central) -> None:
     """Uploads that stood still for too long go; so does what lies in the store under no row (a kill, a database that was put
-    back), once it is as old, and at once what lies there of a payload that is gone. Raises CentralError media.store."""
+    back), once it is as old, and at once what lies there of a payload that is gone. What cannot be removed is said once and holds up
+    nothing else. Raises CentralError media.store."""
     room = central.media
     if room is None:
         return
@@ -131,13 +132,36 @@ async def sweep(central: Central) -> None:
         return list(conn.execute(query, (format_time(limit), place)))
 
     for row in await central.db.run(halves):
-        await _half(central, room, dict(row), format_time(limit))
+        async with _apart(central, room, row["edge_id"], place):
+            await _half(central, room, dict(row), format_time(limit))
     for edge_id, sha512 in await asyncio.to_thread(room.incoming.listing):
-        await _leftover(central, room, edge_id, sha512)
+        async with _apart(central, room, edge_id, place):
+            await _leftover(central, room, edge_id, sha512)
     if await central.db.run(waiting):
         return  # put back from a backup: rows of what came after it may come again
     async for key, seconds in room.store.listing():
-        await _orphan(central, room, key, place, old=seconds < limit.timestamp())
+        async with _apart(central, room, key.split("/")[0], place):
+            await _orphan(central, room, key, place, old=seconds < limit.timestamp())
+
+
+@asynccontextmanager
+async def _apart(central: Central, room: Room, edge_id: str, place: str) -> AsyncIterator[None]:
+    """What fails for one payload: alarm `media.not_removed`, once per edge and reason. Raises CentralError media.store where it is
+    the store itself that is away, and what is no matter of media."""
+    try:
+        yield
+    except CentralError as error:
+        if not error.code.startswith("media."):
+            raise
+        await require(room.store, place)
+        _log.warning("what lies under no row cannot be removed", edge_id=edge_id, why=str(error))
+        found = (edge_id, "media.not_removed", f"what lies under no row in {place} cannot be removed: {error.message}")
+
+        def job(conn: Conn) -> None:
+            if not conn.execute("SELECT 1 FROM alarm WHERE edge_id=? AND code=? AND message=?", found).fetchone():
+                central.alarm(conn, *found)
+
+        await central.db.run(job)
 
 
 async def _half(central: Central, room: Room, row: dict[str, Any], old: str) -> None:

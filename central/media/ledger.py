@@ -10,6 +10,7 @@ from central.errors import CentralError
 from central.media.claims import claimed
 from formats import canonical
 from formats.errors import FormatError
+from formats.ids import parse_time
 from formats.keyset import KeySet
 from formats.manifest import SegmentEntry, verify_manifest
 
@@ -77,7 +78,7 @@ def expect(conn: Conn, payload: Payload, keys: KeySet, now: str) -> tuple[str, i
     entry = next((one for one in segments if one.segment_id == payload.segment_id), None)
     if entry is None or entry.payload_sha512 != payload.sha512 or entry.state == "shredded" or row is not None:
         raise CentralError("media.differs", "the manifest names no such payload", status=409, where=payload.segment_id)
-    if claimed(conn, payload.edge_id, payload.sha512):
+    if claimed(conn, payload.edge_id, payload.sha512, parse_time(now)):
         raise busy(payload)
     conn.execute(
         "INSERT INTO media(edge_id, sha512, recording_id, segment_id, number, bytes, place, state, touched_at)"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from central.errors import CentralError
 from central.media import claims, leaving
 from central.media.folder import FolderStore
 from central.media.incoming import Incoming
@@ -134,6 +135,43 @@ async def test_two_sweeps_remove_one_payload_once(central: TestCentral, told: To
     assert await central.rows("SELECT count(*) FROM alarm WHERE code='media.orphan'") == [(1,)]
 
 
+async def test_what_cannot_be_removed_is_said_once_keeps_no_upload_away_and_holds_up_no_other(
+    central: TestCentral, told: Told
+) -> None:
+    assert central.running is not None
+    running = central.running.central
+    room = running.media
+    assert room is not None
+
+    class Refusing(FolderStore):
+        """As a bucket whose key must not delete, for one payload."""
+
+        async def remove(self, key: str) -> None:
+            if key == key_of(told.edge.edge_id, told.sha512()):
+                raise CentralError("media.not_gone", "the bucket answers HTTP 403 AccessDenied", status=503, where=key)
+            await super().remove(key)
+
+    room.store = Refusing(central.config.media.folder)
+    await put_under_no_row(central, told)
+    source = central.config.data / "source"
+    source.write_bytes(b"whose?")
+    await room.store.put(f"pbx-1/ff/{'f' * 128}", source, 6)  # behind it
+    central.offset += WEEK
+    await leaving.sweep(running)
+    assert lies(central) == told.payloads
+    for hours in (0, 2, 1, 0):  # 0: another process's, at once
+        central.offset += timedelta(hours=hours)
+        await leaving.sweep(running)
+        if hours == 2:
+            assert (await told.put(0, b"x"))[1]["code"] == "media.busy", "once more"
+    found = await central.rows("SELECT edge_id, message FROM alarm WHERE code='media.not_removed'")
+    assert [(edge_id, message.rpartition(": ")[2]) for edge_id, message in found] == [
+        ("pbx-1", "the bucket answers HTTP 403 AccessDenied")
+    ]
+    await told.upload()
+    assert lies(central) == told.payloads
+
+
 async def test_a_claim_is_one_sweeps_and_no_row_has_one(central: TestCentral, told: Told) -> None:
     assert central.running is not None
     db, now = central.running.central.db, central.wall()
@@ -141,10 +179,14 @@ async def test_a_claim_is_one_sweeps_and_no_row_has_one(central: TestCentral, to
     found = await asyncio.gather(*(db.run(lambda conn: claims.claim(conn, *name, now)) for _ in range(8)))
     assert sorted(one for one in found if one) == [format_time(now)]
     await db.run(lambda conn: claims.release(conn, *name, "another's"))
-    await db.run(lambda conn: claims.forget_lost(conn, now + timedelta(seconds=claims.REMOVAL_S)))
+    central.offset += timedelta(seconds=claims.REMOVAL_S)
     assert (await told.put(0, b"x"))[1]["code"] == "media.busy"
-    await db.run(lambda conn: claims.forget_lost(conn, now + timedelta(seconds=claims.LOST_S)))
+    central.offset += timedelta(seconds=claims.LOST_S - claims.REMOVAL_S)
+    await db.run(lambda conn: claims.forget_lost(conn, central.wall()))
+    assert await db.run(lambda conn: claims.claim(conn, *name, central.wall())) is None, "uploads have their turn"
     assert (await told.put(0, told.payloads[0][:1000]))[0] == 200
+    central.offset += timedelta(seconds=claims.REST_S)
+    await db.run(lambda conn: claims.forget_lost(conn, central.wall()))
     assert await db.run(lambda conn: claims.claim(conn, *name, now)) is None
 
 
