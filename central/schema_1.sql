@@ -38,6 +38,7 @@ CREATE TABLE recording(
   call_id TEXT, state TEXT NOT NULL, opened TEXT,
   sealed TEXT, erased TEXT, first_seen TEXT NOT NULL) STRICT;
 CREATE INDEX recording_call ON recording(call_id);
+CREATE INDEX recording_edge ON recording(edge_id, state);
 CREATE TABLE segment(
   segment_id TEXT PRIMARY KEY, recording_id TEXT NOT NULL REFERENCES recording(recording_id), data TEXT NOT NULL) STRICT;
 CREATE TABLE header(

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 #: changed): recordings, and percent of those it has.
 FREE: Final = 20
 SHARE: Final = 10
+#: Of an edge what is not erased, from both sides of that word in the index: what is erased may be millions, and is not looked through.
+HAS: Final = (
+    "SELECT count(*) FROM (SELECT 1 FROM recording WHERE edge_id=? AND state<'erased'"
+    " UNION ALL SELECT 1 FROM recording WHERE edge_id=? AND state>'erased' LIMIT ?) AS bounded"
+)
 
 
 def passes(of_edge: int, had: int, everywhere: int, most: int) -> bool:
@@ -54,16 +59,12 @@ def _judge(central: Central, conn: Conn, kid: str, edge_id: str, jti: str) -> No
     everywhere = int(conn.execute("SELECT count(*) FROM bulk_named WHERE kid=?", (kid,)).fetchone()[0])
     query = "SELECT count(*) FROM bulk_named WHERE kid=? AND edge_id=?"
     of_edge = int(conn.execute(query, (kid, edge_id)).fetchone()[0])
-    if of_edge <= FREE and everywhere <= central.config.bulk_erasures:
-        return
-    # Those it has, and had before these orders; counted no further than it matters, an edge may have millions.
-    query = (
-        "SELECT count(*) FROM (SELECT 1 FROM recording WHERE edge_id=? AND (state<>'erased' OR recording_id IN"
-        " (SELECT recording_id FROM bulk_named WHERE kid=?)) LIMIT ?) AS bounded"
-    )
-    had = int(conn.execute(query, (edge_id, kid, (of_edge + 1) * 100 // SHARE)).fetchone()[0])
-    if not passes(of_edge, had, everywhere, central.config.bulk_erasures):
-        return
+    most = central.config.bulk_erasures
+    if everywhere <= most:  # else no count of what the edge has is needed
+        if of_edge <= FREE:
+            return
+        if not passes(of_edge, _had(conn, kid, edge_id, (of_edge + 1) * 100 // SHARE), everywhere, most):
+            return
     conn.execute("DELETE FROM bulk_named WHERE kid=?", (kid,))
     central.alarm(
         conn,
@@ -72,3 +73,13 @@ def _judge(central: Central, conn: Conn, kid: str, edge_id: str, jti: str) -> No
         f"orders signed by the key {kid[:16]} named {everywhere} recordings within 24 hours, {of_edge} of them of {edge_id};"
         f" the last is order {jti}",
     )
+
+
+def _had(conn: Conn, kid: str, edge_id: str, most: int) -> int:
+    """Recordings that an edge has, and had before a key's orders; counted no further than `most`, an edge may have millions."""
+    has = int(conn.execute(HAS, (edge_id, edge_id, most)).fetchone()[0])
+    query = (
+        "SELECT count(*) FROM bulk_named b JOIN recording r ON r.recording_id=b.recording_id"
+        " WHERE b.kid=? AND b.edge_id=? AND r.state='erased'"
+    )
+    return has + int(conn.execute(query, (kid, edge_id)).fetchone()[0])

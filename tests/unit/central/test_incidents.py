@@ -246,6 +246,28 @@ async def test_what_one_key_erases_at_all_edges_is_counted_together(world: World
     assert [(one["kind"], one["alarms"]) for one in await world.listed()] == [("bulk_deletion", 1)]
 
 
+async def test_what_an_edge_has_is_counted_in_the_index_alone(world: World) -> None:
+    """Under the log's lock, of an edge with millions of recordings, most of them erased. SQLite says its plan in advance."""
+    names = [an_id() for _ in range(4)]
+    await world.edge.send(*(world.edge.opened(n, name, key=None) for n, name in enumerate(names, 1)))
+    if not world.central.postgres:
+        plan = [row[3] for row in await world.central.rows(f"EXPLAIN QUERY PLAN {bulk.HAS}", "pbx-1", "pbx-1", 230)]
+        looks = [line for line in plan if "recording" in line]
+        assert looks == [
+            f"SEARCH recording USING COVERING INDEX recording_edge (edge_id=? AND state{side}?)" for side in "<>"
+        ]
+    assert world.central.running is not None
+    inner = world.central.running.central
+
+    def counted(conn: Conn) -> list[int]:
+        conn.execute("UPDATE recording SET state='erased' WHERE recording_id IN (?,?)", names[:2])
+        conn.execute("UPDATE recording SET state='a word before' WHERE recording_id=?", names[2:3])
+        conn.execute("INSERT INTO bulk_named(kid, recording_id, edge_id, at) VALUES ('k',?,'pbx-1','')", names[:1])
+        return [bulk._had(conn, *asked) for asked in (("k", "pbx-1", 9), ("other", "pbx-1", 9), ("other", "pbx-1", 1))]
+
+    assert await inner.db.run(counted) == [3, 2, 1]
+
+
 async def bulk_orders(world: World, *targets: tuple[str, str]) -> list[str]:
     """Erase each by an order of its own; the alarms about that so far."""
     for kind, name in targets:
