@@ -49,6 +49,8 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "why_mask_party": "you are not on a track of your own there: without the other people's voices nothing would be left",
         "why_evidence": "the record of consent has expired and was removed",
         "why_unverified": "does not match what was signed when it was recorded, so it is not given out",
+        "why_store": "could not be read from our store when this copy was made: you may ask for it again",
+        "why_damaged": "its key is damaged, so it cannot be opened",
         "why_other": "cannot be given out ({})",
     },
     "cs": {
@@ -95,6 +97,8 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "why_mask_party": "nejste tam na vlastní stopě: bez hlasů ostatních osob by nic nezbylo",
         "why_evidence": "záznam o souhlasu vypršel a byl odstraněn",
         "why_unverified": "neodpovídá tomu, co bylo při nahrávání podepsáno, a proto se nevydává",
+        "why_store": "při vytváření této kopie to z našeho úložiště nešlo přečíst: můžete o to požádat znovu",
+        "why_damaged": "jeho klíč je poškozen, a proto to nelze otevřít",
         "why_other": "nelze vydat ({})",
     },
     "de": {
@@ -141,6 +145,8 @@ WORDS: Final[dict[str, dict[str, str]]] = {
         "why_mask_party": "Sie sind dort nicht auf einer eigenen Spur: ohne die Stimmen der anderen bliebe nichts übrig",
         "why_evidence": "der Nachweis der Einwilligung ist abgelaufen und wurde entfernt",
         "why_unverified": "stimmt nicht mit dem überein, was bei der Aufnahme signiert wurde, und wird darum nicht herausgegeben",
+        "why_store": "ließ sich, als diese Kopie gemacht wurde, aus unserem Speicher nicht lesen: Sie können noch einmal danach fragen",
+        "why_damaged": "der Schlüssel dazu ist beschädigt, und so lässt es sich nicht öffnen",
         "why_other": "kann nicht herausgegeben werden ({})",
     },
 }
@@ -162,6 +168,8 @@ _REASONS: Final = {
     "vault.manifest": "why_unverified",
     "vault.key_id": "why_unverified",
     "vault.payload": "why_unverified",
+    "central.media": "why_store",
+    "keeper.damaged": "why_damaged",
 }
 
 

@@ -13,14 +13,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from callwarden.accesspackage import audio as sound
 from callwarden.accesspackage import cover, csvtable, tables, xlsx
 from callwarden.accesspackage.archive import Archive, sealed_archive
 from callwarden.accesspackage.cover_words import why
 from callwarden.accesspackage.reduced import audible_alone, reduced
-from callwarden.accesspackage.sources import Audio, AudioSource, CentralSource, first_that_has
+from callwarden.accesspackage.sources import Audio, AudioSource, CentralSource, first_that_has, of_one
 from callwarden.door import Door, Reading
 from callwarden.reading.files import PIECE, new_file
 from edge.consent.numbers import country_of, same
@@ -28,9 +28,6 @@ from edge.errors import CallwardenError
 from formats import callrows, consent_receipt, vcon
 from formats.age.scrypt import WORK_FACTOR
 from formats.callrows import Row
-
-#: What is not here, rather than a failure of the whole.
-_LEFT_OUT: Final = ("not_found", "command", "vault")
 
 
 @dataclass(frozen=True)
@@ -224,7 +221,7 @@ class Package:
         return bool(number) and any(same(number, one, country_of(one)) for one in self._asked.numbers)
 
     def _left_out(self, what: str, error: CallwardenError) -> str:
-        if error.code.partition(".")[0] not in _LEFT_OUT:
+        if not of_one(error):
             raise error
         self._miss(what, error.code)
         return why(self._asked.language, error.code)

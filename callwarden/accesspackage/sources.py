@@ -20,6 +20,9 @@ from formats.keyset import KeySet
 ACCESS: Final = "data_subject_request"
 #: Why, in central's log.
 REASON: Final = "package"
+#: What is of one recording, rather than a failure of the whole: families of codes, and single ones of families that are not.
+_FAMILIES: Final = ("not_found", "command", "vault")
+_CODES: Final = ("central.media", "keeper.damaged")
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class AudioSource(Protocol):
 
     def audio(self, recording_id: str) -> Audio:
         """Raises CallwardenError: not_found.* where it is not here, command.* where nobody may have it, vault.* where it does
-        not open or is not what was signed."""
+        not open or is not what was signed, keeper.damaged; and what stops everything."""
         ...
 
 
@@ -100,6 +103,12 @@ class CentralSource:
         return found
 
 
+def of_one(error: CallwardenError) -> bool:
+    """Whether one recording cannot be given out, and others may: the rest of a package is made without it. Where central or its keeper
+    cannot be reached at all, nothing is."""
+    return error.code.partition(".")[0] in _FAMILIES or error.code in _CODES
+
+
 def first_that_has(sources: Sequence[AudioSource], recording_id: str) -> Audio:
     """From the first source that can give it. Raises what the first one said where none can."""
     refused: CallwardenError | None = None
@@ -107,7 +116,7 @@ def first_that_has(sources: Sequence[AudioSource], recording_id: str) -> Audio:
         try:
             return source.audio(recording_id)
         except CallwardenError as error:
-            if error.code.partition(".")[0] not in ("not_found", "command", "vault"):
+            if not of_one(error):
                 raise
             refused = refused or error
     raise refused or CallwardenError("not_found.recording", "there is no source of audio here", where=recording_id)

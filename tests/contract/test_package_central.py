@@ -6,12 +6,22 @@ import asyncio
 import csv
 import io
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from callwarden import keyfiles
+from callwarden.accesspackage.package import Asked, Package
+from callwarden.accesspackage.sources import EdgeSource
+from callwarden.centralclient import CentralClient
+from callwarden.centraldoor import CentralPayloads, EdgeThenCentral
+from callwarden.door import Door, Reading, open_door
+from central.conn import Conn
 from central.minimise import restrictions
+from edge.errors import CallwardenError
 from tests.contract.media_kit import fill, uploader_of
 from tests.contract.recovery_kit import syncing, vault_of
 from tests.contract.test_reading_central import log, lose
@@ -81,6 +91,67 @@ async def test_a_payload_that_the_edge_has_lost_is_in_the_package(
     assert [(one["purpose"], one["case"]) for one in read] == [("data_subject_request", ref)] * 2
     reads = (await edge.arun("reads", two.recording_id, "--json")).json
     assert "recording.exported" in [one["kind"] for one in reads]
+
+
+async def test_what_central_cannot_give_is_left_out_and_a_central_that_is_away_stops_everything(
+    edge: make.Edge, central: TestCentral, tmp_path: Path
+) -> None:
+    two, cut = edge.facts["two"], edge.facts["cut"]
+    desk, ref = await reviewed(central, edge, "two", "cut")
+    lose(edge, "two", 0)
+    folder = central.config.media.folder
+    away = folder.rename(folder.with_name("unmounted"))
+    folder.mkdir(0o700)
+    package = ["package", ref, "--to", "by post", "-i", edge.paths["operator_identity"], "--json", "-o"]
+    done = await desk.good(*package, tmp_path / "p.age")
+    made = opened(tmp_path / "p.age", shown(done))
+    assert {one["what"]: one["why"] for one in done.json["missing"]} == {f"{two.recording_id}.0": "central.media"}
+    assert f"audio/{two.recording_id}.1.wav" in made
+    assert f"audio/{cut.recording_id}.0.wav" in made
+    assert "could not be read from our store when this copy was made" in made["cover.html"].decode()
+    folder.rmdir()
+    away.rename(folder)
+
+    def unreachable() -> None:
+        asked = Asked(ref, [("edge-1", two.call.call_id)], [], make.AT, make.END)
+        with socket.socket() as nobody, open_door(edge.config) as door:
+            nobody.bind(("127.0.0.1", 0))  # and does not listen
+            client = CentralClient(f"http://127.0.0.1:{nobody.getsockname()[1]}", "token", None)
+            behind = cast(Door, EdgeThenCentral(door, CentralPayloads(lambda: client, "package", "quality", ref)))
+            keys = keyfiles.read_identities(edge.paths["operator_identity"])
+            source = EdgeSource(behind, keyfiles.read_trust(edge.loaded.edge.trust_file), keys, Reading(case=ref))
+            Package(behind, [source], asked).write(tmp_path / "q.age", "words", lambda made: None, work_factor=8)
+
+    with pytest.raises(CallwardenError) as caught:
+        await asyncio.to_thread(unreachable)
+    assert (caught.value.code, caught.value.retryable) == ("sync.unreachable", True)
+    assert not (tmp_path / "q.age").exists()
+
+
+async def test_a_key_that_is_damaged_at_central_is_one_recordings_matter(
+    edge: make.Edge, central: TestCentral, tmp_path: Path
+) -> None:
+    two, cut = edge.facts["two"], edge.facts["cut"]
+    _, ref = await reviewed(central, edge, "two", "cut")
+    kept = shutil.copy(edge.paths["operator_identity"], tmp_path / "identity")
+    lose_the_journal(edge)
+    assert central.running is not None
+
+    def damage(conn: Conn) -> int:
+        query = "UPDATE header SET sealed_header=? WHERE recording_id=?"
+        return conn.execute(query, (bytes(200), cut.recording_id)).rowcount
+
+    assert await central.running.central.db.run(damage) == 1
+    done = await make.acommand(
+        "--config", tmp_path / "no.toml", "central", "case", "package", ref, "--to", "by post", "-i", kept, "--json",
+        "-o", tmp_path / "p.age", "--from-central", "--language", "de", CENTRAL_URL=central.url, CENTRAL_TOKEN=central.token,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    made = opened(tmp_path / "p.age", shown(done))
+    assert audio_of(made, two)
+    missing = {one["what"]: one["why"] for one in done.json["missing"]}
+    assert missing[cut.recording_id] == "keeper.damaged"
+    assert "der Schlüssel dazu ist beschädigt" in made["cover.html"].decode()
 
 
 async def test_of_an_edge_that_is_gone_there_is_the_audio_and_the_rest_is_said(
