@@ -211,6 +211,8 @@ async def test_an_order_that_erases_a_policy_is_a_bulk_deletion(world: World) ->
 )  # fmt: skip
 def test_when_orders_of_one_key_are_a_bulk_deletion(of_edge: int, had: int, everywhere: int, expected: bool) -> None:
     assert bulk.passes(of_edge, had, everywhere, 100) is expected
+    highest = bulk.passes(of_edge, had, everywhere, 1_000_000)
+    assert highest is (expected and everywhere <= 100), "`bulk_erasures` moves the limit of all edges together alone"
 
 
 async def test_many_single_erasures_of_one_key_are_one_incident(world: World) -> None:
