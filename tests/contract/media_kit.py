@@ -68,3 +68,11 @@ async def states(central: TestCentral) -> dict[str, list[str]]:
     ):
         found.setdefault(str(recording_id), []).append(str(state))
     return found
+
+
+async def uploaded(edge: make.Edge, central: TestCentral) -> make.Edge:
+    """The same, filled, and its uploader has looked once: what is due is at central."""
+    await fill(edge, central)
+    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
+        assert await uploader_of(files, sync).look()
+    return edge

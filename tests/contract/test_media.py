@@ -28,7 +28,7 @@ from tests.contract.recovery_kit import syncing, vault_of
 from tests.contract.test_recovery import audio, lose_the_journal
 from tests.unit.central.central_kit import TestCentral
 from tests.unit.central.media_kit import files as files_below
-from tests.unit.central.media_kit import with_folder
+from tests.unit.central.media_kit import keeping, with_folder
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
 from tests.unit.store.store_makers import SystemClock
@@ -37,10 +37,8 @@ from tests.unit.sync.sync_kit import LossyProxy
 
 @pytest.fixture
 async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
-    central = with_folder(TestCentral(tmp_path / "central"))
-    await central.start()
-    yield central
-    await central.stop()
+    async with keeping(tmp_path / "central") as central:
+        yield central
 
 
 @pytest.fixture

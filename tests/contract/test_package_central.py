@@ -22,12 +22,12 @@ from callwarden.door import Door, Reading, open_door
 from central.conn import Conn
 from central.minimise import restrictions
 from edge.errors import CallwardenError
-from tests.contract.media_kit import fill, uploader_of
-from tests.contract.recovery_kit import syncing, vault_of
+from tests.contract.media_kit import uploaded
+from tests.contract.recovery_kit import vault_of
 from tests.contract.test_reading_central import log, lose
 from tests.contract.test_recovery import lose_the_journal
 from tests.unit.central.central_kit import TestCentral, TestEdge
-from tests.unit.central.media_kit import with_folder
+from tests.unit.central.media_kit import keeping
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
 from tests.unit.cli.test_access_package import Desk, answering, opened, shown, sides, split
@@ -35,20 +35,14 @@ from tests.unit.cli.test_access_package import Desk, answering, opened, shown, s
 
 @pytest.fixture
 async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
-    central = with_folder(TestCentral(tmp_path / "central"))
-    await central.start()
-    yield central
-    await central.stop()
+    async with keeping(tmp_path / "central") as central:
+        yield central
 
 
 @pytest.fixture
 async def edge(tmp_path: Path, run_dir: Path, central: TestCentral) -> make.Edge:  # noqa: F811
     """Its payloads of `two` are at central, too; that of `stays` is not."""
-    edge = make.make_edge(tmp_path / "etc", run_dir)
-    await fill(edge, central)
-    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
-        assert await uploader_of(files, sync).look()
-    return edge
+    return await uploaded(make.make_edge(tmp_path / "etc", run_dir), central)
 
 
 async def reviewed(central: TestCentral, edge: make.Edge, *words: str) -> tuple[Desk, str]:

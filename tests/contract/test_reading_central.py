@@ -11,32 +11,26 @@ from typing import Any
 import pytest
 
 from central.minimise import restrictions
-from tests.contract.media_kit import fill, uploader_of
+from tests.contract.media_kit import uploaded
 from tests.contract.recovery_kit import surroundings, syncing, vault_of
 from tests.contract.test_recovery import audio, lose_the_journal
 from tests.unit.central.central_kit import TestCentral
 from tests.unit.central.media_kit import files as files_below
-from tests.unit.central.media_kit import with_folder
+from tests.unit.central.media_kit import keeping
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
 
 
 @pytest.fixture
 async def central(tmp_path: Path) -> AsyncIterator[TestCentral]:
-    central = with_folder(TestCentral(tmp_path / "central", tls=True))
-    await central.start()
-    yield central
-    await central.stop()
+    async with keeping(tmp_path / "central", tls=True) as central:
+        yield central
 
 
 @pytest.fixture
 async def edge(tmp_path: Path, run_dir: Path, central: TestCentral) -> make.Edge:  # noqa: F811
     """Its payloads of `two`, `cut` and `big` are at central, too; that of `stays` is not."""
-    edge = make.make_edge(tmp_path / "etc", run_dir)
-    await fill(edge, central)
-    async with make.opened(edge) as files, syncing(edge, files, central) as sync:
-        assert await uploader_of(files, sync).look()
-    return edge
+    return await uploaded(make.make_edge(tmp_path / "etc", run_dir), central)
 
 
 async def log(central: TestCentral) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,15 @@ def with_folder(central: TestCentral, **more: Any) -> TestCentral:
     )
     central.config = replace(central.config, media=media)
     return central
+
+
+@asynccontextmanager
+async def keeping(folder: Path, **how: Any) -> AsyncIterator[TestCentral]:
+    """A central with a folder for media, while it runs. how: as `TestCentral` takes it."""
+    central = with_folder(TestCentral(folder, **how))
+    await central.start()
+    yield central
+    await central.stop()
 
 
 @dataclass

@@ -26,7 +26,7 @@ from formats.certificate_facts import BEYOND, MEDIA_TYP
 from formats.ids import format_time
 from formats.jws import verify_compact
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
-from tests.unit.central.media_kit import AT, Told, fetched, files, with_folder
+from tests.unit.central.media_kit import AT, Told, fetched, files, keeping, with_folder
 from tests.unit.central.test_central_audit import note, send
 from tests.unit.central.test_central_orders import receipt
 
@@ -34,10 +34,8 @@ from tests.unit.central.test_central_orders import receipt
 @pytest.fixture
 async def central(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestCentral]:
     monkeypatch.setattr(leaving, "LOOK_S", 3600.0)  # what is removed when, the tests say
-    running = with_folder(TestCentral(tmp_path / "central", postgres=engine))
-    await running.start()
-    yield running
-    await running.stop()
+    async with keeping(tmp_path / "central", postgres=engine) as running:
+        yield running
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from central.media.store import key_of
 from central.state import Central
 from formats.ids import format_time
 from tests.unit.central.central_kit import TestCentral, TestEdge
-from tests.unit.central.media_kit import Told, files, with_folder
+from tests.unit.central.media_kit import Told, files, keeping
 
 WEEK = timedelta(days=8)
 
@@ -29,10 +29,8 @@ WEEK = timedelta(days=8)
 @pytest.fixture
 async def central(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestCentral]:
     monkeypatch.setattr(leaving, "LOOK_S", 3600.0)  # what is removed when, the tests say
-    running = with_folder(TestCentral(tmp_path / "central", postgres=engine))
-    await running.start()
-    yield running
-    await running.stop()
+    async with keeping(tmp_path / "central", postgres=engine) as running:
+        yield running
 
 
 @pytest.fixture
