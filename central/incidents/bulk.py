@@ -60,11 +60,11 @@ def _judge(central: Central, conn: Conn, kid: str, edge_id: str, jti: str) -> No
     query = "SELECT count(*) FROM bulk_named WHERE kid=? AND edge_id=?"
     of_edge = int(conn.execute(query, (kid, edge_id)).fetchone()[0])
     most = central.config.bulk_erasures
-    if everywhere <= most:  # else no count of what the edge has is needed
-        if of_edge <= FREE:
-            return
-        if not passes(of_edge, _had(conn, kid, edge_id, (of_edge + 1) * 100 // SHARE), everywhere, most):
-            return
+    # What the edge has is counted only where nothing else decides.
+    counts = everywhere <= most and of_edge > FREE
+    had = _had(conn, kid, edge_id, (of_edge + 1) * 100 // SHARE) if counts else 0
+    if not passes(of_edge, had, everywhere, most):
+        return
     conn.execute("DELETE FROM bulk_named WHERE kid=?", (kid,))
     central.alarm(
         conn,
