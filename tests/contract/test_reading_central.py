@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from tests.contract.media_kit import uploaded
 from tests.contract.recovery_kit import surroundings, syncing, vault_of
 from tests.contract.test_recovery import audio, lose_the_journal
 from tests.unit.central.central_kit import TestCentral
-from tests.unit.central.media_kit import files as files_below
 from tests.unit.central.media_kit import keeping
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.conftest import run_dir  # noqa: F401 - a short folder in memory
@@ -39,12 +40,13 @@ async def log(central: TestCentral) -> list[dict[str, Any]]:
 
 
 def lose(edge: make.Edge, word: str, number: int | None = None) -> None:
-    """The payloads of a recording, or one of them."""
-    paths = files_below(vault_of(edge) / edge.facts[word].recording_id[:2] / edge.facts[word].recording_id)
-    payloads = sorted(path for path in paths if path.suffix == ".payload")
-    assert payloads
-    for path in payloads if number is None else payloads[number : number + 1]:
-        path.unlink()
+    """The payloads of a recording, or that of one segment."""
+    recording_id = edge.facts[word].recording_id
+    with closing(sqlite3.connect(edge.loaded.edge.journal)) as conn:
+        rows = conn.execute("SELECT segment_id FROM segment WHERE recording_id=? ORDER BY number", (recording_id,))
+        segments = [one for (one,) in rows]
+    for segment_id in segments if number is None else [segments[number]]:
+        (vault_of(edge) / recording_id[:2] / recording_id / f"{segment_id}.payload").unlink()
 
 
 async def test_a_payload_that_the_edge_has_no_more_comes_from_central(
