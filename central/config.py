@@ -21,6 +21,7 @@ from central.hooks.settings import Outgoing
 from central.hooks.settings import read as read_outgoing
 from central.media.settings import NO_MEDIA, MediaConfig
 from central.media.settings import from_table as media_from_table
+from central.plainsecrets import refuse_secrets
 from central.written import CentralTable, defaults
 from formats.credentials import credential
 from formats.tomlplaces import places
@@ -174,16 +175,17 @@ def load(path: Path) -> CentralConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise CentralError("config.unreadable", str(error), where=str(path), hint="a text file in UTF-8") from error
     try:
+        refuse_secrets(document, "")
         for name, table in document.items():
             if name != "central" or not isinstance(table, dict):
                 raise CentralError("config.unknown_key", f"unknown table {name!r}", where=name, hint="only [central]")
         return from_table(document.get("central", {}), base=path.resolve().parent)
     except CentralError as error:
-        error.where, error.hint = _place(path, text, error.where), error.hint or _EVERY_SETTING
+        error.where, error.hint = place(path, text, error.where), error.hint or _EVERY_SETTING
         raise
 
 
-def _place(path: Path, text: str, key: str) -> str:
+def place(path: Path, text: str, key: str) -> str:
     """ "file:line: key"; the line of the nearest table where the key itself is not written."""
     lines = {".".join(str(part) for part in known): line for known, line in places(text).items()}
     near = key

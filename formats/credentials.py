@@ -14,6 +14,12 @@ from typing import Final
 PREFIX: Final = "credential:"
 FOLDER: Final = "CREDENTIALS_DIRECTORY"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
+#: age's identities and plugins (age-encryption.org/v1), PEM (RFC 7468), and a webhook's secret of 24 bytes and more (Standard Webhooks).
+_SECRET: Final = re.compile(
+    r"AGE-SECRET-KEY-|AGE-PLUGIN-|-----BEGIN [A-Z0-9 ]*PRIVATE KEY|whsec_[A-Za-z0-9+/]{32,}", re.IGNORECASE
+)
+#: Members of a JWK that are private or symmetric (RFC 7518, sections 6.2.2, 6.3.2 and 6.4.1).
+_JWK: Final = re.compile(r"""["'](d|k)["']\s*:""")
 
 
 def credential(text: str, environment: Mapping[str, str]) -> Path | None:
@@ -38,3 +44,8 @@ def too_open(path: Path, mode: int, environment: Mapping[str, str]) -> bool:
     folder = environment.get(FOLDER, "")
     allowed = 0o640 if folder and path.parent == Path(folder) else 0o600
     return bool(mode & 0o777 & ~allowed)
+
+
+def is_secret(text: str) -> bool:
+    """Whether a value holds a private key or a webhook's secret itself: in a configuration, which may only name the file of one."""
+    return bool(_SECRET.search(text)) or ("kty" in text and bool(_JWK.search(text)))

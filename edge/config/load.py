@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -34,6 +33,7 @@ from edge.consent.policy_rules import Problem, overlaps, problems
 from edge.consent.retention import House
 from edge.errors import CallwardenError
 from edge.model.entities import NO_POLICY
+from formats.credentials import is_secret
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -51,7 +51,6 @@ _SECRET_KEYS = {
     "identities": "",
     "webhook_secret": "secret_file",
 }
-_SECRET_VALUE = re.compile(r"AGE-SECRET-KEY-|AGE-PLUGIN-|-----BEGIN [A-Z ]*PRIVATE KEY", re.IGNORECASE)
 _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "edge": EdgeSection,
     "asterisk": AsteriskSection,
@@ -183,9 +182,9 @@ class _Reader:
             names = [part for part in key if isinstance(part, str)]
             texts = value if isinstance(value, list) else [value]
             for number, text in enumerate(texts):
-                if isinstance(text, str) and _SECRET_VALUE.search(text):
+                if isinstance(text, str) and is_secret(text):
                     spot: Key = (*key, number) if isinstance(value, list) else key
-                    message = f"{dotted(key)} holds a private key"
+                    message = f"{dotted(key)} holds a private key or a secret"
                     hint = "recipients are public keys (age1…); a private key that stood here is burnt: make a new one"
                     raise self.source.error(spot, "config.secret_in_toml", message, hint=hint)
             if names[-1] in _SECRET_KEYS:

@@ -73,6 +73,47 @@ def test_bad_configuration_is_named(tmp_path: Path, text: str, code: str) -> Non
     assert str(path) in caught.value.where
 
 
+@pytest.mark.parametrize(
+    ("written", "key", "line"),
+    [
+        (
+            "store_key = '''\n-----BEGIN PRIVATE KEY-----\nQXKANARY\n-----END PRIVATE KEY-----\n'''",
+            "central.store_key",
+            3,
+        ),
+        ("certificate_key = '-----BEGIN EC PRIVATE KEY-----QXKANARY'", "central.certificate_key", 3),
+        ("token = 'AGE-SECRET-KEY-1QXKANARY'", "central.token", 3),
+        ("token = 'age-secret-key-pq-1QXKANARY'", "central.token", 3),
+        ("""store_key = '{"kty": "OKP", "crv": "Ed25519", "d": "QXKANARY", "x": "AAAA"}'""", "central.store_key", 3),
+        ("store_key = {kty = 'OKP', crv = 'Ed25519', d = 'QXKANARY'}", "central.store_key", 3),
+        ('search_keys = \'{"kty":"oct","k":"QXKANARY"}\'', "central.search_keys", 3),
+        ("[central.mail]\npassword = '-----BEGIN OPENSSH PRIVATE KEY-----QXKANARY'", "central.mail.password", 4),
+        ("[central.mail]\nto = ['a@example.org', 'AGE-SECRET-KEY-1QXKANARY']", "central.mail.to", 4),
+        ("[central.webhooks.crm]\nsecret = 'whsec_" + "QXKANARY" * 4 + "'", "central.webhooks.crm.secret", 4),
+        ("[central.media]\nsecret_key = 'AGE-SECRET-KEY-1QXKANARY'", "central.media.secret_key", 4),
+        ("'AGE-SECRET-KEY-1QXKANARY' = 1", "central", 1),
+        ("unheard_of = 'AGE-SECRET-KEY-1QXKANARY'", "central.unheard_of", 3),
+    ],
+)
+def test_a_secret_written_straight_into_the_file_is_refused_and_not_repeated(
+    tmp_path: Path, written: str, key: str, line: int
+) -> None:
+    path = tmp_path / "central.toml"
+    path.write_text(f"[central]\nfleet = 'fleet'\n{written}\n")
+    with pytest.raises(CentralError) as caught:
+        config.load(path)
+    assert (caught.value.code, caught.value.where) == ("config.secret_in_toml", f"{path}:{line}: {key}")
+    shown = f"{caught.value} {caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
+    assert "qxkanary" not in shown.lower()
+
+
+def test_a_files_name_may_speak_of_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "central.toml"
+    hook = "url = 'https://crm.example.org/x'\nsecret = 'whsec_crm'\nevents = ['*']"
+    path.write_text(f"[central]\nstore_key = 'credential:store.private.key'\n[central.webhooks.crm]\n{hook}\n")
+    assert config.load(path).outgoing.webhooks[0].secret.name == "whsec_crm"
+
+
 def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(CentralError, match="central init"):
         config.load(tmp_path / "central.toml")
