@@ -35,7 +35,8 @@ Relative names of files are relative to `data` unless it is said otherwise. Secr
 mode 0600 that are named here, or `credential:NAME` takes the file NAME that systemd brings
 ([ops/credentials.md](ops/credentials.md)), and a private key that is written here is refused. A setting that is not listed here is
 an error, and so is a value that cannot be: central does not start, and says file, line, key and what to do (exit code 3). A number
-with its unit in its name (`_s` seconds, `_days` days) is written as a plain number.
+with its unit in its name (`_s` seconds, `_days` days) is written as a plain number. `callwarden central check` looks at everything
+that the file names, and changes nothing.
 
 More about: [PostgreSQL](ops/central-on-postgresql.md), [edges and their certificates](ops/edges.md), [sealed audio](ops/media.md),
 [cases](cases.md), [webhooks and mail](webhooks.md), [register of processing](register.md). Tokens, roles, people's keys and incidents

@@ -252,20 +252,9 @@ def _failed(error: psycopg.Error) -> CentralError:
 def prepare(raw: psycopg.Connection[Any]) -> None:
     """Make the tables, or check their version. Raises CentralError config.newer_schema, config.database."""
     try:
-        if raw.info.server_version < 150000:
-            raise CentralError(
-                "config.database", f"PostgreSQL 15 or newer is needed, this is {raw.info.server_version // 10000}"
-            )
         with raw.transaction():
             raw.execute("SELECT pg_advisory_xact_lock(%s, 0)", (_LOCKS,))  # two starters may race here
             version = _version(raw)
-            if version > SCHEMA:
-                raise CentralError(
-                    "config.newer_schema",
-                    f"the database has schema {version}, this program knows {SCHEMA}",
-                    where="[central] postgres",
-                    hint="install the newer version again; nothing was changed",
-                )
             for number in range(version + 1, SCHEMA + 1):
                 for statement in statements(number):
                     raw.execute(statement)
@@ -278,12 +267,34 @@ def prepare(raw: psycopg.Connection[Any]) -> None:
         raise CentralError("config.database", str(error).strip(), where="[central] postgres") from error
 
 
+def known(conninfo: str) -> int:
+    """The schema of a database that is only read; 0 where it has no tables yet. Raises CentralError central.database, and as
+    `prepare`."""
+    with _connect(conninfo) as raw:
+        try:
+            return _version(raw)
+        except psycopg.Error as error:
+            raise CentralError("config.database", str(error).strip(), where="[central] postgres") from error
+
+
 def _version(raw: psycopg.Connection[Any]) -> int:
+    if raw.info.server_version < 150000:
+        raise CentralError(
+            "config.database", f"PostgreSQL 15 or newer is needed, this is {raw.info.server_version // 10000}"
+        )
     there = raw.execute("SELECT to_regclass('meta')").fetchone()
     if there is None or there[0] is None:
         return 0
     row = raw.execute("SELECT value FROM meta WHERE key='schema'").fetchone()
-    return int(row[0]) if row else 0
+    version = int(row[0]) if row else 0
+    if version > SCHEMA:
+        raise CentralError(
+            "config.newer_schema",
+            f"the database has schema {version}, this program knows {SCHEMA}",
+            where="[central] postgres",
+            hint="install the newer version again; nothing was changed",
+        )
+    return version
 
 
 def statements(number: int) -> list[str]:
@@ -338,4 +349,14 @@ def identities(conn: Conn) -> None:
         )
 
 
-__all__ = ["PgConn", "PostgresDatabase", "identities", "make_month", "make_partitions", "once", "prepare", "statements"]
+__all__ = [
+    "PgConn",
+    "PostgresDatabase",
+    "identities",
+    "known",
+    "make_month",
+    "make_partitions",
+    "once",
+    "prepare",
+    "statements",
+]

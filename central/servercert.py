@@ -25,10 +25,10 @@ async def look(central: Central) -> None:
     """One look. Raises CentralError config.certificate, central.database."""
     if not central.config.tls:
         return
-    ends = await asyncio.to_thread(_ends, central.config.certificate)
-    if central.wall() < ends - AHEAD:
+    until = await asyncio.to_thread(ends, central.config.certificate)
+    if central.wall() < until - AHEAD:
         return
-    message = f"the TLS certificate {central.config.certificate.name} ends at {format_time(ends)}: no edge is heard from then on"
+    message = f"the TLS certificate {central.config.certificate.name} ends at {format_time(until)}: no edge is heard from then on"
 
     def job(conn: Conn) -> None:
         conn.exclusive(ENDS)  # several processes look
@@ -39,7 +39,8 @@ async def look(central: Central) -> None:
     await central.db.run(job)
 
 
-def _ends(path: Path) -> datetime:
+def ends(path: Path) -> datetime:
+    """The end of a certificate's time. Raises CentralError config.certificate."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -53,15 +54,11 @@ def open_connection(path: Path) -> SqliteConn:
             "busy_timeout=5000",
         ):
             conn.execute(f"PRAGMA {pragma}")
-        version = int(conn.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA:
+        try:
+            version = _version(conn, path)
+        except CentralError:
             conn.close()
-            raise CentralError(
-                "config.newer_schema",
-                f"the database has schema {version}, this program knows {SCHEMA}",
-                where=str(path),
-                hint="install the newer version again; nothing was changed",
-            )
+            raise
         if version == 0:
             # Two starters may race here: the version is asked again inside the write transaction.
             script = (files("central") / f"schema_{SCHEMA}.sql").read_text("utf-8")
@@ -72,17 +69,43 @@ def open_connection(path: Path) -> SqliteConn:
                         conn.execute(statement)
                 conn.execute(f"PRAGMA user_version={SCHEMA}")
             conn.execute("COMMIT")
-        elif conn.execute("SELECT 1 FROM meta WHERE key=?", (MOVED,)).fetchone():
-            conn.close()
-            raise CentralError(
-                "config.moved",
-                "this central was moved to PostgreSQL",
-                where=str(path),
-                hint="name it in central.toml (postgres = …), and remove this file once you trust the move",
-            )
     except sqlite3.Error as error:
         raise CentralError("config.database", str(error), where=str(path)) from error
     return conn
+
+
+def known(path: Path) -> int:
+    """The schema of a database that is only read; 0 where it has no tables yet. Raises CentralError as `open_connection`."""
+    try:
+        if not path.is_file():
+            raise CentralError(
+                "config.database", "there is no such file", where=str(path), hint="run `callwarden central init`"
+            )
+        # Even a reader makes the files of the WAL; where there are none, nobody has it open, and it can be read without them.
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as conn:
+            return _version(conn, path)
+    except (sqlite3.Error, OSError) as error:
+        raise CentralError("config.database", str(error), where=str(path)) from error
+
+
+def _version(conn: sqlite3.Connection, path: Path) -> int:
+    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA:
+        raise CentralError(
+            "config.newer_schema",
+            f"the database has schema {version}, this program knows {SCHEMA}",
+            where=str(path),
+            hint="install the newer version again; nothing was changed",
+        )
+    if version and conn.execute("SELECT 1 FROM meta WHERE key=?", (MOVED,)).fetchone():
+        raise CentralError(
+            "config.moved",
+            "this central was moved to PostgreSQL",
+            where=str(path),
+            hint="name it in central.toml (postgres = …), and remove this file once you trust the move",
+        )
+    return version
 
 
 class _Waiting(Generic[T]):

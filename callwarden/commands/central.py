@@ -31,6 +31,10 @@ _COMMANDS = {
         _AT + "central_register:dpia",
         "Print the annex to the data protection impact assessment, per policy (GDPR Art. 35(7)).",
     ),
+    "check": (
+        _AT + "central_check:check",
+        "Read central.toml and look at everything it names; exit 3 when something must be mended.",
+    ),
     "contract-end": (
         _AT + "central_contract_end:contract_end",
         "Take everything under a policy out, verify it, order it erased at every edge, and fetch the certificate.",

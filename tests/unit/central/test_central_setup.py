@@ -11,11 +11,12 @@ import sys
 import time
 import tomllib
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from central import config, setup
+from central import check, config, setup
 from central.errors import CentralError
 from central.keyfiles import read_key
 from central.sqlite import open_connection
@@ -229,3 +230,11 @@ async def test_a_taken_port_is_named(stopped: TestCentral) -> None:
 def test_a_central_that_listens_everywhere_is_asked_on_loopback(tmp_path: Path, listen: str, url: str) -> None:
     """Its certificate names loopback and not "any"."""
     assert config.from_table({"listen": listen}, base=tmp_path).url == url
+
+
+async def test_a_check_beside_a_central_that_runs_finds_its_schema(central: TestCentral) -> None:
+    found = await check.check(central.made.config_path, datetime.now(UTC))
+    assert [one for one in found if one.severity != "fine"] == []
+    key = "central.postgres" if central.postgres else "central.database"
+    (database,) = (one.message for one in found if one.where.endswith(key))
+    assert database.endswith(", schema 1")
