@@ -280,12 +280,15 @@ def engine(name: str) -> Iterator[str]:
         yield server.database()
 
 
-async def measure(name: str, edges: int, processes: int, warm_s: float, seconds: float) -> dict[str, Any]:
-    """One row: this many edges before this many processes on this engine."""
+async def measure(
+    name: str, edges: int, processes: int, connections: int, warm_s: float, seconds: float
+) -> dict[str, Any]:
+    """One row: this many edges before this many processes on this engine, each with so many connections to PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="cw-fleet-", dir="/var/tmp") as folder, engine(name) as conninfo:
         made = setup.init(Path(folder) / "central", "127.0.0.1:0", use_tls=False, postgres=conninfo)
-        if processes > 1:
-            with open(made.config_path, "a") as file:
+        with open(made.config_path, "a") as file:
+            file.write(f"connections = {connections}\n")
+            if processes > 1:
                 file.write('keeper_socket = "keeper.sock"\n')
         config = load(made.config_path)
         fleet = [Edge(f"pbx-{n}", SigningKey.from_seed(os.urandom(32))) for n in range(edges)]
@@ -304,6 +307,7 @@ async def measure(name: str, edges: int, processes: int, warm_s: float, seconds:
         return {
             "engine": name,
             "processes": processes,
+            "connections": connections if name == "postgres" else None,
             "edges": edges,
             "wanted_events_per_s": edges / EVERY_S,
             "events_per_s": round(counts.accepted / seconds, 1),
@@ -326,10 +330,10 @@ def _spread(values: list[float]) -> dict[str, float] | None:
     return {"p50": round(cuts[49] * 1000, 1), "p99": round(cuts[98] * 1000, 1), "max": round(max(values) * 1000, 1)}
 
 
-async def rows(plan: list[tuple[str, int, int]], warm_s: float, seconds: float) -> AsyncIterator[dict[str, Any]]:
+async def rows(plan: list[tuple[str, int, int, int]], warm_s: float, seconds: float) -> AsyncIterator[dict[str, Any]]:
     """One after the other."""
-    for name, edges, processes in plan:
-        yield await measure(name, edges, processes, warm_s, seconds)
+    for name, edges, processes, connections in plan:
+        yield await measure(name, edges, processes, connections, warm_s, seconds)
 
 
 async def measured(words: list[str]) -> int:
@@ -340,12 +344,16 @@ async def measured(words: list[str]) -> int:
     parser.add_argument("--warm", type=float, default=20)
     parser.add_argument("--name", default=f"fleet-{datetime.now(UTC):%Y-%m-%d}", help="of the file in bench/results")
     parser.add_argument("--engines", nargs="+", default=["sqlite", "postgres", "postgres2"])
+    parser.add_argument("--connections", type=int, nargs="+", default=[8], help="to PostgreSQL, of each process")
     options = parser.parse_args(words)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, 65_536), max(hard, 65_536)))
     plan = [
-        (one.rstrip("2"), edges, 2 if one.endswith("2") else 1) for one in options.engines for edges in options.edges
+        (one.rstrip("2"), edges, 2 if one.endswith("2") else 1, connections)
+        for one in options.engines
+        for edges in options.edges
+        for connections in options.connections
     ]
     found = []
     async for row in rows(plan, options.warm, options.seconds):
