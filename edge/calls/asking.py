@@ -115,7 +115,7 @@ class Asking:
     async def _start(self, dialogue: Dialogue, call_id: str, followed: Followed) -> None:
         world, policy = self._world, followed.policy
         call = await world.journal.call(call_id)
-        if call is None or call.state == "ended" or world.recorder.live_of(call_id):
+        if call is None or call.state == "ended" or world.recorder.capturing(call_id):
             return
         permit = await permit_of(world, call_id)
         if permit is not None:

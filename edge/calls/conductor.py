@@ -233,7 +233,7 @@ class Conductor:
         """See `edge.ports.LiveCalls`. Answers as soon as the caller is being asked; under a permit on file (an agent had
         stopped) the recording begins again without a question."""
         call, followed = await self._live(call_id)
-        if self._world.recorder.live_of(call_id):
+        if self._world.recorder.capturing(call_id):
             return answer(call, "already", await self._pausing.how_it_is(call_id))
         if (why := self._world.not_ready()) is not None:
             raise why

@@ -94,9 +94,9 @@ class Mending:
         if successor == NOT_NOW:
             followed.mended = None
             return
-        if successor is None and not self._world.recorder.live_of(followed.call_id):
+        if successor is None and not self._world.recorder.capturing(followed.call_id):
             await self.start_again(followed)  # the session ended between the stop and the start
-            successor = next(iter(self._world.recorder.live_of(followed.call_id)), None)
+            successor = next(iter(self._world.recorder.capturing(followed.call_id)), None)
         if successor is None:
             await self._world.journal.flag(recording_id, "one_sided", side)
         else:
@@ -124,7 +124,7 @@ class Mending:
             world = self._world
             async with followed.lock:
                 call, permit = await world.journal.call(followed.call_id), await permit_of(world, followed.call_id)
-                if call is None or permit is None or world.recorder.live_of(followed.call_id):
+                if call is None or permit is None or world.recorder.capturing(followed.call_id):
                     return None
                 if call.outcome not in PERMITTING or await self._paused(followed):
                     return None

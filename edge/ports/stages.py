@@ -49,7 +49,8 @@ class RecorderPort(Protocol):
         ...
 
     async def stop(self, recording_id: str, reason: str) -> None:
-        """End a live capture (AMI) and wait until it is sealed. Returns at once when it is not live."""
+        """End a live capture (AMI) and wait until nobody writes it and its last segment is closed; to be erased (`erase`),
+        until it is sealed. Returns at once when it is not live."""
         ...
 
     async def pause(self, recording_id: str) -> None:
@@ -70,6 +71,10 @@ class RecorderPort(Protocol):
 
     def live_of(self, call_id: str) -> Sequence[str]:
         """Recordings of this call that are not finished, oldest first."""
+        ...
+
+    def capturing(self, call_id: str) -> Sequence[str]:
+        """Those of `live_of` that may still get audio: not those whose last segment is closed and being encoded, say."""
         ...
 
 

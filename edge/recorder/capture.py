@@ -120,6 +120,8 @@ class Capture:
     mute_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: Held by whoever seals, closes or begins segments.
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: Nobody writes it any more and its last segment is closed; the work after its segments may go on.
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def seal(self, spool: Spool, vault: Vault, resume: ResumeFolder, *, closing: bool) -> Piece | None:

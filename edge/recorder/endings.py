@@ -52,10 +52,15 @@ async def finish(tools: Tools, live: LiveCaptures, capture: Capture) -> None:
             afterwork.begin(tools, capture, whole=result is not None)
         hit("close.segment_committed")
         size = capture.size
-        # The file goes when this is done, mostly at once; where an encoder takes its time, the plaintext does not wait.
-        if capture.after and (await asyncio.wait(capture.after, timeout=MOMENT_S))[1]:
+        capture.ended.set()
+    # The lock is free meanwhile: whoever reports an incident, or is in the middle of a pause, waits for no encoder. Nobody
+    # else closes or begins a segment of a capture that is `finishing`, and its file is here until `clean`.
+    # The file goes when this is done, mostly at once; where an encoder takes its time, the plaintext does not wait.
+    if capture.after and (await asyncio.wait(capture.after, timeout=MOMENT_S))[1]:
+        async with capture.lock:
             await tools.in_worker(lambda: tools.spool.punch(capture.spool_name, size, whole=False))
-        await afterwork.finished(capture.after)
+    await afterwork.finished(capture.after)
+    async with capture.lock:
         if why := capture.coverage.differs(size, capture.byte_rate, capture.buffer_ns):
             await tools.journal.flag(capture.recording_id, "duration", why)
         await seal(tools, capture.recording_id)
@@ -162,7 +167,9 @@ async def spool_lost(tools: Tools, live: LiveCaptures, capture: Capture) -> None
             await tools.journal.close_segment(capture.closed(None, state="truncated", reason="power_cut"))
             segment.ended = True
             afterwork.begin(tools, capture, whole=False)
-        await afterwork.finished(capture.after)
+        capture.ended.set()
+    await afterwork.finished(capture.after)
+    async with capture.lock:
         await seal(tools, capture.recording_id)
         clean(tools, live, capture)
 

@@ -71,7 +71,8 @@ async def _cut_off(tools: Tools, capture: Capture) -> None:
     if mute is None or mute.cut is None:
         capture.next_offset = max(capture.start, behind)
         capture.discard_to = capture.next_offset
-        discard(tools, capture)
+        if status is not None:  # else there is nothing left to be freed
+            discard(tools, capture)
     if mute is None:
         capture.awaits_sound = False  # the zeros of a pause before it are among what is dropped
     if mute is None and goes_on:

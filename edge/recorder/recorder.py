@@ -36,6 +36,8 @@ log = structlog.get_logger("recorder")
 
 #: How long a told Asterisk may take to close a file, seconds.
 STOP_TIMEOUT_S: Final = 10.0
+#: How long the work after its segments is waited for where nobody needs it done, seconds: mostly it takes less.
+SEALED_S: Final = 1.0
 
 
 class Recorder(Rounds):
@@ -150,21 +152,24 @@ class Recorder(Rounds):
             await self._tools.journal.set_recording_state(recording_id, "no_audio")
 
     async def stop(self, recording_id: str, reason: str) -> None:
-        """End a live capture and wait until it is sealed. Returns at once when it is not live.
+        """See `edge.ports.RecorderPort`.
 
-        Raises CallwardenError ami.* when Asterisk cannot be told, spool.still_written when it does not let go.
+        Raises CallwardenError ami.* when Asterisk cannot be told, spool.still_written when it does not let go,
+        recorder.afterwork when what is to be erased is still being encoded.
         """
         capture = self._live.recording(recording_id)
         if capture is None:
             return
         capture.stop_reason = reason
         # Also where it was told before: it may have looked for a channel by the name it had a moment ago.
-        if not capture.channel_gone or self._tools.asterisk.channel_alive(capture.channel_uid):
+        if not capture.ended.is_set() and (
+            not capture.channel_gone or self._tools.asterisk.channel_alive(capture.channel_uid)
+        ):
             await stop_monitor(self._tools, capture)
         capture.channel_gone = True  # for this capture: nobody will write any more
         self._call(capture)
         try:
-            await asyncio.wait_for(capture.done.wait(), STOP_TIMEOUT_S)
+            await asyncio.wait_for(capture.ended.wait(), STOP_TIMEOUT_S)
         except TimeoutError:
             raise CallwardenError(
                 "spool.still_written",
@@ -172,6 +177,18 @@ class Recorder(Rounds):
                 where=recording_id,
                 retryable=True,
                 hint="look at `core show channels` and the AMI link; it is tried again",
+            ) from None
+        try:
+            await asyncio.wait_for(capture.done.wait(), STOP_TIMEOUT_S if reason == "erase" else SEALED_S)
+        except TimeoutError:
+            if reason != "erase":  # it is stopped; that it is sealed later is nobody's trouble
+                return
+            raise CallwardenError(
+                "recorder.afterwork",
+                "the work after this recording's segments is not done yet",
+                where=recording_id,
+                retryable=True,
+                hint="it waits for the encoder and is erased when that is done; nothing needs to be done",
             ) from None
 
     async def pause(self, recording_id: str) -> None:
@@ -203,6 +220,10 @@ class Recorder(Rounds):
     def live_of(self, call_id: str) -> Sequence[str]:
         """See `edge.ports.RecorderPort`."""
         return [c.recording_id for c in self._live.call(call_id)]
+
+    def capturing(self, call_id: str) -> Sequence[str]:
+        """See `edge.ports.RecorderPort`."""
+        return [c.recording_id for c in self._live.call(call_id) if not c.ended.is_set()]
 
     # ------------------------------------------------------------ what Asterisk tells
 

@@ -124,6 +124,7 @@ class LiveCaptures:
         self._captures.pop(capture.recording_id, None)
         for file in files_of(capture.spool_name):
             self._files.pop(file, None)
+        capture.ended.set()
         capture.done.set()
 
     def recording(self, recording_id: str) -> Capture | None:
