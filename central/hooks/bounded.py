@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -57,14 +58,35 @@ class Bound:
 
 
 class BoundSmtp(smtplib.SMTP):
-    """Within a bound. tls: from the first byte, else nothing of it is secret before `starttls`. timeout: of a single read, seconds."""
+    """Within a bound. addresses: of `host`, looked up already, tried in turn. tls: from the first byte, else nothing of it is secret
+    before `starttls`. timeout: of a single read, seconds."""
 
-    def __init__(self, bound: Bound, host: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
-        self._bound, self._tls = bound, tls
+    def __init__(
+        self,
+        bound: Bound,
+        host: str,
+        addresses: Sequence[str],
+        port: int,
+        timeout: float,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._bound, self._addresses, self._tls = bound, addresses, tls
         super().__init__(host, port, timeout=timeout)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         """As `smtplib.SMTP` asks for it, which has no other place for this."""
-        made = self._bound.watched(socket.create_connection((host, port), min(timeout, self._bound.left())))
+        made = self._bound.watched(self._connected(port, timeout))
         made.settimeout(timeout)
         return made if self._tls is None else self._tls.wrap_socket(made, server_hostname=host)
+
+    def _connected(self, port: int, timeout: float) -> socket.socket:
+        """To the first address that answers; all of them together have the bound. Raises OSError."""
+        last = OSError("no address")
+        for address in self._addresses:
+            if self._bound.over:
+                break
+            try:
+                return socket.create_connection((address, port), min(timeout, self._bound.left()))
+            except OSError as error:
+                last = error
+        raise last

@@ -41,11 +41,11 @@ _ENOUGH_S: Final = 1.5 * TIMEOUT_S
 
 
 class Sender:
-    """One process's sender. `resolving`: the resolver, for tests."""
+    """One process's sender. `resolving`: the resolver, and `lookup_s`: how long a mail server's name may take it, seconds; for tests."""
 
-    def __init__(self, central: Central, resolving: post.Resolve = post.resolve) -> None:
+    def __init__(self, central: Central, resolving: post.Resolve = post.resolve, lookup_s: float = TIMEOUT_S) -> None:
         self._central = central
-        self.resolving = resolving
+        self.resolving, self.lookup_s = resolving, lookup_s
         self._owner = secrets.token_hex(8)
         self._busy: dict[str, asyncio.Task[None]] = {}
 
@@ -176,14 +176,20 @@ class _Batch:
             _log.warning("mail cannot be sent", why=str(error))
             await self._none("password")
             return
+        try:
+            async with asyncio.timeout(self._sender.lookup_s):
+                found = await self._sender.resolving(settings.host, settings.port)
+        except (OSError, ValueError):  # a timeout is one; a host that is no name is a ValueError
+            await self._none("resolver")
+            return
         while (message := self._next()) is not None:
-            await self._try(message, asyncio.to_thread(self._letter, settings, password, message))
+            await self._try(message, asyncio.to_thread(self._letter, settings, password, found, message))
 
-    def _letter(self, settings: Mail, password: str, message: queue.Message) -> Answer:
+    def _letter(self, settings: Mail, password: str, addresses: Sequence[str], message: queue.Message) -> Answer:
         letter = mail.compose(
             settings, message.message_id, message.body, self._central.config.fleet, self._central.wall()
         )
-        return mail.send(settings, password, letter)
+        return mail.send(settings, password, letter, addresses)
 
     async def _try(self, message: queue.Message, attempt: Awaitable[Answer]) -> None:
         """A bug in an attempt is a failure like another, so that it is alarmed, and then it is raised."""

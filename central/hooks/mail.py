@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -44,15 +44,17 @@ def compose(settings: Mail, message_id: str, body: str, fleet: str, at: datetime
     return letter
 
 
-def send(settings: Mail, password: str, letter: EmailMessage, total_s: float = TOTAL_S) -> Answer:
-    """Hand a letter over (blocking, `total_s` at most). Never without TLS, and never to a server whose certificate is not
-    believed."""
+def send(
+    settings: Mail, password: str, letter: EmailMessage, addresses: Sequence[str], total_s: float = TOTAL_S
+) -> Answer:
+    """Hand a letter over (blocking, `total_s` at most) at one of the server's addresses. Never without TLS, and never to a server whose
+    certificate is not believed. No name is looked up here: nothing could break that off."""
     with Bound(total_s) as bound:
-        answer = _send(settings, password, letter, bound)
+        answer = _send(settings, password, letter, addresses, bound)
     return Answer("retry", "too_slow", whole=True) if bound.over and answer.what != "sent" else answer
 
 
-def _send(settings: Mail, password: str, letter: EmailMessage, bound: Bound) -> Answer:
+def _send(settings: Mail, password: str, letter: EmailMessage, addresses: Sequence[str], bound: Bound) -> Answer:
     if not (settings.user + password).isascii():  # smtplib logs in with nothing else
         return Answer("retry", "password_not_ascii", whole=True)
     try:
@@ -61,7 +63,7 @@ def _send(settings: Mail, password: str, letter: EmailMessage, bound: Bound) -> 
         return Answer("retry", "ca", whole=True)
     try:
         at_once = context if settings.security == "tls" else None
-        with BoundSmtp(bound, settings.host, settings.port, TIMEOUT_S, at_once) as server:
+        with BoundSmtp(bound, settings.host, addresses, settings.port, TIMEOUT_S, at_once) as server:
             if settings.security == "starttls":
                 server.starttls(context=context)
             if settings.user:

@@ -19,6 +19,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from central import tls
 from central.hooks import duty, mail, queue
+from central.hooks.bounded import Bound, BoundSmtp
 from central.hooks.settings import Mail, Outgoing
 from formats import canonical
 from tests.unit.central.central_kit import TestEdge
@@ -113,7 +114,7 @@ def letter(settings: Mail, body: str = BODY) -> EmailMessage:
 
 
 async def sent(settings: Mail, password: str = "open sesame") -> tuple[str, str]:
-    answer = await asyncio.to_thread(mail.send, settings, password, letter(settings))
+    answer = await asyncio.to_thread(mail.send, settings, password, letter(settings), (settings.host,))
     return answer.what, answer.why
 
 
@@ -183,7 +184,7 @@ async def test_a_server_that_drips_does_not_hold_the_sender(
     (tmp_path / "post" / "ca.pem").write_bytes(ca)
     async with a_dripper(begin, drop) as port:
         settings = Post(tmp_path / "post").settings(host="127.0.0.1", port=port, security=security)
-        answer = await asyncio.to_thread(mail.send, settings, "open sesame", letter(settings), 0.5)
+        answer = await asyncio.to_thread(mail.send, settings, "open sesame", letter(settings), ("127.0.0.1",), 0.5)
         assert (answer.what, answer.why, answer.whole) == ("retry", "too_slow", True)
     assert queue.MAIL_LEASE.total_seconds() > mail.TOTAL_S
 
@@ -243,6 +244,42 @@ async def test_an_incident_is_written_about_and_waits_while_the_server_is_away(t
             (got,) = post.got
             assert "rogue_recording" in got["Subject"]
             assert "777123456" not in got.as_string()
+
+
+async def test_a_resolver_that_hangs_is_one_failure(tmp_path: Path, engine: str) -> None:
+    asked: list[str] = []
+
+    async def hangs(host: str, port: int) -> list[str]:
+        asked.append(host)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    outgoing = Outgoing(mail=Post(tmp_path).settings(host="mail.example.org", port=25))
+    async with telling(tmp_path / "central", engine, outgoing) as central:
+        assert central.running is not None
+        sender, edge = duty.Sender(central.running.central, hangs, 0.05), TestEdge(central)
+        data = {"code": "edge.cloned", "message": "", "where": "", "at": ""}
+        await edge.send(edge.event(1, "alarm.raised", "", data))
+        await sender.look()
+        await asyncio.wait_for(sender.idle(), 60)
+        assert asked == ["mail.example.org"]
+        assert await central.rows("SELECT state, attempts, why FROM hook_message") == [("waiting", 1, "resolver")]
+
+
+async def test_the_addresses_that_were_found_are_tried_in_turn_and_no_name_is_looked_up_again(tmp_path: Path) -> None:
+    async with a_post(tmp_path / "post", names=("nowhere.invalid",)) as post:
+        settings = post.settings(host="nowhere.invalid")  # no resolver has it, and the certificate is for it
+        addresses = ("127.0.0.9", "::1", "127.0.0.1")  # nobody listens at the first
+        answer = await asyncio.to_thread(mail.send, settings, "open sesame", letter(settings), addresses)
+        assert (answer.what, answer.why) == ("sent", "")
+
+
+async def test_an_address_behind_the_time_as_a_whole_is_not_tried(tmp_path: Path) -> None:
+    bound = Bound(60)
+    bound.over = True
+    async with a_post(tmp_path / "post") as post:
+        with pytest.raises(OSError, match="no address"):
+            await asyncio.to_thread(BoundSmtp, bound, "localhost", ("127.0.0.1",), post.port, 20.0, None)
 
 
 async def test_a_bug_in_an_attempt_is_an_attempt(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
