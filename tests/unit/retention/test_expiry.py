@@ -442,7 +442,7 @@ PLANS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(PLANS, st.integers(0, 60))
 async def test_nothing_due_stays_and_nothing_held_goes(
     tmp_path_factory: pytest.TempPathFactory, made: list[tuple[int, tuple[str, ...], bool]], later: int

@@ -187,7 +187,7 @@ async def test_the_intent_asks_for_holds_itself(place: Place, executor: Executor
     assert await place.state(new.recording_id) == "sealed"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(["recording", "call", "person"]),
     st.integers(0, 12),

@@ -146,7 +146,7 @@ async def scenario(folder: Path, history: list[dict[str, Any]]) -> None:
 
 
 @settings(
-    max_examples=8, phases=[Phase.explicit, Phase.generate], deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=8, phases=[Phase.explicit, Phase.generate], deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(history=calls)
 def test_nothing_of_the_person_remains(history: list[dict[str, Any]]) -> None:
