@@ -62,11 +62,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def up(link: AmiLink) -> None:
-    await asyncio.wait_for(link.wait_up(), 3)
+    await asyncio.wait_for(link.wait_up(), 60)
 
 
 async def until(condition: object) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(60):
         while not condition():  # type: ignore[operator]
             await asyncio.sleep(0.005)
 
