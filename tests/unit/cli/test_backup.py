@@ -235,7 +235,8 @@ async def test_a_damaged_backup_changes_nothing(filled: make.Edge, place: Path) 
     shutil.rmtree(edge.vault)
     journal = edge.journal.read_bytes()
     payload = next(place.rglob("*.payload@*"))
-    payload.write_bytes(payload.read_bytes()[:-1] + b"\x00")
+    data = payload.read_bytes()
+    payload.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     refused = run(filled, "restore", place)
     assert (refused.code, "backup.damaged" in refused.err) == (7, True), refused.err
     assert edge.journal.read_bytes() == journal

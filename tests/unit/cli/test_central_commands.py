@@ -38,6 +38,7 @@ from formats.orders import (
     sign_order,
     sign_receipt,
 )
+from rig.ports import free_tcp_port
 from tests.unit.cli import cli_makers as make
 from tests.unit.cli.cli_makers import command
 
@@ -58,16 +59,10 @@ class Running:
         return self.run("erase", "--recording", RECORDING, "--reason", "request of 3 May", "--dpo-key", key, *more)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def central(tmp_path: Path, run_dir: Path) -> Iterator[Running]:
     """A central that runs and has heard of one recording of edge-1."""
-    edge = make.make_edge(tmp_path / "etc", run_dir, "--central-listen", f"127.0.0.1:{free_port()}")
+    edge = make.make_edge(tmp_path / "etc", run_dir, "--central-listen", f"127.0.0.1:{free_tcp_port()}")
     config = load(edge.paths["central_config"])
     with sqlite3.connect(config.database) as conn:
         conn.execute(
@@ -78,7 +73,7 @@ def central(tmp_path: Path, run_dir: Path) -> Iterator[Running]:
         [sys.executable, "-m", "callwarden", "central", "run", "--central-config", str(edge.paths["central_config"])],
         cwd=make.ROOT, stderr=subprocess.PIPE,
     )  # fmt: skip
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         with socket.socket() as probe:
             if probe.connect_ex((config.host, config.port)) == 0:
@@ -87,7 +82,7 @@ def central(tmp_path: Path, run_dir: Path) -> Iterator[Running]:
         time.sleep(0.05)
     yield Running(edge, edge.paths["central_config"], config.database)
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def answer(
@@ -99,9 +94,9 @@ def answer(
     """
 
     def work() -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
-            with sqlite3.connect(central.database, timeout=10) as conn:
+            with sqlite3.connect(central.database, timeout=60) as conn:
                 row = conn.execute("SELECT jti, jws FROM orders WHERE jti NOT IN (SELECT jti FROM receipt)").fetchone()
                 if row:
                     claims = _claims(row[0], row[1], result, reason, **more)
