@@ -19,6 +19,7 @@ from rig.places import PROJECT
 #: for servers and databases of their own.
 REAL = (
     "tests/asterisk/", "tests/crash/", "tests/contract/", "tests/unit/recorder/", "tests/unit/central/", "tests/unit/sync/",
+    "tests/unit/agi/", "tests/unit/ami/", "tests/unit/adopt/",
 )  # fmt: skip
 #: So many failures are looked at again; more are a fault of the program.
 MOST = 8
