@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from types import TracebackType
@@ -30,14 +31,21 @@ class AmiWatch:
         self._socket = socket.create_connection(("127.0.0.1", self._pbx.ami_port), timeout=10)
         self._socket.settimeout(None)
         self.action("Login", Username="rig", Secret=self._pbx.ami_secret)
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread = threading.Thread(target=self._until_the_end, daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # Asterisk may have gone before
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
         self._socket.close()
+
+    def _until_the_end(self) -> None:
+        with contextlib.suppress(
+            ConnectionError
+        ):  # an Asterisk that stops resets the connection: an end like any other
+            self._read()
 
     def _read(self) -> None:
         with self._socket.makefile("r", encoding="utf-8", errors="replace", newline="\r\n") as lines:

@@ -39,15 +39,20 @@ class Talk:
     caller: Phone
     first: Leg | None = None
     second: Leg | None = None
+    agreed: float = 0.0
     joined: float = 0.0
     moved: float = 0.0
     ended: float = 0.0
+    #: from when nothing more is kept until when it may be again
+    paused: tuple[float, float] = (0.0, 0.0)
     call: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     #: whole seconds heard in the recordings: caller left, first agent right, second agent right
     caller_s: int = 0
     first_s: int = 0
     second_s: int = 0
+    #: seconds in which the caller sounds left, parts of a second included
+    sounding_s: float = 0.0
     #: seconds in the wrong channel: the caller's tones right, an agent's left
     strayed_s: float = 0.0
     #: Unix seconds at which its recordings began, oldest first
@@ -107,8 +112,9 @@ async def agreed(stack: Stack, ext: str, voice: int) -> Talk:
     caller = await Phone.dial(stack.pbx(), ext, number=number, voice=tone(voice))
     await caller.hear(20)
     await asyncio.sleep(marks()["ask"].counts + 0.6)
+    talk = Talk(number, voice, caller, agreed=time.time())
     await caller.press("1")
-    return Talk(number, voice, caller)
+    return talk
 
 
 Move = Callable[[Desk, Talk, AmiWatch], Awaitable[None]]
@@ -165,6 +171,7 @@ def read(stack: Stack, talk: Talk) -> Talk:
         talk.strayed_s += sum(h.seconds for heard in strays for h in heard if h.seconds > STRAY_S)
         for name in ("agent1", "agent2"):
             talk.present[name] = max(talk.present.get(name, 0.0), seconds_of(right, name, AGENT))
+        talk.sounding_s += sum(h.seconds for h in listen(left, CALLER))
         talk.caller_s += check(listen(left, CALLER), talk.voice, CALLER).seconds
         one, two = _agents(listen(right, AGENT))
         talk.first_s += one
