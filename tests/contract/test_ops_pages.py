@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-import socket
 import subprocess
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from central.config import load as load_central
 from edge.retention.means import Bounds
 from formats import canonical
 from formats.keys import dump_key
+from rig.ports import free_tcp_port
 from tests.contract.contract_end_kit import ended, recorded
 from tests.contract.recovery_kit import fill, surroundings, syncing, vault_of
 from tests.unit.central.central_kit import TestCentral, a_central, a_key
@@ -128,9 +128,7 @@ async def test_lost_journal(edge: make.Edge, central: TestCentral, tmp_path: Pat
 
 async def test_lost_central(edge: make.Edge, central: TestCentral, tmp_path: Path) -> None:
     await central.stop()
-    probe = socket.create_server(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
-    probe.close()
+    port = free_tcp_port()
     (tmp_path / "dpo.pub").write_bytes(
         canonical.dumps(keyfiles.read_signing_key(edge.paths["dpo_key"]).verify_key.jwk())
     )

@@ -273,7 +273,8 @@ async def test_a_damaged_backup_of_central_changes_nothing(
     await central.stop()
     before = central.config.database.read_bytes()
     [database] = place.glob("central.db@*")
-    database.write_bytes(database.read_bytes()[:-1] + b"\xff")
+    data = database.read_bytes()
+    database.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(CallwardenError, match=r"backup\.damaged"):
         await asyncio.to_thread(backups.restore, central.config, place)
     assert central.config.database.read_bytes() == before

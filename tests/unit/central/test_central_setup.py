@@ -20,6 +20,7 @@ from central import check, config, setup
 from central.errors import CentralError
 from central.keyfiles import read_key
 from central.sqlite import open_connection
+from rig.ports import free_tcp_port
 from tests.unit.central.central_kit import TestCentral, TestEdge, an_id
 
 
@@ -136,12 +137,6 @@ def test_70_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
     assert path.read_bytes()[100:] == before[100:]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def spawn(central: TestCentral) -> subprocess.Popen[bytes]:
     """`python -m central run`, ready."""
     process = subprocess.Popen(
@@ -149,7 +144,7 @@ def spawn(central: TestCentral) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", central.config.port), 1).close()
@@ -164,7 +159,7 @@ def spawn(central: TestCentral) -> subprocess.Popen[bytes]:
 @pytest.fixture
 def stopped(tmp_path: Path) -> TestCentral:
     central = TestCentral(tmp_path / "central")
-    port = free_port()
+    port = free_tcp_port()
     path = central.made.config_path
     path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
     central.config = replace(central.config, port=port)
