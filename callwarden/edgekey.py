@@ -54,12 +54,27 @@ def change(config: EdgeConfig) -> Changed:
     owner = (info.st_uid, info.st_gid)
     with asyncio.Runner() as runner:
         with acting_as(owner):
-            journal = Journal.open(config.edge.journal, audit=AuditLog(), clock=SystemClock(), edge_id=config.edge.id)
+            journal = _open(config)
         try:
             return runner.run(_change(config, path, journal))
         finally:
             with acting_as(owner):
                 runner.run(journal.close())
+
+
+def _open(config: EdgeConfig) -> Journal:
+    """The journal under the daemon's own lock: while it is ours, nothing is signed. Raises CallwardenError journal.*."""
+    try:
+        return Journal.open(config.edge.journal, audit=AuditLog(), clock=SystemClock(), edge_id=config.edge.id)
+    except CallwardenError as error:
+        if error.code != "journal.locked":
+            raise
+        raise CallwardenError(
+            "journal.locked",
+            "this edge's daemon runs (or another command that holds its journal): nothing was changed",
+            hint="stop the daemon, run this again, start the daemon",
+            where=error.where,
+        ) from error
 
 
 async def _change(config: EdgeConfig, path: Path, journal: Journal) -> Changed:

@@ -1,4 +1,5 @@
-"""Taking a recording out of the vault: into one audio file, whole or in part, into age files, or span by span into another document.
+"""Taking a recording out of the vault: into one audio file, whole or in part, into age files or a folder of what is stored,
+or span by span into another document.
 
 Nothing is released before it is verified: the manifest's signature, each segment's file key against its `key_id`, each
 payload against its hash, and only then chunk by chunk into a file that gets its name when it is whole.
@@ -15,7 +16,7 @@ from typing import Any
 from callwarden.door import Door, Reading
 from callwarden.gaps import gaps
 from callwarden.reading.bundle import Opened
-from callwarden.reading.files import copy, new_file
+from callwarden.reading.files import copy, new_file, new_folder
 from callwarden.reading.segments import file_key, part_samples, payload, samples, sound_of
 from callwarden.reading.spans import Part, parts
 from callwarden.reading.writers import check_form, writer
@@ -104,7 +105,7 @@ class Export:
             raise CallwardenError(
                 "command.suite",
                 f"the recording is sealed with {other}, which no age tool reads",
-                hint="decrypt it with --identity FILE; to hand it on encrypted, encrypt that file with age",
+                hint="decrypt it with --identity FILE; to hand it on encrypted, take it out with --raw",
                 where=opened.recording_id,
             )
         files = [target if n == 0 else target.with_suffix(f".{n + 1}{target.suffix}") for n in range(len(segments))]
@@ -118,6 +119,28 @@ class Export:
                 opened.warnings.append(
                     f"{path}: no last chunk; `age -d` prints all that is there and then says it was cut"
                 )
+        return self._done(files, sum(s["frames"] for s in segments) / opened.bundle["rate"], len(segments))
+
+    def to_raw(self, target: Path) -> Exported:
+        """A folder with what is stored of either suite, still sealed: `manifest.jws`, and per segment that has audio `N.header`
+        and `N.payload`. How another reader opens it: docs/spec/reading.md.
+
+        Raises CallwardenError environment.exists, and whatever contradicts the manifest.
+        """
+        opened = self._opened
+        segments = opened.segments()
+        with new_folder(target) as folder:
+            with new_file(folder / "manifest.jws") as file:
+                file.write(opened.bundle["manifest"].encode())
+            for segment in segments:
+                with new_file(folder / f"{segment['number']}.header") as file:
+                    file.write(opened.door.header(opened.recording_id, segment["number"], opened.reading))
+                with new_file(folder / f"{segment['number']}.payload") as file, payload(opened, segment) as held:
+                    copy(held, file)
+            opened.door.exported(opened.recording_id, opened.reading)
+        numbers = [segment["number"] for segment in segments]
+        files = [target / "manifest.jws"]
+        files += [target / f"{number}.{part}" for number in numbers for part in ("header", "payload")]
         return self._done(files, sum(s["frames"] for s in segments) / opened.bundle["rate"], len(segments))
 
     def spans(self, identities: Sequence[Identity]) -> Iterator[tuple[int, bytes]]:

@@ -17,7 +17,11 @@ from callwarden.options import as_json, config_path, edge_config, passphrase_fil
 @click.argument("recording", metavar="RECORDING")
 @edge_config
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to make (0600)."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file to make (0600); with --raw the folder (0700). What is there already is never written to.",
 )
 @click.option(
     "-i",
@@ -27,6 +31,11 @@ from callwarden.options import as_json, config_path, edge_config, passphrase_fil
 )
 @passphrase_file
 @click.option("--raw-age", is_flag=True, help="Keep it encrypted: one .age file per segment, for the stock age tool.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Keep it encrypted: a folder with the signed manifest, and header and payload of each segment, of either suite.",
+)
 @click.option(
     "--format",
     "form",
@@ -62,6 +71,7 @@ def export(
     output: Path,
     identity: Path | None,
     raw_age: bool,
+    raw: bool,
     form: str | None,
     begin: str | None,
     end: str | None,
@@ -74,7 +84,7 @@ def export(
     trust: Path | None,
     json_: bool,
 ) -> None:
-    """Decrypt a recording into a WAV, FLAC or Opus file, or take it out as age files.
+    """Decrypt a recording into a WAV, FLAC or Opus file, or take it out sealed: as age files, or as it is stored.
 
     RECORDING is an id or its first 6 digits or more. With --from or --to only that part is read and decrypted. A purpose
     that the answer does not cover is refused. Every export leaves entries in the audit log (`callwarden reads`).
@@ -82,10 +92,13 @@ def export(
     A payload that the edge has not is taken from central's media, where a central is named; central's log has it then, too. With
     --from-central RECORDING is a whole id, and central alone is asked.
     """
-    if raw_age == bool(identity):
-        raise click.UsageError("give --identity FILE to decrypt, or --raw-age to keep it encrypted")
-    if raw_age and (form or begin or end):
-        raise click.UsageError("--raw-age takes whole segments as they are: without --format, --from and --to")
+    if [raw_age, raw, bool(identity)].count(True) != 1:
+        raise click.UsageError("give --identity FILE to decrypt, or one of --raw-age and --raw to keep it encrypted")
+    if (raw_age or raw) and (form or begin or end):
+        flag = "--raw" if raw else "--raw-age"
+        raise click.UsageError(f"{flag} takes whole segments as they are: without --format, --from and --to")
+    if raw and partial:
+        raise click.UsageError("--raw has the manifest, which a recording gets when it ends: without --partial")
     from callwarden import keyfiles
     from callwarden.centraldoor import CentralDoor, CentralPayloads, EdgeThenCentral
     from callwarden.door import Door, Reading, open_door
@@ -98,7 +111,8 @@ def export(
     from formats.ids import is_id
 
     os.umask(0o077)
-    reading = Reading(purpose, case, "age" if raw_age else form_of(output, form), span_of(begin, end))
+    named = "raw" if raw else "age" if raw_age else form_of(output, form)
+    reading = Reading(purpose, case, named, span_of(begin, end))
     identities = keyfiles.read_identities(identity) if identity else []
     if from_central and not is_id(recording):
         raise CallwardenError(
@@ -117,7 +131,8 @@ def export(
                 payloads = CentralPayloads(lambda: from_surroundings(central_config), reason, case=case)
                 door = cast(Door, EdgeThenCentral(door, payloads, taken))
         export = Export(door, recording, keys, reading, partial=partial)
-        done = export.to_age(output) if raw_age else export.to_audio(output, identities)
+        ways = {"raw": export.to_raw, "age": export.to_age}
+        done = ways[named](output) if named in ways else export.to_audio(output, identities)
     segments = done.segments if from_central else len(taken)
     for warning in done.warnings:
         note(f"note: {plain(warning)}")

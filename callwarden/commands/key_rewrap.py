@@ -49,8 +49,8 @@ def rewrap(
 
     A new header is made here for each segment whose recipients are others, signed, and carried to the daemon, which
     destroys the key of the old one, here and at central. Who could open a recording before may have kept its key or its
-    audio, and a copy made with `export --raw-age` keeps its old recipients. It may be stopped at any time; run again, it
-    goes on with what is left. RECORDING is a whole id; default: all.
+    audio, and a copy made with `export --raw-age` or `--raw` keeps its old recipients. It may be stopped at any time;
+    run again, it goes on with what is left. RECORDING is a whole id; default: all.
 
     Exit 0: all are done. Exit 7: some could not be opened or are not sealed, the reasons are printed. Exit 75: stopped.
     """

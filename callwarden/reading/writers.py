@@ -138,6 +138,6 @@ def _soundfile() -> Any:
         raise CallwardenError(
             "environment.extra",
             "FLAC and Opus need the package soundfile, which is not installed",
-            hint="pip install 'callwarden[studio]'; WAV and --raw-age need nothing",
+            hint="pip install 'callwarden[studio]'; WAV, --raw-age and --raw need nothing",
             where="--format",
         ) from error

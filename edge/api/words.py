@@ -12,9 +12,9 @@ from formats.ids import format_time
 
 #: `SECONDS.NUMBER`, perhaps behind a system name.
 _LINKED = re.compile(r"(?:[\w.-]+-)?(\d{9,11})\.\d{1,9}", re.ASCII)
-#: What a recording is read as. `package`: a data subject's access package; `waveform`: its derived picture; `verify`: opened to
-#: be checked, and not kept.
-FORMS = ("wav", "flac", "opus", "age", "vcon", "package", "waveform", "verify")
+#: What a recording is read as. `raw`: as it is stored, sealed; `package`: a data subject's access package; `waveform`: its
+#: derived picture; `verify`: opened to be checked, and not kept.
+FORMS = ("wav", "flac", "opus", "age", "raw", "vcon", "package", "waveform", "verify")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.:/-]{0,63}")
 
 

@@ -134,6 +134,8 @@ async def test_with_its_host_gone_central_has_all_of_it(edge: make.Edge, central
         "export", two.recording_id, "--from-central", "--raw-age", "-o", tmp_path / "x.age", **here
     )
     assert (raw.code, len(list(tmp_path.glob("x*.age")))) == (0, 2), raw.err
+    raw = await make.acommand("export", two.recording_id, "--from-central", "--raw", "-o", tmp_path / "raw", **here)
+    assert (raw.code, len(list((tmp_path / "raw").iterdir()))) == (0, 5), raw.err
     short = await make.acommand("export", two.recording_id[:8], "--from-central", "-i", identity, "-o", "x", **here)
     assert (short.code, "[usage.recording]" in short.err) == (2, True)
     for word, code in (("big", "not_found.erased"), ("live", "command.live")):
@@ -142,4 +144,4 @@ async def test_with_its_host_gone_central_has_all_of_it(edge: make.Edge, central
         )
         assert f"[{code}]" in refused.err
     kinds = [one["kind"] for one in await log(central)]
-    assert (kinds.count("media.read"), kinds.count("headers.given")) == (5, 4)
+    assert (kinds.count("media.read"), kinds.count("headers.given")) == (7, 5)

@@ -116,6 +116,7 @@ async def test_the_key_of_a_running_edge_stays(pair: Pair) -> None:
     async with make.opened(pair.edge):
         code, said = await pair.change()
     assert (code != 0, "journal.locked" in said) == (True, True), said
+    assert ("nothing was changed" in said, "stop the daemon, run this again, start the daemon" in said) == (True, True)
     await pair.stop()
     code, said = await pair.change()
     assert "sync.unreachable" in said

@@ -242,6 +242,7 @@ def test_every_way_to_what_was_said_holds_the_reader_to_a_purpose(filled: make.E
         "whole": ("export", *common, "-o", tmp_path / "a.wav"),
         "part": ("export", *common, "-o", tmp_path / "b.wav", "--from", "0", "--to", "1"),
         "sealed": ("export", two.recording_id, "--raw-age", "-o", tmp_path / "a.age"),
+        "as stored": ("export", two.recording_id, "--raw", "-o", tmp_path / "raw"),
         "waveform": ("waveform", *common),
         "evidence": ("evidence", two.call.call_id, "--form", "json"),
         "evidence with audio": (

@@ -101,6 +101,7 @@ def test_no_age_tool_is_promised_what_it_cannot_read(aes: make.Edge, tmp_path: P
     assert done.code == 6
     assert "command.suite" in done.err
     assert "--identity" in done.err
+    assert "--raw" in done.err
     assert os.listdir(tmp_path) == ["etc"]
     assert aes.run("export", aes.facts["age"].recording_id, "--raw-age", "-o", tmp_path / "x.age").code == 0
 
