@@ -84,7 +84,7 @@ def export(
     trust: Path | None,
     json_: bool,
 ) -> None:
-    """Decrypt a recording into a WAV, FLAC or Opus file, or take it out sealed: as age files, or as it is stored.
+    """Decrypt a recording into a WAV, FLAC or Opus file, or take it out as age files.
 
     RECORDING is an id or its first 6 digits or more. With --from or --to only that part is read and decrypted. A purpose
     that the answer does not cover is refused. Every export leaves entries in the audit log (`callwarden reads`).
