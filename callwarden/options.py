@@ -38,6 +38,17 @@ def edge_config(command: F) -> F:
     )(command)
 
 
+def central_toml(command: F) -> F:
+    """`--central-config`, or CENTRAL_CONFIG, of what works on a central of this host and asks none over the network."""
+    return click.option(
+        "--central-config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="CENTRAL_CONFIG",
+        default=Path("/etc/callwarden/central/central.toml"),
+        show_default=True,
+    )(command)
+
+
 def passphrase_file(command: F) -> F:
     """`--passphrase-file`, for commands that read an identity: `callwarden.passphrase` takes it from there."""
 

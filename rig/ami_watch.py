@@ -42,9 +42,8 @@ class AmiWatch:
         self._socket.close()
 
     def _until_the_end(self) -> None:
-        with contextlib.suppress(
-            ConnectionError
-        ):  # an Asterisk that stops resets the connection: an end like any other
+        """An Asterisk that stops resets the connection, which is an end like any other."""
+        with contextlib.suppress(ConnectionError):
             self._read()
 
     def _read(self) -> None:

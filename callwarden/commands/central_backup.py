@@ -7,24 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from callwarden.options import as_json
+from callwarden.options import as_json, central_toml
 
 if TYPE_CHECKING:
     from callwarden.backup.central import CentralBack
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_config = click.option(
-    "--central-config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CENTRAL_CONFIG",
-    default=Path("/etc/callwarden/central/central.toml"),
-    show_default=True,
-)
 
 
 @click.command()
 @click.argument("folder", type=_FOLDER, metavar="FOLDER")
-@_config
+@central_toml
 @as_json
 def backup(folder: Path, central_config: Path, json_: bool) -> None:
     """Bring the backup of central in a folder up to date, while it runs: database and configuration, never keys."""
@@ -46,7 +39,7 @@ def backup(folder: Path, central_config: Path, json_: bool) -> None:
 @click.option("--accept-edge", metavar="EDGE", help="Do not wait for this edge to say what it erased; audited.")
 @click.option("--mark", is_flag=True, help="The database was put back by its engine's own means (PostgreSQL).")
 @click.option("--reason", default="", help="Why, for --accept-edge; of when the database is, for --mark.")
-@_config
+@central_toml
 @as_json
 def restore(
     folder: Path | None, accept_edge: str | None, mark: bool, reason: str, central_config: Path, json_: bool

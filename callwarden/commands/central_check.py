@@ -6,17 +6,11 @@ from pathlib import Path
 
 import click
 
-from callwarden.options import as_json
+from callwarden.options import as_json, central_toml
 
 
 @click.command()
-@click.option(
-    "--central-config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CENTRAL_CONFIG",
-    default=Path("/etc/callwarden/central/central.toml"),
-    show_default=True,
-)
+@central_toml
 @as_json
 def check(central_config: Path, json_: bool) -> int:
     """Read central.toml and look at everything it names; exit 3 when something must be mended.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from callwarden.options import as_json
+from callwarden.options import as_json, central_toml
 
 
 @click.command(name="set-key")
@@ -18,13 +18,7 @@ from callwarden.options import as_json
     help="The trust file of that edge (trust.json), brought from its host by somebody you know.",
 )
 @click.option("--reason", required=True, help="Why, for central's log; an alarm says it too.")
-@click.option(
-    "--central-config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CENTRAL_CONFIG",
-    default=Path("/etc/callwarden/central/central.toml"),
-    show_default=True,
-)
+@central_toml
 @as_json
 def set_key(edge_id: str, trust: Path, reason: str, central_config: Path, json_: bool) -> None:
     """Take an edge's key from its trust file, after central was put back.

@@ -6,18 +6,12 @@ from pathlib import Path
 
 import click
 
-from callwarden.options import as_json
+from callwarden.options import as_json, central_toml
 
 
 @click.command()
 @click.argument("postgres", metavar="POSTGRES")
-@click.option(
-    "--central-config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CENTRAL_CONFIG",
-    default=Path("/etc/callwarden/central/central.toml"),
-    show_default=True,
-)
+@central_toml
 @as_json
 def move(postgres: str, central_config: Path, json_: bool) -> None:
     """Move central's rows from SQLite to PostgreSQL.

@@ -8,9 +8,7 @@ from typing import BinaryIO
 import click
 
 from callwarden.centralclient import central_config, from_surroundings
-from callwarden.options import as_json
-
-_DEFAULT = Path("/etc/callwarden/central/central.toml")
+from callwarden.options import as_json, central_toml
 
 
 @click.command()
@@ -68,13 +66,7 @@ def init(
 
 
 @click.command()
-@click.option(
-    "--central-config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CENTRAL_CONFIG",
-    default=_DEFAULT,
-    show_default=True,
-)
+@central_toml
 @click.option("--listen", help="Address and port instead of the configured ones: one of several processes.")
 @click.option("--log", "form", type=click.Choice(["json", "console"]), default="json", show_default=True)
 def run(central_config: Path, listen: str | None, form: str) -> None:
@@ -87,13 +79,7 @@ def run(central_config: Path, listen: str | None, form: str) -> None:
 
 
 @click.command()
-@click.option(
-    "--central-config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="CENTRAL_CONFIG",
-    default=_DEFAULT,
-    show_default=True,
-)
+@central_toml
 @click.option("--log", "form", type=click.Choice(["json", "console"]), default="json", show_default=True)
 def keeper(central_config: Path, form: str) -> None:
     """Run the keeper of recovery keys by itself, for several processes of central on one PostgreSQL."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +39,10 @@ async def log(central: TestCentral) -> list[dict[str, Any]]:
 
 def lose(edge: make.Edge, word: str, number: int | None = None) -> None:
     """The payloads of a recording, or that of one segment."""
-    recording_id = edge.facts[word].recording_id
-    with closing(sqlite3.connect(edge.loaded.edge.journal)) as conn:
-        rows = conn.execute("SELECT segment_id FROM segment WHERE recording_id=? ORDER BY number", (recording_id,))
-        segments = [one for (one,) in rows]
-    for segment_id in segments if number is None else [segments[number]]:
-        (vault_of(edge) / recording_id[:2] / recording_id / f"{segment_id}.payload").unlink()
+    paths = make.payloads(edge, edge.facts[word].recording_id)
+    assert paths
+    for path in paths if number is None else [paths[number]]:
+        path.unlink()
 
 
 async def test_a_payload_that_the_edge_has_no_more_comes_from_central(

@@ -10,10 +10,11 @@ import io
 import json
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,14 @@ class Recorded:
     audio: bytes
     slots: list[int]
     key_ids: list[str]
+
+
+def payloads(edge: Edge, recording_id: str) -> list[Path]:
+    """Where a recording's payloads lie, in the order of its segments (their names are random)."""
+    with closing(sqlite3.connect(edge.loaded.edge.journal)) as conn:
+        rows = conn.execute("SELECT segment_id FROM segment WHERE recording_id=? ORDER BY number", (recording_id,))
+        folder = edge.loaded.edge.vault / recording_id[:2] / recording_id
+        return [folder / f"{segment_id}.payload" for (segment_id,) in rows]
 
 
 async def record(

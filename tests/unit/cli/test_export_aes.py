@@ -39,14 +39,6 @@ def exported(edge: make.Edge, recording: str, out: Path, *more: str) -> tuple[ma
         return done, wav.readframes(wav.getnframes())
 
 
-def payloads(edge: make.Edge, recording: str) -> list[Path]:
-    """In the order of the segments."""
-    with sqlite3.connect(edge.loaded.edge.journal) as conn:
-        rows = conn.execute("SELECT segment_id FROM segment WHERE recording_id=? ORDER BY number", (recording,))
-        folder = edge.loaded.edge.vault / recording[:2] / recording
-        return [folder / f"{row[0]}.payload" for row in rows]
-
-
 @pytest.mark.parametrize("name", ["whole", "cut", "age"])
 def test_the_very_bytes_come_out(aes: make.Edge, tmp_path: Path, name: str) -> None:
     fact = aes.facts[name]
@@ -115,7 +107,7 @@ def test_the_suite_is_said(aes: make.Edge) -> None:
 @pytest.mark.parametrize("harm", ["flip", "flip the salt", "cut", "swap", "reorder", "twice"])
 def test_nothing_that_was_touched_comes_out(aes: make.Edge, tmp_path: Path, harm: str) -> None:
     fact, out = aes.facts["whole"], tmp_path / "out.wav"
-    first, second, _ = payloads(aes, fact.recording_id)
+    first, second, _ = make.payloads(aes, fact.recording_id)
     data, chunk = first.read_bytes(), AES256GCM.enc_chunk
     head, body = data[:56], data[56:]
     touched = {
@@ -135,7 +127,7 @@ def test_nothing_that_was_touched_comes_out(aes: make.Edge, tmp_path: Path, harm
 
 def test_what_was_appended_never_leaves_the_vault(aes: make.Edge, tmp_path: Path) -> None:
     fact = aes.facts["whole"]
-    with payloads(aes, fact.recording_id)[0].open("ab") as file:
+    with make.payloads(aes, fact.recording_id)[0].open("ab") as file:
         file.write(bytes(AES256GCM.enc_chunk))
     done, audio = exported(aes, fact.recording_id, tmp_path / "out.wav")
     assert (done.code, audio) == (0, fact.audio)

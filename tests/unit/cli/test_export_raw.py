@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -125,11 +124,7 @@ def test_a_name_that_is_taken_stays_as_it_is(both: make.Edge, tmp_path: Path) ->
 
 def test_one_touched_byte_leaves_no_folder(both: make.Edge, tmp_path: Path) -> None:
     recording = both.facts["whole"].recording_id
-    with sqlite3.connect(both.loaded.edge.journal) as conn:
-        (last,) = conn.execute(
-            "SELECT segment_id FROM segment WHERE recording_id=? ORDER BY number DESC LIMIT 1", (recording,)
-        ).fetchone()
-    file = both.loaded.edge.vault / recording[:2] / recording / f"{last}.payload"
+    file = make.payloads(both, recording)[-1]
     data = bytearray(file.read_bytes())
     data[9000] ^= 1
     file.write_bytes(data)

@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from edge.recorder import rounds as stage
 from edge.recorder.capture import Capture
 from edge.recorder.spool import files_of
 from edge.recorder.tools import Tools
+from formats.errors import ManifestError
 from tests.crash import capture_child as child
 from tests.unit.recorder.line import FRAME, Line
 from tests.unit.recorder.test_wounds import Patient
@@ -88,6 +90,19 @@ class Paused(Patient):
         self.running.cancel()
         await self.journal.close()
         await self.slots.close()
+
+    def fail_first_manifest(self) -> list[int]:
+        """The first manifest cannot be made. Returned: a list that has 1 in it once that has happened."""
+        make, failed = self.tools.make_manifest, list[int]()
+
+        def once(*args: Any) -> str:
+            if not failed:
+                failed.append(1)
+                raise ManifestError("vault.manifest", "it contradicts itself")
+            return make(*args)
+
+        object.__setattr__(self.tools, "make_manifest", once)
+        return failed
 
     async def crash(self) -> Paused:
         """The daemon dies here and another one starts; Asterisk goes on."""

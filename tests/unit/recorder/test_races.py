@@ -11,7 +11,6 @@ import pytest
 
 from edge.errors import CallwardenError
 from edge.recorder import incident, recorder, sealer
-from formats.errors import ManifestError
 from tests.unit.recorder.line import FRAME
 from tests.unit.recorder.test_incident import ago
 from tests.unit.recorder.test_pause import Paused, disk, patient
@@ -124,15 +123,7 @@ async def test_a_pause_that_fails_is_stopped_while_the_disk_is_full(
 
 
 async def test_an_ending_that_meets_a_bug_is_tried_again(patient: Paused) -> None:
-    make, failed = patient.tools.make_manifest, []
-
-    def once(*args: Any) -> str:
-        if not failed:
-            failed.append(1)
-            raise ManifestError("vault.manifest", "it contradicts itself")
-        return make(*args)
-
-    object.__setattr__(patient.tools, "make_manifest", once)
+    failed = patient.fail_first_manifest()
     patient.line.talk(160)
     audio, _, state = await patient.over()
     assert failed == [1]

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -18,7 +17,6 @@ from msgspec.structs import replace
 from edge.errors import CallwardenError
 from edge.recorder import recorder
 from edge.recorder.sealer import drain, end_segment
-from formats.errors import ManifestError
 from tests.crash import capture_child as child
 from tests.unit.recorder.test_afterwork import Stored, patient, voice
 from tests.unit.recorder.test_incident import ago
@@ -75,15 +73,7 @@ def segments(patient: Paused) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize("how", ["hang-up", "spool lost"])
 async def test_an_incident_waits_for_no_other_recording(patient: Paused, how: str) -> None:
     """Also where the first try to seal fails, and the ending is begun anew after the incident."""
-    make, failed = patient.tools.make_manifest, list[int]()
-
-    def once(*args: Any) -> str:
-        if not failed:
-            failed.append(1)
-            raise ManifestError("vault.manifest", "it contradicts itself")
-        return make(*args)
-
-    object.__setattr__(patient.tools, "make_manifest", once)
+    failed = patient.fail_first_manifest()
     await talked(patient)
     capture = patient.capture
     with busy(patient) as go:
